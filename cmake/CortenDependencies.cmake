@@ -1,6 +1,6 @@
 # All libraries from outside; docs/dependencies.md gives the reason for each.
 find_package(Threads REQUIRED)
-find_package(Boost 1.81 REQUIRED COMPONENTS json)
+find_package(Boost 1.81 REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(GTest REQUIRED)
@@ -11,3 +11,9 @@ endforeach()
 
 # fmt as an archive: the shim is static, and the command line must not load a library for it at start.
 add_library(corten_fmt STATIC ${CMAKE_SOURCE_DIR}/cmake/fmt.cc)
+
+# Boost.JSON likewise; by file, because its CMake target brings macros that the shared precompiled header does not have.
+find_library(CORTEN_BOOST_JSON libboost_json.a REQUIRED)
+find_library(CORTEN_BOOST_CONTAINER libboost_container.a REQUIRED)
+add_library(corten_boost_json INTERFACE)
+target_link_libraries(corten_boost_json INTERFACE ${CORTEN_BOOST_JSON} ${CORTEN_BOOST_CONTAINER})
