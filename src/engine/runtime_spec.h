@@ -1,0 +1,45 @@
+// A container as an OCI runtime specification: policy ends here, mechanism (module runtime) begins.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/defaults.h"
+#include "engine/mounts.h"
+#include "engine/view.h"
+#include "oci/runtime_spec.h"
+
+namespace corten::engine {
+
+// What only the start knows.
+struct StartFacts {
+  // Root mount of the container (detached), to read its /etc/passwd and /etc/group.
+  int rootfs = -1;
+  // Namespaces to join, as /proc/PID/ns/… paths; empty: a new one (or the host's where the mode says so).
+  std::string network_namespace_path;
+  std::string ipc_namespace_path, pid_namespace_path, uts_namespace_path, cgroup_namespace_path;
+  std::string cgroup_path;  // below each hierarchy, "/corten/<id>"
+  std::string hostname;     // resolved: config's, the short id, or the host's
+  std::string hosts_path, hostname_path, resolv_conf_path;  // generated files, bind-mounted
+  std::string init_program;  // of --init, bind-mounted at /sbin/docker-init
+  std::string shm_source;    // of --ipc container:…/shareable; empty: a tmpfs of its own
+};
+
+Result<oci::RuntimeSpec> build_runtime_spec(const Definition& definition, const std::vector<MountDetail>& mounts,
+                                            const StartFacts& facts, const Settings& settings,
+                                            const HostFeatures& features);
+
+// The process part for `exec` in a running container whose start used `spec`.
+Result<oci::Process> build_exec_process(const Definition& definition, const ExecConfig& exec, int rootfs,
+                                        const Settings& settings, const HostFeatures& features);
+
+// `linux.resources` alone, for `update` of a running container.
+Result<oci::LinuxResources> build_resources(const spec::HostConfig& host_config);
+
+// Docker's "user", "uid", "user:group", "uid:gid" against the container's own files (bounded), with supplementary
+// groups. Kind invalid: "unable to find user x: no matching entries in passwd file".
+Result<oci::User> resolve_user(std::string_view user, const std::vector<std::string>& group_add, int rootfs);
+
+}  // namespace corten::engine
