@@ -36,10 +36,10 @@ Result<oci::Process> build_exec_process(const Definition& definition, const Exec
                                         const Settings& settings, const HostFeatures& features);
 
 // `linux.resources` alone, for `update` of a running container.
-Result<oci::LinuxResources> build_resources(const spec::HostConfig& host_config);
+Result<oci::Resources> build_resources(const spec::HostConfig& host_config);
 
 // Docker's "user", "uid", "user:group", "uid:gid" against the container's own files (bounded), with supplementary
 // groups. Kind invalid: "unable to find user x: no matching entries in passwd file".
-Result<oci::User> resolve_user(std::string_view user, const std::vector<std::string>& group_add, int rootfs);
+Result<oci::ProcessUser> resolve_user(std::string_view user, const std::vector<std::string>& group_add, int rootfs);
 
 }  // namespace corten::engine
