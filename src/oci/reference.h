@@ -37,10 +37,9 @@ struct Reference {
 };
 
 // Normalises as Docker does; nothing is added. `invalid` with Docker's texts ("invalid reference format",
-// "invalid reference format: repository name (library/NGINX) must be lowercase").
+// "invalid reference format: repository name (library/NGINX) must be lowercase"). 64 hexadecimal digits are an id, not
+// a name, and refused.
 Result<Reference> parse_reference(std::string_view text);
-// parse_reference, but a bare 64-digit hexadecimal name is refused as Docker refuses it in tag and commit.
-Result<Reference> parse_name(std::string_view text);
 bool valid_tag(std::string_view tag);
 
 }  // namespace corten::oci
