@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/engine.h"
 #include "engine/view.h"
+#include "sys/cgroup_host.h"
 
 namespace corten::oci {
 struct ImageConfig;
@@ -16,17 +17,20 @@ namespace corten::engine {
 
 // What this machine and kernel can do; found out once, at boot.
 struct HostFeatures {
-  bool memory_limit = false, swap_limit = false, kernel_memory_tcp = false, oom_kill_disable = false;
-  bool cpu_shares = false, cpu_cfs = false, cpu_realtime = false, cpuset = false;
-  bool pids_limit = false, blkio_weight = false, blkio_throttle = false;
-  bool raise_rlimits = false;       // CAP_SYS_RESOURCE
-  bool lower_oom_score = false;     // CAP_SYS_RESOURCE
-  bool cgroup_v2 = false;
-  bool seccomp = false, apparmor = false, user_namespaces = false, time_namespaces = false;
-  unsigned cpus = 0;
-  std::string cpuset_cpus, cpuset_mems;  // what is online, as ranges
+  sys::CgroupFeatures cgroup;
+  sys::CgroupMode cgroup_mode = sys::CgroupMode::none;
+  bool raise_rlimits = false;    // CAP_SYS_RESOURCE: hard limits may be raised
+  bool lower_oom_score = false;  // CAP_SYS_RESOURCE too
+  bool seccomp = false;
+  bool apparmor = false;
+  bool user_namespaces = false;
+  bool time_namespaces = false;
+  std::string online_cpus;  // "0-1"
+  std::string online_mems;
+  unsigned cpus = 1;
 };
-HostFeatures detect_host_features();
+// `cgroup_parent` must exist (sys::prepare_cgroup_parent).
+HostFeatures detect_host_features(const sys::CgroupHost& host, std::string_view cgroup_parent);
 
 // Merges the image's configuration into `config` as `docker create` does: Cmd only when neither Cmd nor Entrypoint was
 // given, environment by variable, labels, exposed ports, volumes, user, directory, stop signal, health check.
