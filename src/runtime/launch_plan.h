@@ -15,7 +15,7 @@
 
 #include "base/error.h"
 #include "sys/capability.h"
-#include "sys/mount.h"
+#include "sys/mounts.h"
 
 namespace corten::runtime {
 
