@@ -59,7 +59,7 @@ struct HubOptions {
   unsigned pool_size = 2;
   std::chrono::milliseconds request_timeout{10'000};
   std::chrono::milliseconds start_timeout{60'000};
-  unsigned callback_threads = 2;
+  unsigned callback_threads = 8;  // at most; started as needed
 };
 
 class ShimHub {
