@@ -213,6 +213,13 @@ int CgroupDir::v2_directory() const {
   return v2 == parts_.end() ? -1 : v2->directory.get();
 }
 
+std::vector<int> CgroupDir::v1_directories() const {
+  std::vector<int> directories;
+  for (const Part& part : parts_)
+    if (!part.tree.v2) directories.push_back(part.directory.get());
+  return directories;
+}
+
 int CgroupDir::directory_of(std::string_view controller) const {
   const Part* part = part_of(controller);
   return part == nullptr ? -1 : part->directory.get();
@@ -383,7 +390,6 @@ Result<> CgroupDir::kill_all(Milliseconds limit) const {
 }
 
 Result<> CgroupDir::remove(Milliseconds limit) {
-  owned_ = false;
   Backoff backoff(limit);
   const auto [parent_path, name] = split_path(path_);
   for (std::size_t i = parts_.size(); i-- > 0;) {
@@ -400,6 +406,7 @@ Result<> CgroupDir::remove(Milliseconds limit) {
     }
   }
   parts_.clear();
+  owned_ = false;
   return {};
 }
 

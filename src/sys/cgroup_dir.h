@@ -50,6 +50,8 @@ class [[nodiscard]] CgroupDir {
 
   // The directory in the v2 tree for clone3(CLONE_INTO_CGROUP), -1 if the group has none.
   int v2_directory() const;
+  // The directories in the v1 trees, for writing cgroup.procs elsewhere.
+  std::vector<int> v1_directories() const;
   // The directory in the tree that holds the controller, -1 if there is none.
   int directory_of(std::string_view controller) const;
   bool uses_v1() const;
