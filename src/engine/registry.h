@@ -1,0 +1,46 @@
+// Which containers there are: by id, by prefix of one, by name, and in the order of their creation. Quick for thousands.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/container.h"
+
+namespace corten::engine {
+
+class Registry {
+ public:
+  // Claims a name for a container to be; conflict with Docker's text when it is taken.
+  Result<> reserve(const std::string& name, const std::string& id);
+  void release(const std::string& name, const std::string& id);
+  Result<> rename(const std::string& old_name, const std::string& new_name, const std::string& id);
+
+  // The name must be reserved.
+  void insert(ContainerRef container, Timestamp created);
+  // Forgets the container and its name.
+  void erase(const std::string& id, const std::string& name, Timestamp created);
+
+  // Full id, then name, then unambiguous prefix of an id. not_found and invalid as engine.h says.
+  Result<ContainerRef> find(std::string_view ref) const;
+  // By full id; null when there is none.
+  ContainerRef by_id(std::string_view id) const;
+  std::vector<ContainerRef> all() const;  // newest first
+  std::size_t size() const;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  mutable std::shared_mutex mutex_;
+  std::map<std::string, ContainerRef, std::less<>> by_id_;                         // guarded by mutex_, as all below
+  std::unordered_map<std::string, std::string, Hash, std::equal_to<>> name_to_id_;
+  std::map<std::pair<Timestamp, std::string>, ContainerRef> by_age_;
+};
+
+}  // namespace corten::engine
