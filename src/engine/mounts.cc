@@ -250,8 +250,6 @@ class Resolver {
   std::map<std::string, bool> explicit_;
 };
 
-std::string bind_option(const MountDetail& detail) { return detail.non_recursive ? "bind" : "rbind"; }
-
 Result<> make_host_directory(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
@@ -283,29 +281,30 @@ Result<ResolvedMounts> resolve_mounts(const std::string& container_id, const spe
   return resolver.finish();
 }
 
-Result<std::vector<oci::Mount>> to_runtime_mounts(const std::vector<MountDetail>& details, volume::Volumes& volumes) {
-  std::vector<oci::Mount> mounts;
+Result<> prepare_mount_sources(const std::vector<MountDetail>& details, volume::Volumes& volumes) {
   for (const MountDetail& detail : details) {
-    oci::Mount mount;
-    mount.destination = detail.destination;
-    if (detail.type == "tmpfs") {
-      mount.type = "tmpfs";
-      mount.source = "tmpfs";
-      mount.options = split(detail.options, ',');
-      mounts.push_back(std::move(mount));
-      continue;
-    }
     if (detail.type == "volume") CHECK(volumes.get(detail.volume_name));
     struct stat status {};
     if (detail.create_source && lstat(detail.source.c_str(), &status) != 0 && errno == ENOENT)
       CHECK(make_host_directory(detail.source));
-    mount.type = "bind";
-    mount.source = detail.source;
-    mount.options = {bind_option(detail), detail.propagation.empty() ? "rprivate" : detail.propagation};
-    if (detail.read_only) mount.options.emplace_back(detail.non_recursive || detail.read_only_non_recursive ? "ro" : "rro");
-    mounts.push_back(std::move(mount));
   }
-  return mounts;
+  return {};
+}
+
+oci::Mount runtime_mount(const MountDetail& detail) {
+  oci::Mount mount;
+  mount.destination = detail.destination;
+  if (detail.type == "tmpfs") {
+    mount.type = "tmpfs";
+    mount.source = "tmpfs";
+    mount.options = split(detail.options, ',');
+    return mount;
+  }
+  mount.type = "bind";
+  mount.source = detail.source;
+  mount.options = {detail.non_recursive ? "bind" : "rbind", detail.propagation.empty() ? "rprivate" : detail.propagation};
+  if (detail.read_only) mount.options.emplace_back(detail.non_recursive || detail.read_only_non_recursive ? "ro" : "rro");
+  return mount;
 }
 
 Result<> populate_volumes(const std::vector<MountDetail>& details, volume::Volumes& volumes, int rootfs) {

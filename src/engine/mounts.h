@@ -62,8 +62,10 @@ Result<ResolvedMounts> resolve_mounts(
     volume::Volumes& volumes,
     const std::function<Result<std::vector<MountDetail>>(const std::string& container)>& find);
 
-// The mounts as the runtime specification has them. Host directories that -v may create are created here.
-Result<std::vector<oci::Mount>> to_runtime_mounts(const std::vector<MountDetail>& details, volume::Volumes& volumes);
+// Right before a start: volumes must still be there, and host directories that -v may create are created.
+Result<> prepare_mount_sources(const std::vector<MountDetail>& details, volume::Volumes& volumes);
+// One mount as the runtime specification has it.
+oci::Mount runtime_mount(const MountDetail& detail);
 
 // A volume that is used for the first time gets the image's content of that directory. `rootfs` is the container's
 // (detached) root mount.

@@ -13,6 +13,14 @@
 
 namespace corten::engine {
 
+// The mapping of --userns (daemon.json userns-remap) from /etc/subuid and /etc/subgid; nothing where the container uses
+// the host's ids. Kind invalid when the remapping user has no ranges.
+struct UserMapping {
+  std::vector<oci::IdMapping> uids;
+  std::vector<oci::IdMapping> gids;
+};
+Result<std::optional<UserMapping>> user_mapping(const spec::HostConfig& host_config, const Settings& settings);
+
 // What only the start knows.
 struct StartFacts {
   // Root mount of the container (detached), to read its /etc/passwd and /etc/group.
@@ -24,7 +32,8 @@ struct StartFacts {
   std::string hostname;     // resolved: config's, the short id, or the host's
   std::string hosts_path, hostname_path, resolv_conf_path;  // generated files, bind-mounted
   std::string init_program;  // of --init, bind-mounted at /sbin/docker-init
-  std::string shm_source;    // of --ipc container:…/shareable; empty: a tmpfs of its own
+  std::string shm_source;    // of --ipc container:…/host; empty: a tmpfs of its own
+  std::optional<UserMapping> user_mapping;
 };
 
 Result<oci::RuntimeSpec> build_runtime_spec(const Definition& definition, const std::vector<MountDetail>& mounts,
