@@ -33,6 +33,10 @@ class BlobWriter : public ByteSink {
   ~BlobWriter() override;
   Result<> write(std::span<const std::byte> bytes) override;
   std::uint64_t size() const { return size_; }
+  // No more bytes will come: closes the file and says what the blob is, still invisible. For many writers at once.
+  Result<BlobInfo> seal();
+  // What has been written, to be read back before it is visible. Seals.
+  Result<UniqueFd> read_back();
   // Makes the blob visible and durable. With expectations, a mismatch is `invalid` and drops the blob. A blob that is
   // there already is kept. The writer is spent either way.
   Result<BlobInfo> commit(const std::optional<oci::Digest>& digest = std::nullopt,
@@ -44,6 +48,7 @@ class BlobWriter : public ByteSink {
   const ContentStore* store_;
   std::string name_;  // in ingest/
   UniqueFd fd_;
+  oci::Digest digest_;  // once sealed
   oci::Hasher hasher_;
   std::uint64_t size_ = 0;
 };
