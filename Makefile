@@ -1,0 +1,56 @@
+# Corten's targets. Each one does its own set-up; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+JOBS ?= $(shell nproc)
+
+.PHONY: help build run test unit system lint format bench sanitize fault vm clean stop
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build all programs into build/bin
+	@tools/setup build
+	@tools/dev-build -p release all
+
+run: build ## Install nginx in a container, commit it, publish it, fetch the page; leaves cortend running
+	@tools/setup run
+	@tools/first-run
+
+stop: ## Stop the cortend that `make run` left behind, and its containers
+	@tools/first-run --stop
+
+test: build ## Unit and system tests
+	@tools/setup test
+	@tools/run-tests
+
+unit: build ## Unit tests only
+	@tools/run-tests --unit
+
+system: build ## System tests only (real daemon, real clients)
+	@tools/setup test
+	@tools/run-tests --system
+
+lint: ## clang-format, clang-tidy, module layers, file sizes
+	@tools/setup lint
+	@tools/lint
+
+format: ## Let clang-format rewrite the tree
+	@tools/setup lint
+	@git ls-files -- '*.h' '*.cc' '*.c' | xargs clang-format-19 -i
+
+sanitize: ## Unit and system tests under ASan+UBSan, then TSan
+	@tools/setup build
+	@tools/setup test
+	@tools/run-tests --preset asan
+	@tools/run-tests --preset tsan
+
+fault: build ## 200 random kills of daemon and shims under load, then a leak hunt
+	@tools/setup test
+	@tools/run-tests --fault
+
+bench: build ## Compare with docker.io, podman, crun and runc on this machine; writes docs/benchmarks.md
+	@tools/setup bench
+	@bench/run
+
+clean: ## Remove what was built
+	@rm -rf build
