@@ -89,8 +89,9 @@ class Client {
   Result<ClientResponse> send(const ClientRequest& request);
   const ClientOptions& options() const;
 
- private:
   struct State;
+
+ private:
   explicit Client(std::shared_ptr<State> state);
   std::shared_ptr<State> state_;
 };

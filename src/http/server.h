@@ -13,9 +13,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -45,6 +47,8 @@ struct ServerOptions {
   std::size_t max_header_fields = 200;              // else 431
   std::chrono::milliseconds head_timeout{10'000};   // from a request's first byte to the end of its head
   std::chrono::milliseconds idle_timeout{300'000};  // between requests, and between bytes of a request body
+  // Told what no client can be told, one line each: exceptions out of handlers, failures to accept. From any thread.
+  std::function<void(std::string_view)> report;
   std::string server_name = "Corten";               // value of the Server field, none where empty
 };
 
@@ -62,7 +66,7 @@ class Server {
   // What is listened on, as "unix:///run/x.sock" or "tcp://127.0.0.1:2375", in order of the listen() calls.
   std::vector<std::string> addresses() const;
 
-  // Starts to accept. listen() may also be called later.
+  // Starts to accept, once. listen() may also be called later.
   Result<> start();
   // Stops accepting, fires every stop token, lets running handlers finish for at most `grace`, then cuts their
   // connections and waits one more second. deadline: handlers are still running; the process should _exit soon.
@@ -76,9 +80,8 @@ class Server {
   Statistics statistics() const;
 
  private:
-  struct State;
-  explicit Server(std::shared_ptr<State> state);
-  std::shared_ptr<State> state_;
+  explicit Server(std::shared_ptr<class ServerCore> core);
+  std::shared_ptr<class ServerCore> core_;
 };
 
 }  // namespace corten::http

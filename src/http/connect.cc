@@ -1,0 +1,85 @@
+#include "http/connect.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "http/socket_address.h"
+
+namespace corten::http {
+namespace {
+
+std::unexpected<Error> connect_failure(int error, const std::string& where) {
+  auto kind = ErrorKind::unavailable;
+  if (error == EACCES || error == EPERM) kind = ErrorKind::forbidden;
+  if (error == ENOENT) kind = ErrorKind::not_found;
+  return std::unexpected(Error(kind, fmt::format("connect to {}: {}", where, errno_text(error)), error));
+}
+
+Result<UniqueFd> new_socket(int family) {
+  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return sys_fail("make a socket");
+  return fd;
+}
+
+Result<UniqueFd> connect_unix(const std::string& path) {
+  const auto address = TRY(unix_address(path));
+  auto fd = TRY(new_socket(AF_UNIX));
+  while (::connect(fd.get(), address.address.get(), address.address.length) != 0)
+    if (errno != EINTR) return connect_failure(errno, path);
+  return fd;
+}
+
+// A non-blocking connect, so that the deadline holds; the socket is in blocking mode afterwards.
+Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline) {
+  const auto where = format_address(address);
+  UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return sys_fail("make a socket");
+  if (::connect(fd.get(), address.get(), address.length) != 0) {
+    if (errno != EINPROGRESS) return connect_failure(errno, where);
+    if (TRY(wait_for(fd.get(), POLLOUT, deadline)) == 0)
+      return fail(ErrorKind::deadline, "connect to {}: no answer", where);
+    int error = 0;
+    socklen_t length = sizeof error;
+    ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &length);
+    if (error != 0) return connect_failure(error, where);
+  }
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK);
+  const int on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  return fd;
+}
+
+Result<UniqueFd> connect_tcp(const ClientOptions& options, Deadline deadline) {
+  Result<UniqueFd> last = fail(ErrorKind::unavailable, "connect to {}: no address", options.host);
+  for (const auto& address : TRY(resolve(options.host, options.port, false))) {
+    last = connect_address(address, deadline);
+    if (last) return last;
+  }
+  return last;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Stream>> connect_to(const ClientOptions& options, const TlsContext* tls) {
+  if (!options.unix_path.empty()) return make_plain_stream(TRY(connect_unix(options.unix_path)));
+  const auto deadline = Deadline::after(options.connect_timeout);
+  auto fd = TRY(connect_tcp(options, deadline));
+  if (!tls) return make_plain_stream(std::move(fd));
+  const auto& name = options.tls->server_name.empty() ? options.host : options.tls->server_name;
+  return TRY_AS(TlsStream::connect(*tls, std::move(fd), name, options.tls->verify_server, deadline),
+                fmt::format("connect to {}:{}", options.host, options.port));
+}
+
+bool is_still_usable(const Stream& stream) {
+  char byte = 0;
+  return ::recv(stream.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+}  // namespace corten::http

@@ -1,0 +1,174 @@
+#include "http/exchange.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+
+namespace corten::http {
+namespace {
+
+constexpr std::size_t source_piece = 64 << 10;
+// So much of an early answer is taken in while the request's body is still going out.
+constexpr std::size_t max_early_answer = 4 << 20;
+
+bool sends_body(const ClientRequest& request) { return request.body_source || !request.body.empty(); }
+
+std::string make_head(const ClientRequest& request, const ClientOptions& options) {
+  std::string head;
+  head.reserve(256);
+  const auto field = [&head](std::string_view name, std::string_view value) {
+    head += name;
+    head += ": ";
+    for (const char c : value) head += c == '\r' || c == '\n' || c == '\0' ? ' ' : c;
+    head += "\r\n";
+  };
+  head += request.method;
+  head += ' ';
+  for (const char c : request.target) head += static_cast<unsigned char>(c) <= ' ' ? '+' : c;
+  head += " HTTP/1.1\r\n";
+  if (!request.headers.has("Host")) {
+    if (!options.host_header.empty()) {
+      field("Host", options.host_header);
+    } else if (!options.unix_path.empty()) {
+      field("Host", "localhost");
+    } else {
+      field("Host", fmt::format("{}:{}", options.host, options.port));
+    }
+  }
+  if (!options.user_agent.empty() && !request.headers.has("User-Agent")) field("User-Agent", options.user_agent);
+  for (const auto& [name, value] : request.headers) field(name, value);
+  if (!request.upgrade.empty()) {
+    field("Connection", "Upgrade");
+    field("Upgrade", request.upgrade);
+  }
+  if (request.body_source && !request.body_length) {
+    field("Transfer-Encoding", "chunked");
+  } else if (request.body_source) {
+    field("Content-Length", std::to_string(*request.body_length));
+  } else if (!request.body.empty() || request.method == "POST" || request.method == "PUT" ||
+             request.method == "PATCH") {
+    field("Content-Length", std::to_string(request.body.size()));
+  }
+  head += "\r\n";
+  return head;
+}
+
+// Sends while taking in what the server says meanwhile. False: the server has stopped reading; its answer may be in.
+class BodySender {
+ public:
+  BodySender(ClientConnection& connection, const ClientOptions& options) : connection_(connection), options_(options) {}
+  Result<bool> send(std::initializer_list<std::string_view> pieces);
+
+ private:
+  Result<bool> send_plain(std::span<iovec> pieces);
+  Result<> take_in_early_answer();
+
+  ClientConnection& connection_;
+  const ClientOptions& options_;
+};
+
+Result<bool> BodySender::send(std::initializer_list<std::string_view> pieces) {
+  std::array<iovec, 4> vectors{};
+  std::size_t count = 0;
+  for (const auto piece : pieces)
+    if (!piece.empty()) vectors.at(count++) = {const_cast<char*>(piece.data()), piece.size()};
+  const auto used = std::span(vectors).first(count);
+  if (!connection_.stream->is_tls()) return send_plain(used);
+  auto sent = connection_.stream->write_all(used, Deadline::after(options_.idle_timeout));
+  if (sent) return true;
+  if (sent.error().kind() == ErrorKind::cancelled) return false;
+  return std::unexpected(std::move(sent).error());
+}
+
+Result<bool> BodySender::send_plain(std::span<iovec> pieces) {
+  const int fd = connection_.stream->fd();
+  while (!pieces.empty()) {
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = pieces.size();
+    const ssize_t count = ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count >= 0) {
+      pieces = advance(pieces, static_cast<std::size_t>(count));
+      continue;
+    }
+    if (errno == EPIPE || errno == ECONNRESET) return false;
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return sys_fail("send to the server");
+    const bool listen = connection_.input.size() < max_early_answer;
+    const short events = static_cast<short>(POLLOUT | (listen ? POLLIN : 0));
+    const short ready = TRY(wait_for(fd, events, Deadline::after(options_.idle_timeout)));
+    if (ready == 0) return fail(ErrorKind::deadline, "send to the server: it did nothing for too long");
+    if (ready & POLLIN) CHECK(take_in_early_answer());
+    if ((ready & (POLLHUP | POLLERR)) && !(ready & POLLOUT)) return false;
+  }
+  return true;
+}
+
+Result<> BodySender::take_in_early_answer() {
+  const auto room = connection_.input.prepare(source_piece);
+  const ssize_t count = ::recv(connection_.stream->fd(), room.data(), room.size(), MSG_DONTWAIT);
+  if (count > 0) connection_.input.commit(static_cast<std::size_t>(count));
+  if (count == 0) return fail(ErrorKind::unavailable, "the server closed the connection while it was sent the request");
+  return {};
+}
+
+// Head and body; false where the server did not want all of it.
+Result<bool> send_request(ClientConnection& connection, const ClientRequest& request, const ClientOptions& options) {
+  BodySender sender(connection, options);
+  const auto head = make_head(request, options);
+  if (!request.body_source) return sender.send({head, request.body});
+  if (!TRY(sender.send({head}))) return false;
+  std::vector<std::byte> piece(source_piece);
+  std::uint64_t sent = 0;
+  for (;;) {
+    const std::size_t count = TRY_AS(request.body_source(piece), "read what is to be sent");
+    if (count == 0) break;
+    const std::string_view bytes(reinterpret_cast<const char*>(piece.data()), count);
+    sent += count;
+    if (request.body_length && sent > *request.body_length)
+      return fail(ErrorKind::invalid, "what is to be sent is longer than the {} bytes announced", *request.body_length);
+    const bool more = request.body_length ? TRY(sender.send({bytes}))
+                                          : TRY(sender.send({fmt::format("{:x}\r\n", count), bytes, "\r\n"}));
+    if (!more) return false;
+  }
+  if (request.body_length && sent < *request.body_length)
+    return fail(ErrorKind::invalid, "what is to be sent ended after {} of {} bytes", sent, *request.body_length);
+  return request.body_length ? true : TRY(sender.send({"0\r\n\r\n"}));
+}
+
+Result<ResponseHead> receive_head(ClientConnection& connection, bool to_head_request, const ClientOptions& options) {
+  auto& input = connection.input;
+  for (;;) {
+    std::size_t scanned = 0;
+    std::size_t length = 0;
+    while ((length = head_length(input.view(), scanned)) == 0) {
+      if (input.size() > options.max_head_size)
+        return fail(ErrorKind::unavailable, "the server's answer has a head of more than {} bytes", options.max_head_size);
+      if (TRY(fill(*connection.stream, input, Deadline::after(options.idle_timeout))) == 0)
+        return fail(ErrorKind::unavailable, "the server closed the connection without an answer");
+    }
+    auto head = TRY(parse_response_head(input.view().substr(0, length), to_head_request));
+    input.consume(length);
+    if (head.status / 100 != 1 || head.status == 101) return head;
+  }
+}
+
+}  // namespace
+
+std::expected<Answer, ExchangeFailure> exchange(ClientConnection& connection, const ClientRequest& request,
+                                                const ClientOptions& options) {
+  const auto sent = send_request(connection, request, options);
+  if (!sent) return std::unexpected(ExchangeFailure{sent.error(), false});
+  auto head = receive_head(connection, request.method == "HEAD", options);
+  if (!head) {
+    const auto kind = head.error().kind() == ErrorKind::cancelled ? ErrorKind::unavailable : head.error().kind();
+    const bool harmless = !*sent || (request.method != "POST" && request.method != "PATCH");
+    const bool may_retry = harmless && !request.body_source && connection.input.empty() && kind == ErrorKind::unavailable;
+    return std::unexpected(ExchangeFailure{std::move(head).error().as(kind), may_retry});
+  }
+  return Answer{*std::move(head), *sent || !sends_body(request)};
+}
+
+}  // namespace corten::http

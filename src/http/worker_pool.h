@@ -1,0 +1,41 @@
+// Internal: threads with small stacks, made when all others are busy and ended when idle for a while.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "base/error.h"
+
+namespace corten::http {
+
+class WorkerPool : public std::enable_shared_from_this<WorkerPool> {
+ public:
+  using Job = std::move_only_function<void()>;
+
+  WorkerPool(std::size_t max_threads, std::size_t stack_size);
+
+  // Runs the job at once on a thread of its own. exhausted: max_threads are busy or the system gives no thread; the job
+  // is destroyed then.
+  Result<> submit(Job job);
+  // Idle threads end now, busy ones with their job. Jobs submitted later fail.
+  void stop();
+  std::size_t threads() const;
+
+ private:
+  struct Worker;
+  Result<> start_thread(Job job);
+  void work(Job job);
+
+  const std::size_t max_threads_;
+  const std::size_t stack_size_;
+  mutable std::mutex mutex_;
+  std::vector<Worker*> idle_;  // the one that was busy last is at the back: its stack is warm
+  std::size_t threads_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace corten::http
