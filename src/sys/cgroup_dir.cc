@@ -213,6 +213,12 @@ int CgroupDir::v2_directory() const {
   return v2 == parts_.end() ? -1 : v2->directory.get();
 }
 
+CgroupFeatures CgroupDir::features() const {
+  CgroupFeatures features;
+  for (const Part& part : parts_) note_cgroup_features(part.tree, part.directory.get(), features);
+  return features;
+}
+
 std::vector<int> CgroupDir::v1_directories() const {
   std::vector<int> directories;
   for (const Part& part : parts_)

@@ -55,6 +55,8 @@ class [[nodiscard]] CgroupDir {
   // The directory in the tree that holds the controller, -1 if there is none.
   int directory_of(std::string_view controller) const;
   bool uses_v1() const;
+  // What can be limited here.
+  CgroupFeatures features() const;
   // Absolute path of the group in the tree of this controller ("" if none), for messages and /proc/PID/cgroup readers.
   std::string full_path(std::string_view controller) const;
 

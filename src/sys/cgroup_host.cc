@@ -245,6 +245,47 @@ Result<> prepare_cgroup_parent(const CgroupHost& host, std::string_view path) {
   return {};
 }
 
+void note_cgroup_features(const CgroupTree& tree, int directory, CgroupFeatures& features) {
+  const auto has = [&](const char* file) { return exists_at(directory, file); };
+  const auto first_of = [&](std::initializer_list<const char*> files, std::string& out) {
+    for (const char* file : files)
+      if (out.empty() && has(file)) out = file;
+  };
+  if (tree.v2) {
+    features.memory_limit |= has("memory.max");
+    features.swap_limit |= has("memory.swap.max");
+    features.memory_reservation |= has("memory.low");
+    features.cpu_shares |= has("cpu.weight");
+    features.cpu_cfs |= has("cpu.max");
+    features.cpu_burst |= has("cpu.max.burst");
+    first_of({"io.bfq.weight", "io.weight"}, features.blkio_weight);
+    first_of({"io.bfq.weight", "io.weight"}, features.blkio_weight_device);
+    features.blkio_throttle |= has("io.max");
+    features.freezer |= has("cgroup.freeze");
+    features.devices = true;
+  } else {
+    features.memory_limit |= has("memory.limit_in_bytes");
+    features.swap_limit |= has("memory.memsw.limit_in_bytes");
+    features.memory_reservation |= has("memory.soft_limit_in_bytes");
+    features.memory_swappiness |= has("memory.swappiness");
+    features.kernel_memory_tcp |= has("memory.kmem.tcp.limit_in_bytes");
+    features.oom_kill_disable |= has("memory.oom_control");
+    features.cpu_shares |= has("cpu.shares");
+    features.cpu_cfs |= has("cpu.cfs_quota_us");
+    features.cpu_realtime |= has("cpu.rt_runtime_us");
+    features.cpu_burst |= has("cpu.cfs_burst_us");
+    first_of({"blkio.weight", "blkio.bfq.weight"}, features.blkio_weight);
+    first_of({"blkio.weight_device", "blkio.bfq.weight_device"}, features.blkio_weight_device);
+    features.blkio_throttle |= has("blkio.throttle.read_bps_device");
+    features.devices |= has("devices.allow");
+    features.freezer |= has("freezer.state");
+  }
+  features.cpu_idle |= has("cpu.idle");
+  features.cpuset |= has("cpuset.cpus");
+  features.pids_limit |= has("pids.max");
+  features.hugetlb |= tree.has("hugetlb");
+}
+
 Result<CgroupFeatures> probe_cgroup_features(const CgroupHost& host, std::string_view parent) {
   CgroupFeatures features;
   const auto name = "probe-" + std::to_string(::getpid());
@@ -255,40 +296,7 @@ Result<CgroupFeatures> probe_cgroup_features(const CgroupHost& host, std::string
     CHECK(make_directory(path, made));
     const Cleanup remove([&] { ::rmdir(path.c_str()); });
     const auto directory = TRY(open_directory(path));
-    const auto has = [&](const char* file) { return exists_at(directory.get(), file); };
-    if (tree.v2) {
-      features.memory_limit |= has("memory.max");
-      features.swap_limit |= has("memory.swap.max");
-      features.memory_reservation |= has("memory.low");
-      features.cpu_shares |= has("cpu.weight");
-      features.cpu_cfs |= has("cpu.max");
-      features.cpu_burst |= has("cpu.max.burst");
-      features.blkio_weight |= has("io.weight") || has("io.bfq.weight");
-      features.blkio_weight_device |= has("io.weight") || has("io.bfq.weight");
-      features.blkio_throttle |= has("io.max");
-      features.freezer |= has("cgroup.freeze");
-      if (host.mode() == CgroupMode::v2) features.devices = true;
-    } else {
-      features.memory_limit |= has("memory.limit_in_bytes");
-      features.swap_limit |= has("memory.memsw.limit_in_bytes");
-      features.memory_reservation |= has("memory.soft_limit_in_bytes");
-      features.memory_swappiness |= has("memory.swappiness");
-      features.kernel_memory_tcp |= has("memory.kmem.tcp.limit_in_bytes");
-      features.oom_kill_disable |= has("memory.oom_control");
-      features.cpu_shares |= has("cpu.shares");
-      features.cpu_cfs |= has("cpu.cfs_quota_us");
-      features.cpu_realtime |= has("cpu.rt_runtime_us");
-      features.cpu_burst |= has("cpu.cfs_burst_us");
-      features.blkio_weight |= has("blkio.weight") || has("blkio.bfq.weight");
-      features.blkio_weight_device |= has("blkio.weight_device") || has("blkio.bfq.weight_device");
-      features.blkio_throttle |= has("blkio.throttle.read_bps_device");
-      features.devices |= has("devices.allow");
-      features.freezer |= has("freezer.state");
-    }
-    features.cpu_idle |= has("cpu.idle");
-    features.cpuset |= has("cpuset.cpus");
-    features.pids_limit |= has("pids.max");
-    features.hugetlb |= tree.has("hugetlb");
+    note_cgroup_features(tree, directory.get(), features);
   }
   return features;
 }

@@ -41,8 +41,9 @@ struct CgroupFeatures {
   bool cpu_burst = false;
   bool cpuset = false;
   bool pids_limit = false;
-  bool blkio_weight = false;
-  bool blkio_weight_device = false;
+  // The file for weights, empty if there is none: "blkio.weight", "blkio.bfq.weight", "io.bfq.weight" or "io.weight".
+  std::string blkio_weight;
+  std::string blkio_weight_device;
   bool blkio_throttle = false;
   bool hugetlb = false;
   bool devices = false;  // v1 controller, or v2 (then a BPF program)
@@ -86,6 +87,8 @@ Result<std::string> clean_cgroup_path(std::string_view path);
 // is left out), on v1 cpusets are inherited.
 Result<> prepare_cgroup_parent(const CgroupHost& host, std::string_view path);
 
+// Adds what a group's directory in one tree offers.
+void note_cgroup_features(const CgroupTree& tree, int directory, CgroupFeatures& features);
 // `parent` must exist (prepare_cgroup_parent). A throw-away child is made and removed where the root has no such files.
 Result<CgroupFeatures> probe_cgroup_features(const CgroupHost& host, std::string_view parent);
 
