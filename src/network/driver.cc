@@ -1,0 +1,219 @@
+#include <linux/netlink.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+
+#include "base/log.h"
+#include "network/host_settings.h"
+#include "network/network_impl.h"
+#include "sys/netlink_route.h"
+
+namespace corten::network {
+
+InstanceNames instance_names(std::string_view instance) {
+  // FNV-1a: stable between versions, and nobody gains by a collision.
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const unsigned char c : instance) hash = (hash ^ c) * 0x100000001b3;
+  const std::string text = fmt::format("{:016x}", hash);
+  return {.link_prefix = "ct" + text.substr(0, 5), .table = "corten_" + text.substr(0, 12)};
+}
+
+std::string Host::new_link_name() {
+  constexpr std::string_view digits = "0123456789abcdefghijklmnopqrstuv";
+  std::uint64_t number = next_link++;
+  std::string name = names.link_prefix;
+  while (name.size() < sys::max_link_name) {
+    name += digits[number % digits.size()];
+    number /= digits.size();
+  }
+  return name;
+}
+
+class DriverImpl final : public Driver {
+ public:
+  DriverImpl(DriverConfig config, std::shared_ptr<Host> host) : config_(std::move(config)), host_(std::move(host)) {}
+  ~DriverImpl() override {
+    for (const auto& network : networks()) network->stop_pool();
+  }
+
+  Result<std::shared_ptr<Network>> add_network(NetworkConfig config) override;
+  Result<> remove_network(std::string_view id) override;
+  Result<> start() override;
+  Result<UniqueFd> make_namespace() override;
+  Result<LinkStatistics> statistics(const std::string& host_link) override;
+  std::string link_prefix() const override { return host_->names.link_prefix; }
+  std::string table_name() const override { return host_->names.table; }
+  Result<> remove_all() override;
+
+ private:
+  std::vector<std::shared_ptr<NetworkImpl>> networks() const;
+  Result<> check_free(const NetworkConfig& config) const;  // mutex_ held
+  Result<> remove_orphans();
+  Result<> delete_links(const std::function<bool(const sys::LinkInfo&)>& which);
+
+  const DriverConfig config_;
+  const std::shared_ptr<Host> host_;
+  mutable std::mutex mutex_;
+  bool started_ = false;
+  std::map<std::string, std::shared_ptr<NetworkImpl>, std::less<>> networks_;
+};
+
+Result<std::shared_ptr<Driver>> Driver::open(DriverConfig config) {
+  auto host = std::make_shared<Host>();
+  host->names = instance_names(config.instance);
+  host->firewall = TRY(Firewall::open(host->names.table));
+  host->worker_route = TRY(sys::NetlinkSocket::open(NETLINK_ROUTE));
+  host->next_link = std::uint64_t{std::random_device{}()} << 8;
+  host->worker = TRY(NamespaceWorker::start());
+  CHECK(host->worker->run([&]() -> Result<> {
+    host->ports = std::make_unique<PortAllocator>(host_has_ipv6());
+    host->hairpin = bridge_calls_firewall();
+    return {};
+  }));
+  return std::make_shared<DriverImpl>(std::move(config), std::move(host));
+}
+
+std::vector<std::shared_ptr<NetworkImpl>> DriverImpl::networks() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<NetworkImpl>> result;
+  for (const auto& [id, network] : networks_) result.push_back(network);
+  return result;
+}
+
+Result<> DriverImpl::check_free(const NetworkConfig& config) const {
+  for (const auto& [id, network] : networks_) {
+    const NetworkConfig& other = network->config();
+    if (id == config.id || other.name == config.name)
+      return fail(ErrorKind::conflict, "network with name {} already exists", config.name);
+    if (other.link == config.link)
+      return fail(ErrorKind::conflict, "bridge {} is in use by network {}", config.link, other.name);
+    if (config.address && config.address->overlaps(network->prefix()))
+      return fail(ErrorKind::invalid, "invalid pool request: Pool overlaps with other one on this address space");
+  }
+  return {};
+}
+
+Result<std::shared_ptr<Network>> DriverImpl::add_network(NetworkConfig config) {
+  if (config.mtu < 68 || config.mtu > 65535) return fail(ErrorKind::invalid, "invalid MTU: {}", config.mtu);
+  const std::lock_guard lock(mutex_);
+  CHECK(check_free(config));
+  const auto pools = config_.default_pools.empty() ? usual_pools() : config_.default_pools;
+  Bridge bridge;
+  auto set_up = host_->worker->run([&]() -> Result<> {
+    bridge = TRY(ensure_bridge(host_->worker_route, config.link, config.address, pools, config.mtu, host_->names.table));
+    CHECK(prepare_bridge(config.link));
+    if (config_.enable_ip_forward && !config.internal) return enable_forwarding();
+    return {};
+  });
+  CHECK_AS(std::move(set_up), fmt::format("set up network {}", config.name));
+  if (config.ip_range && !bridge.address.contains(config.ip_range->network()))
+    return fail(ErrorKind::invalid, "address range {} is outside of network {}", to_string(*config.ip_range),
+                to_string(bridge.address.masked()));
+  const std::string id = config.id;
+  auto network = std::make_shared<NetworkImpl>(host_, std::move(config), bridge);
+  CHECK(host_->firewall->add_network(network->firewall_network()));
+  networks_[id] = network;
+  if (started_) network->start_pool();
+  return network;
+}
+
+Result<> DriverImpl::remove_network(std::string_view id) {
+  std::shared_ptr<NetworkImpl> network;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = networks_.find(id);
+    if (found == networks_.end()) return fail(ErrorKind::not_found, "network {} not found", id);
+    if (found->second->endpoints() > 0)
+      return fail(ErrorKind::conflict, "error while removing network: network {} has active endpoints",
+                  found->second->config().name);
+    network = found->second;
+    networks_.erase(found);
+  }
+  network->stop_pool();
+  const std::string& link = network->config().link;
+  const auto firewall = host_->firewall->remove_network(link);
+  CHECK(delete_links([&](const sys::LinkInfo& info) { return info.name == link && info.alias == host_->names.table; }));
+  return firewall;
+}
+
+Result<> DriverImpl::start() {
+  CHECK(remove_orphans());
+  CHECK(host_->firewall->start());
+  {
+    const std::lock_guard lock(mutex_);
+    started_ = true;
+  }
+  for (const auto& network : networks()) network->start_pool();
+  return {};
+}
+
+// Endpoint links whose container no record knows. Normally there are none: the kernel collects them with their
+// namespaces.
+Result<> DriverImpl::remove_orphans() {
+  std::set<std::string> known;
+  for (const auto& network : networks()) known.merge(network->adopted_links());
+  return delete_links([&](const sys::LinkInfo& link) {
+    if (!link.name.starts_with(host_->names.link_prefix) || link.kind != "veth" || known.contains(link.name))
+      return false;
+    log::warn("removing link {}, which belongs to no container", link.name);
+    return true;
+  });
+}
+
+Result<> DriverImpl::delete_links(const std::function<bool(const sys::LinkInfo&)>& which) {
+  return host_->worker->run([&]() -> Result<> {
+    sys::NetlinkBatch batch;
+    for (const sys::LinkInfo& link : TRY(sys::list_links(host_->worker_route)))
+      if (which(link)) sys::put_delete_link(batch, link.name);
+    std::vector<sys::NetlinkSocket::Failure> failures;
+    auto result = host_->worker_route.execute(batch, &failures);
+    if (std::ranges::all_of(failures, [](const auto& failure) { return failure.sys_errno == ENODEV; })) return {};
+    return wrap(std::move(result), "remove network links");
+  });
+}
+
+Result<UniqueFd> DriverImpl::make_namespace() {
+  UniqueFd made;
+  auto result = host_->worker->run([&]() -> Result<> {
+    auto fresh = TRY(host_->worker->make_namespace());
+    sys::NetlinkBatch batch;
+    sys::put_link_up(batch, 1);
+    CHECK_AS(fresh.inside.execute(batch), "bring up lo in a new network namespace");
+    made = std::move(fresh.namespace_fd);
+    return {};
+  });
+  CHECK(std::move(result));
+  return made;
+}
+
+// A socket of its own: the kernel may let the question wait behind the deletion of other links, and nobody else should.
+Result<LinkStatistics> DriverImpl::statistics(const std::string& host_link) {
+  auto socket = TRY(sys::NetlinkSocket::open(NETLINK_ROUTE));
+  const sys::LinkCounters host = TRY(sys::find_link(socket, host_link)).counters;
+  // What the host's end receives, the container has sent.
+  return LinkStatistics{.rx_bytes = host.tx_bytes,
+                        .rx_packets = host.tx_packets,
+                        .rx_errors = host.tx_errors,
+                        .rx_dropped = host.tx_dropped,
+                        .tx_bytes = host.rx_bytes,
+                        .tx_packets = host.rx_packets,
+                        .tx_errors = host.rx_errors,
+                        .tx_dropped = host.rx_dropped};
+}
+
+Result<> DriverImpl::remove_all() {
+  for (const auto& network : networks()) network->stop_pool();
+  {
+    const std::lock_guard lock(mutex_);
+    networks_.clear();
+  }
+  const auto firewall = host_->firewall->remove_all();
+  CHECK(delete_links([&](const sys::LinkInfo& link) {
+    return (link.kind == "veth" && link.name.starts_with(host_->names.link_prefix)) ||
+           (link.kind == "bridge" && link.alias == host_->names.table);
+  }));
+  return firewall;
+}
+
+}  // namespace corten::network

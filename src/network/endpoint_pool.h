@@ -1,0 +1,69 @@
+// Prepared network namespaces of one network, each with its veth, address and route in place, so that a start takes one
+// from the shelf. Filled on the worker's thread: at once while a caller waits or the shelf is low, else after a quiet
+// moment, so that filling does not compete with the start that emptied it. Grows in a burst, shrinks afterwards.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "network/address.h"
+#include "network/namespace_worker.h"
+
+namespace corten::network {
+
+// A namespace with eth0 on a network. Closing the descriptor is the end of it, unless a process holds it.
+struct PreparedEndpoint {
+  UniqueFd namespace_fd;
+  std::string host_link;
+  Ipv4 address;
+  Mac mac;
+};
+
+class EndpointPool {
+ public:
+  // `make` is called on the worker's thread. `target`: how many to keep ready; 0: made on demand only.
+  EndpointPool(NamespaceWorker& worker, unsigned target, std::function<Result<PreparedEndpoint>()> make,
+               std::function<void(PreparedEndpoint)> discard);
+  ~EndpointPool();
+
+  // Starts filling. Before it, take() makes on demand.
+  void start();
+  // One from the shelf, or the next one made. Errors are make's.
+  Result<PreparedEndpoint> take();
+  // The one with this address, if it is on the shelf; any one for no address.
+  std::optional<PreparedEndpoint> steal(std::optional<Ipv4> address);
+  // For good: the shelf is emptied, and who waits or comes is told "unavailable".
+  void stop();
+
+ private:
+  void fill();  // on the worker's thread
+  void shrink();
+  // With mutex_ held:
+  void plan();
+  std::size_t room() const;  // how many are missing now
+
+  NamespaceWorker& worker_;
+  const std::size_t target_;
+  const std::function<Result<PreparedEndpoint>()> make_;
+  const std::function<void(PreparedEndpoint)> discard_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<PreparedEndpoint> shelf_;
+  std::size_t wanted_ = 0;   // shelf size now aimed at, target_ .. 4 * target_
+  std::size_t waiting_ = 0;  // callers in take() that found nothing
+  std::uint64_t failures_ = 0;
+  std::optional<Error> last_failure_;
+  std::chrono::steady_clock::time_point last_take_{};
+  bool running_ = false;
+  bool stopped_ = false;
+};
+
+}  // namespace corten::network

@@ -1,0 +1,279 @@
+#include "network/network_impl.h"
+
+#include <algorithm>
+
+#include "base/cleanup.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "network/conntrack.h"
+#include "sys/netlink_route.h"
+
+namespace corten::network {
+namespace {
+
+constexpr const char* container_link = "eth0";
+// Somebody else's link may have a name of ours; a few more tries find a free one.
+constexpr int name_tries = 8;
+
+std::vector<Ipv4> reserved_addresses(const NetworkConfig& config, const Bridge& bridge) {
+  std::vector<Ipv4> reserved = config.reserved;
+  reserved.push_back(bridge.address.address);
+  return reserved;
+}
+
+}  // namespace
+
+NetworkImpl::NetworkImpl(std::shared_ptr<Host> host, NetworkConfig config, const Bridge& bridge)
+    : host_(std::move(host)),
+      config_(std::move(config)),
+      bridge_(bridge),
+      ipam_(bridge.address, config_.ip_range.value_or(bridge.address), reserved_addresses(config_, bridge)),
+      pool_(
+          *host_->worker, config_.pool_size, [this] { return prepare_next(); },
+          [this](PreparedEndpoint prepared) { discard(std::move(prepared)); }) {}
+
+NetworkImpl::~NetworkImpl() = default;
+
+FirewallNetwork NetworkImpl::firewall_network() const {
+  return {.link = config_.link,
+          .prefix = bridge_.address.masked(),
+          .masquerade = config_.masquerade,
+          .inter_container = config_.inter_container,
+          .internal = config_.internal};
+}
+
+std::set<std::string> NetworkImpl::adopted_links() const {
+  const std::lock_guard lock(mutex_);
+  return adopted_links_;
+}
+
+Endpoint NetworkImpl::make_endpoint(const EndpointSpec& spec, Ipv4 address, const Mac& mac, std::string host_link) {
+  Endpoint endpoint;
+  endpoint.network_ = shared_from_this();
+  endpoint.info_ = {.endpoint_id = random_id(),
+                    .network_id = config_.id,
+                    .container_id = spec.container_id,
+                    .container_name = spec.container_name,
+                    .address = address,
+                    .prefix_length = bridge_.address.length,
+                    .gateway = config_.internal ? Ipv4{} : bridge_.address.address,
+                    .mac = mac,
+                    .host_link = std::move(host_link)};
+  ++endpoints_;
+  return endpoint;
+}
+
+// Makes the veth, one end on the bridge and the other inside, and configures the inner one. Three system calls.
+Result<std::string> NetworkImpl::connect(int namespace_fd, sys::NetlinkSocket& inside,
+                                         const std::string& interface_name, Ipv4 address, const Mac& mac,
+                                         bool default_route) {
+  std::string name;
+  for (int tries = 1;; ++tries) {
+    name = host_->new_link_name();
+    sys::NetlinkBatch batch;
+    sys::put_veth(batch, {.name = name,
+                          .master = bridge_.index,
+                          .peer_name = interface_name,
+                          .peer_namespace = namespace_fd,
+                          .peer_mac = mac.bytes,
+                          .mtu = config_.mtu});
+    if (host_->hairpin || !config_.inter_container)
+      sys::put_bridge_port(batch, name, host_->hairpin, !config_.inter_container);
+    const auto made = host_->worker_route.execute(batch);
+    if (made) break;
+    if (made.error().sys_errno() != EEXIST || tries == name_tries)
+      return wrap(Result<std::string>(std::unexpected(made.error())),
+                  fmt::format("make a virtual link {} on {}", name, config_.link));
+  }
+  Cleanup undo([&] {
+    sys::NetlinkBatch batch;
+    sys::put_delete_link(batch, name);
+    if (const auto result = host_->worker_route.execute(batch); !result)
+      log::warn("remove link {}: {}", name, result.error().text());
+  });
+  const auto link = TRY(sys::find_link(inside, interface_name));
+  sys::NetlinkBatch batch;
+  sys::put_link_up(batch, 1);
+  // The address before "up": neighbours are told of it when the link comes up.
+  sys::put_address(batch, link.index, address.value, bridge_.address.length);
+  sys::put_link_up(batch, link.index);
+  if (default_route && !config_.internal) sys::put_default_route(batch, bridge_.address.address.value);
+  CHECK_AS(inside.execute(batch), fmt::format("configure {} inside a container", interface_name));
+  undo.cancel();
+  return name;
+}
+
+Result<PreparedEndpoint> NetworkImpl::prepare(Ipv4 address, const Mac& mac) {
+  auto made = TRY(host_->worker->make_namespace());
+  auto link = TRY(connect(made.namespace_fd.get(), made.inside, container_link, address, mac, true));
+  return PreparedEndpoint{std::move(made.namespace_fd), std::move(link), address, mac};
+}
+
+Result<PreparedEndpoint> NetworkImpl::prepare_next() {
+  const auto address = TRY(take_address(std::nullopt));
+  auto prepared = prepare(address, mac_for(address));
+  if (!prepared) ipam_.give(address);
+  return prepared;
+}
+
+void NetworkImpl::discard(PreparedEndpoint prepared) { ipam_.give(prepared.address); }
+
+Result<Ipv4> NetworkImpl::take_address(const std::optional<Ipv4>& wanted) {
+  if (wanted) {
+    CHECK(ipam_.take(*wanted));
+    return *wanted;
+  }
+  if (const auto address = ipam_.take()) return *address;
+  return fail(ErrorKind::exhausted, "no available IPv4 addresses on this network's address pools: {} ({})", config_.name,
+              config_.id);
+}
+
+Result<> NetworkImpl::change_mac(PreparedEndpoint& prepared, const Mac& mac) {
+  auto result = host_->worker->run([&]() -> Result<> {
+    auto inside = TRY(host_->worker->enter_namespace(prepared.namespace_fd.get()));
+    const auto link = TRY(sys::find_link(inside, container_link));
+    sys::NetlinkBatch batch;
+    sys::put_link_mac(batch, link.index, mac.bytes);
+    return wrap(inside.execute(batch), fmt::format("set MAC address {}", to_string(mac)));
+  });
+  if (result) prepared.mac = mac;
+  return result;
+}
+
+Result<PreparedEndpoint> NetworkImpl::take_prepared(const EndpointSpec& spec) {
+  if (spec.mac && (spec.mac->bytes[0] & 1) != 0)
+    return fail(ErrorKind::invalid, "invalid MAC address: {} is a multicast address", to_string(*spec.mac));
+  std::optional<PreparedEndpoint> prepared;
+  if (spec.address) {
+    prepared = pool_.steal(spec.address);
+    if (!prepared) {
+      const auto address = TRY(take_address(spec.address));
+      auto result = host_->worker->run([&]() -> Result<> {
+        prepared = TRY(prepare(address, spec.mac.value_or(mac_for(address))));
+        return {};
+      });
+      if (!result) {
+        ipam_.give(address);
+        return std::unexpected(std::move(result).error());
+      }
+    }
+  } else {
+    prepared = TRY(pool_.take());
+  }
+  if (spec.mac && *spec.mac != prepared->mac) {
+    if (auto result = change_mac(*prepared, *spec.mac); !result) {
+      discard(std::move(*prepared));
+      return std::unexpected(std::move(result).error());
+    }
+  }
+  return std::move(*prepared);
+}
+
+Result<Endpoint> NetworkImpl::create(const EndpointSpec& spec) {
+  auto prepared = TRY(take_prepared(spec));
+  Endpoint endpoint = make_endpoint(spec, prepared.address, prepared.mac, std::move(prepared.host_link));
+  endpoint.namespace_ = std::move(prepared.namespace_fd);
+  TRY(endpoint.publish(spec.ports));
+  return endpoint;
+}
+
+Result<Endpoint> NetworkImpl::attach(int namespace_fd, const EndpointSpec& spec, const std::string& interface_name,
+                                     bool default_route) {
+  auto address = take_address(spec.address);
+  if (!address) {
+    // Those on the shelf hold addresses, too.
+    auto stolen = pool_.steal(spec.address);
+    if (!stolen) return std::unexpected(std::move(address).error());
+    address = stolen->address;
+  }
+  const Mac mac = spec.mac.value_or(mac_for(*address));
+  std::string host_link;
+  auto result = host_->worker->run([&]() -> Result<> {
+    auto inside = TRY(host_->worker->enter_namespace(namespace_fd));
+    host_link = TRY(connect(namespace_fd, inside, interface_name, *address, mac, default_route));
+    return {};
+  });
+  if (!result) {
+    ipam_.give(*address);
+    return std::unexpected(std::move(result).error());
+  }
+  Endpoint endpoint = make_endpoint(spec, *address, mac, std::move(host_link));
+  endpoint.info_.container_link = interface_name;
+  TRY(endpoint.publish(spec.ports));
+  return endpoint;
+}
+
+Result<Endpoint> NetworkImpl::adopt(const EndpointInfo& info) {
+  if (pool_.steal(info.address))
+    log::debug("address {} of a running container was on the shelf", to_string(info.address));
+  else
+    CHECK_AS(ipam_.take(info.address), fmt::format("take over address {}", to_string(info.address)));
+  Endpoint endpoint;
+  endpoint.network_ = shared_from_this();
+  endpoint.info_ = info;
+  ++endpoints_;
+  {
+    const std::lock_guard lock(mutex_);
+    adopted_links_.insert(info.host_link);
+  }
+  endpoint.info_.ports = host_->ports->take_again(info.ports);
+  CHECK(host_->firewall->add_ports(firewall_ports(endpoint.info_, endpoint.info_.ports)));
+  return endpoint;
+}
+
+std::vector<FirewallPort> NetworkImpl::firewall_ports(const EndpointInfo& info,
+                                                      std::span<const PublishedPort> ports) const {
+  std::vector<FirewallPort> result;
+  for (const PublishedPort& port : ports) {
+    if (port.host_ip.v6) continue;
+    result.push_back({.protocol = port.protocol,
+                      .host_ip = port.host_ip.v4,
+                      .host_port = port.host_port,
+                      .container_ip = info.address,
+                      .container_port = port.container_port,
+                      .container_id = info.container_id});
+  }
+  return result;
+}
+
+Result<std::vector<PublishedPort>> NetworkImpl::publish(EndpointInfo& info, std::span<const PortRequest> requests) {
+  // As with Docker, an internal network has no published ports, and asking for some is no error.
+  if (requests.empty() || config_.internal) return std::vector<PublishedPort>{};
+  auto ports = TRY(host_->ports->take(requests, config_.default_binding,
+                                      {info.endpoint_id, info.container_name, info.address}));
+  if (auto result = host_->firewall->add_ports(firewall_ports(info, ports)); !result) {
+    host_->ports->give(ports);
+    return std::unexpected(std::move(result).error().wrap(fmt::format(
+        "driver failed programming external connectivity on endpoint {} ({})", info.container_name, info.endpoint_id)));
+  }
+  if (const auto result = forget_flows(ports, {}); !result) log::warn("{}", result.error().text());
+  info.ports.insert(info.ports.end(), ports.begin(), ports.end());
+  return ports;
+}
+
+Result<> NetworkImpl::unpublish(EndpointInfo& info, std::span<const PublishedPort> ports) {
+  std::vector<PublishedPort> ours;
+  for (const PublishedPort& port : ports)
+    if (std::ranges::find(info.ports, port) != info.ports.end()) ours.push_back(port);
+  if (ours.empty()) return {};
+  auto result = host_->firewall->remove_ports(firewall_ports(info, ours));
+  host_->ports->give(ours);
+  std::erase_if(info.ports, [&](const PublishedPort& port) { return std::ranges::find(ours, port) != ours.end(); });
+  if (const auto forgotten = forget_flows(ours, info.address); !forgotten)
+    log::warn("{}", forgotten.error().text());
+  return result;
+}
+
+void NetworkImpl::end(EndpointInfo& info) {
+  const std::vector<PublishedPort> ports = info.ports;
+  if (const auto result = unpublish(info, ports); !result)
+    log::warn("unpublish ports of {}: {}", info.container_name, result.error().text());
+  {
+    const std::lock_guard lock(mutex_);
+    adopted_links_.erase(info.host_link);
+  }
+  ipam_.give(info.address);
+  --endpoints_;
+}
+
+}  // namespace corten::network

@@ -1,0 +1,65 @@
+// A bridge network: the one implementation of Network. Internal to the module.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <set>
+
+#include "network/bridge.h"
+#include "network/endpoint_pool.h"
+#include "network/host.h"
+#include "network/ipam.h"
+#include "network/network.h"
+
+namespace corten::network {
+
+class NetworkImpl final : public Network, public std::enable_shared_from_this<NetworkImpl> {
+ public:
+  NetworkImpl(std::shared_ptr<Host> host, NetworkConfig config, const Bridge& bridge);
+  ~NetworkImpl() override;
+
+  const NetworkConfig& config() const override { return config_; }
+  Ipv4Prefix prefix() const override { return bridge_.address; }
+  Result<Endpoint> create(const EndpointSpec& spec) override;
+  Result<Endpoint> attach(int namespace_fd, const EndpointSpec& spec, const std::string& interface_name,
+                          bool default_route) override;
+  Result<Endpoint> adopt(const EndpointInfo& info) override;
+
+  // For Driver.
+  void start_pool() { pool_.start(); }
+  void stop_pool() { pool_.stop(); }
+  std::size_t endpoints() const { return endpoints_; }
+  std::set<std::string> adopted_links() const;
+  FirewallNetwork firewall_network() const;
+
+  // For Endpoint.
+  Result<std::vector<PublishedPort>> publish(EndpointInfo& info, std::span<const PortRequest> requests);
+  Result<> unpublish(EndpointInfo& info, std::span<const PublishedPort> ports);
+  void end(EndpointInfo& info);
+  void forget() { --endpoints_; }
+
+ private:
+  Endpoint make_endpoint(const EndpointSpec& spec, Ipv4 address, const Mac& mac, std::string host_link);
+  Result<Ipv4> take_address(const std::optional<Ipv4>& wanted);
+  Result<PreparedEndpoint> take_prepared(const EndpointSpec& spec);
+  // On the worker's thread: a namespace, or an interface in one, on this network.
+  Result<PreparedEndpoint> prepare(Ipv4 address, const Mac& mac);
+  Result<PreparedEndpoint> prepare_next();
+  Result<std::string> connect(int namespace_fd, sys::NetlinkSocket& inside, const std::string& interface_name,
+                              Ipv4 address, const Mac& mac, bool default_route);
+  Result<> change_mac(PreparedEndpoint& prepared, const Mac& mac);
+  void discard(PreparedEndpoint prepared);
+  std::vector<FirewallPort> firewall_ports(const EndpointInfo& info, std::span<const PublishedPort> ports) const;
+
+  const std::shared_ptr<Host> host_;
+  const NetworkConfig config_;
+  const Bridge bridge_;
+  Ipam ipam_;
+  std::atomic<std::size_t> endpoints_ = 0;
+  mutable std::mutex mutex_;
+  std::set<std::string> adopted_links_;
+  EndpointPool pool_;  // last: its tasks use the above
+};
+
+}  // namespace corten::network
