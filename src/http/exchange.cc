@@ -63,7 +63,8 @@ class BodySender {
 
  private:
   Result<bool> send_plain(std::span<iovec> pieces);
-  Result<> take_in_early_answer();
+  // False: the server has ended its side.
+  bool take_in_early_answer();
 
   ClientConnection& connection_;
   const ClientOptions& options_;
@@ -100,18 +101,17 @@ Result<bool> BodySender::send_plain(std::span<iovec> pieces) {
     const short events = static_cast<short>(POLLOUT | (listen ? POLLIN : 0));
     const short ready = TRY(wait_for(fd, events, Deadline::after(options_.idle_timeout)));
     if (ready == 0) return fail(ErrorKind::deadline, "send to the server: it did nothing for too long");
-    if (ready & POLLIN) CHECK(take_in_early_answer());
+    if ((ready & POLLIN) && !take_in_early_answer()) return false;
     if ((ready & (POLLHUP | POLLERR)) && !(ready & POLLOUT)) return false;
   }
   return true;
 }
 
-Result<> BodySender::take_in_early_answer() {
+bool BodySender::take_in_early_answer() {
   const auto room = connection_.input.prepare(source_piece);
   const ssize_t count = ::recv(connection_.stream->fd(), room.data(), room.size(), MSG_DONTWAIT);
   if (count > 0) connection_.input.commit(static_cast<std::size_t>(count));
-  if (count == 0) return fail(ErrorKind::unavailable, "the server closed the connection while it was sent the request");
-  return {};
+  return count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 // Head and body; false where the server did not want all of it.

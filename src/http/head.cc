@@ -11,7 +11,7 @@ namespace beast = boost::beast;
 using BeastError = beast::error_code;
 using BeastText = beast::string_view;
 
-constexpr std::uint32_t no_header_limit = 1U << 30;  // the caller has bounded the head already
+constexpr std::uint32_t no_header_limit = 1U << 30;
 constexpr std::size_t max_response_fields = 1000;
 
 std::string_view view(BeastText text) { return {text.data(), text.size()}; }
@@ -20,7 +20,11 @@ std::string_view view(BeastText text) { return {text.data(), text.size()}; }
 template <bool is_request>
 class HeadParser : public beast::http::basic_parser<is_request> {
  public:
-  explicit HeadParser(std::size_t max_fields) : max_fields_(max_fields) { this->header_limit(no_header_limit); }
+  // Beast's own limits are off: heads are bounded by the caller, bodies by whoever reads them.
+  explicit HeadParser(std::size_t max_fields) : max_fields_(max_fields) {
+    this->header_limit(no_header_limit);
+    this->body_limit(boost::none);
+  }
 
   std::string method;
   std::string target;

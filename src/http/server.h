@@ -75,6 +75,7 @@ class Server {
   struct Statistics {
     std::size_t connections = 0;
     std::size_t threads = 0;
+    std::size_t parked = 0;  // of the connections: idle, without a thread
     std::size_t relays = 0;  // TLS connections handed over
   };
   Statistics statistics() const;

@@ -280,7 +280,7 @@ Result<> ServerCore::shutdown(std::chrono::milliseconds grace) {
 
 Server::Statistics ServerCore::statistics() const {
   const std::lock_guard lock(mutex_);
-  return {connections_.size(), pool_->threads(), relays_.size()};
+  return {connections_.size(), pool_->threads(), parked_.size(), relays_.size()};
 }
 
 }  // namespace corten::http
