@@ -1,0 +1,54 @@
+// What the routes stand on. The daemon owns all of it; routes only call.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/defaults.h"
+#include "engine/engine.h"
+#include "image/images.h"
+#include "network/network.h"
+#include "store/store.h"
+#include "volume/volumes.h"
+
+namespace corten::server {
+
+// What `info` and `version` show and only the composition root knows.
+struct DaemonInfo {
+  std::string id;    // stable for a data root
+  std::string name;  // host name
+  std::string version;
+  std::string git_commit;
+  std::string build_time;
+  std::string data_root;
+  std::string kernel_version, operating_system, os_version, architecture;
+  unsigned cpus = 0;
+  std::uint64_t memory = 0;
+  std::string cgroup_driver = "cgroupfs";
+  std::string cgroup_version;  // "1" or "2"
+  std::string storage_driver = "overlay2";
+  std::string default_log_driver = "json-file";
+  std::vector<std::string> security_options;
+  std::vector<std::string> warnings;
+  std::vector<std::string> labels;
+  std::vector<std::string> insecure_registries;
+  bool live_restore = true;
+  bool debug = false;
+  std::string http_proxy, https_proxy, no_proxy;
+  engine::HostFeatures features;
+};
+
+struct Services {
+  engine::Engine& engine;
+  image::Images& images;
+  volume::Volumes& volumes;
+  store::Store& store;
+  // The networks of this daemon; the default bridge first. host and none are no objects of `network`.
+  std::function<std::vector<network::NetworkConfig>()> networks;
+  std::function<std::string(const std::string& network_id)> network_prefix;   // "172.17.0.0/16"
+  std::function<std::string(const std::string& network_id)> network_gateway;  // "172.17.0.1"
+  std::function<DaemonInfo()> info;
+};
+
+}  // namespace corten::server
