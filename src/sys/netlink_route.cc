@@ -77,6 +77,24 @@ Result<LinkInfo> query_link(NetlinkSocket& socket, NetlinkBatch& batch) {
   return link;
 }
 
+// A dump during which the kernel's list changed may miss objects or tell them twice: asked again, a few times.
+template <class Object>
+Result<std::vector<Object>> list(NetlinkSocket& socket, NetlinkBatch batch,
+                                 const std::function<void(const NetlinkAnswer&, std::vector<Object>&)>& read) {
+  constexpr int tries = 5;
+  std::vector<Object> objects;
+  for (int i = 0; i < tries; ++i) {
+    objects.clear();
+    bool interrupted = false;
+    CHECK(socket.query(batch, [&](const NetlinkAnswer& answer) {
+      if ((answer.flags & NLM_F_DUMP_INTR) != 0) interrupted = true;
+      read(answer, objects);
+    }));
+    if (!interrupted) break;
+  }
+  return objects;
+}
+
 }  // namespace
 
 void put_bridge(NetlinkBatch& batch, std::string_view name, const std::array<std::uint8_t, 6>& mac, std::uint32_t mtu,
@@ -85,10 +103,15 @@ void put_bridge(NetlinkBatch& batch, std::string_view name, const std::array<std
   batch.put_string(IFLA_IFNAME, name);
   put_mac(batch, mac);
   batch.put_u32(IFLA_MTU, mtu);
-  if (!alias.empty()) batch.put_string(IFLA_IFALIAS, alias);
   const auto info = batch.open(IFLA_LINKINFO);
   batch.put_string(IFLA_INFO_KIND, "bridge");
   batch.close(info);
+  batch.end();
+  if (alias.empty()) return;
+  // The kernel takes an alias for an existing link only.
+  batch.begin(RTM_NEWLINK, 0, link_header(0, false));
+  batch.put_string(IFLA_IFNAME, name);
+  batch.put_string(IFLA_IFALIAS, alias);
   batch.end();
 }
 
@@ -215,50 +238,40 @@ Result<std::vector<LinkInfo>> list_links(NetlinkSocket& socket) {
   NetlinkBatch batch;
   batch.begin(RTM_GETLINK, NLM_F_DUMP, link_header(0, false));
   batch.end();
-  std::vector<LinkInfo> links;
-  CHECK_AS(socket.query(batch,
-                        [&](const NetlinkAnswer& answer) {
-                          if (answer.type == RTM_NEWLINK) links.push_back(read_link(answer));
-                        }),
-           "list network links");
-  return links;
+  auto links = list<LinkInfo>(socket, std::move(batch), [](const NetlinkAnswer& answer, std::vector<LinkInfo>& to) {
+    if (answer.type == RTM_NEWLINK) to.push_back(read_link(answer));
+  });
+  return wrap(std::move(links), "list network links");
 }
 
 Result<std::vector<AddressInfo>> list_ipv4_addresses(NetlinkSocket& socket) {
   NetlinkBatch batch;
   batch.begin(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{.ifa_family = AF_INET});
   batch.end();
-  std::vector<AddressInfo> addresses;
-  CHECK_AS(socket.query(batch,
-                        [&](const NetlinkAnswer& answer) {
-                          const auto* header = answer.header<ifaddrmsg>();
-                          if (answer.type != RTM_NEWADDR || !header || header->ifa_family != AF_INET) return;
-                          const auto local = find_attribute(answer.attributes<ifaddrmsg>(), IFA_LOCAL);
-                          if (local)
-                            addresses.push_back({static_cast<int>(header->ifa_index), local->be32(), header->ifa_prefixlen});
-                        }),
-           "list network addresses");
-  return addresses;
+  const auto read = [](const NetlinkAnswer& answer, std::vector<AddressInfo>& to) {
+    const auto* header = answer.header<ifaddrmsg>();
+    if (answer.type != RTM_NEWADDR || !header || header->ifa_family != AF_INET) return;
+    if (const auto local = find_attribute(answer.attributes<ifaddrmsg>(), IFA_LOCAL))
+      to.push_back({static_cast<int>(header->ifa_index), local->be32(), header->ifa_prefixlen});
+  };
+  return wrap(list<AddressInfo>(socket, std::move(batch), read), "list network addresses");
 }
 
 Result<std::vector<RouteInfo>> list_ipv4_routes(NetlinkSocket& socket) {
   NetlinkBatch batch;
   batch.begin(RTM_GETROUTE, NLM_F_DUMP, rtmsg{.rtm_family = AF_INET});
   batch.end();
-  std::vector<RouteInfo> routes;
-  CHECK_AS(socket.query(batch,
-                        [&](const NetlinkAnswer& answer) {
-                          const auto* header = answer.header<rtmsg>();
-                          if (answer.type != RTM_NEWROUTE || !header || header->rtm_family != AF_INET) return;
-                          if (header->rtm_type != RTN_UNICAST && header->rtm_type != RTN_LOCAL) return;
-                          const auto attributes = answer.attributes<rtmsg>();
-                          const auto destination = find_attribute(attributes, RTA_DST);
-                          if (!destination || header->rtm_dst_len == 0) return;
-                          const auto link = find_attribute(attributes, RTA_OIF);
-                          routes.push_back({destination->be32(), header->rtm_dst_len, link ? static_cast<int>(link->u32()) : 0});
-                        }),
-           "list routes");
-  return routes;
+  const auto read = [](const NetlinkAnswer& answer, std::vector<RouteInfo>& to) {
+    const auto* header = answer.header<rtmsg>();
+    if (answer.type != RTM_NEWROUTE || !header || header->rtm_family != AF_INET || header->rtm_dst_len == 0) return;
+    if (header->rtm_type != RTN_UNICAST && header->rtm_type != RTN_LOCAL) return;
+    const auto attributes = answer.attributes<rtmsg>();
+    const auto destination = find_attribute(attributes, RTA_DST);
+    const auto link = find_attribute(attributes, RTA_OIF);
+    if (destination)
+      to.push_back({destination->be32(), header->rtm_dst_len, link ? static_cast<int>(link->u32()) : 0});
+  };
+  return wrap(list<RouteInfo>(socket, std::move(batch), read), "list routes");
 }
 
 }  // namespace corten::sys

@@ -1,0 +1,598 @@
+// Real traffic between network namespaces. Each test makes a namespace of its own that plays the host, and another one
+// that plays a second host beside it, so nothing here touches the machine's own network.
+#include "network/network.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/netfilter.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <barrier>
+#include <cstring>
+#include <thread>
+
+#include "base/id.h"
+#include "network/host_settings.h"
+#include "sys/netlink_route.h"
+#include "sys/nftables.h"
+
+namespace corten::network {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::HasSubstr;
+
+constexpr Ipv4 host_ip{198u << 24 | 51u << 16 | 100u << 8 | 1};
+constexpr Ipv4 other_ip{198u << 24 | 51u << 16 | 100u << 8 | 2};
+constexpr Ipv4 loopback{127u << 24 | 1};
+constexpr int patience_ms = 3000;   // for what must arrive
+constexpr int impatience_ms = 300;  // for what must not
+
+template <class T>
+T must(Result<T> result) {
+  if (!result) {
+    ADD_FAILURE() << result.error().text();
+    throw std::runtime_error(result.error().text());
+  }
+  return std::move(*result);
+}
+void must(Result<> result) {
+  if (!result) {
+    ADD_FAILURE() << result.error().text();
+    throw std::runtime_error(result.error().text());
+  }
+}
+
+UniqueFd current_namespace() { return UniqueFd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
+
+// Runs `action` on a thread inside the namespace.
+template <class Action>
+void inside(int namespace_fd, Action&& action) {
+  std::thread([&] {
+    ASSERT_EQ(::setns(namespace_fd, CLONE_NEWNET), 0);
+    action();
+  }).join();
+}
+
+UniqueFd new_namespace() {
+  UniqueFd made;
+  std::thread([&] {
+    ASSERT_EQ(::unshare(CLONE_NEWNET), 0);
+    made = current_namespace();
+    auto socket = must(sys::NetlinkSocket::open(NETLINK_ROUTE));
+    sys::NetlinkBatch batch;
+    sys::put_link_up(batch, 1);
+    must(socket.execute(batch));
+  }).join();
+  return made;
+}
+
+sockaddr_in socket_address(Ipv4 address, std::uint16_t port) {
+  return {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(address.value)}};
+}
+
+UniqueFd open_socket(int namespace_fd, int type) {
+  UniqueFd fd;
+  inside(namespace_fd, [&] { fd = UniqueFd(::socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)); });
+  return fd;
+}
+
+// A socket bound (and for TCP listening) to the port on all addresses of the namespace.
+UniqueFd serve(int namespace_fd, std::uint16_t port, int type = SOCK_STREAM) {
+  UniqueFd fd = open_socket(namespace_fd, type);
+  const int on = 1;
+  if (type == SOCK_STREAM) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const auto where = socket_address({}, port);
+  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0) << std::strerror(errno);
+  if (type == SOCK_STREAM) {
+    EXPECT_EQ(::listen(fd.get(), 16), 0);
+  }
+  return fd;
+}
+
+bool wait_for(int fd, short events, int milliseconds) {
+  pollfd entry{.fd = fd, .events = events};
+  return ::poll(&entry, 1, milliseconds) == 1;
+}
+
+struct Peer {
+  bool connected = false;
+  Ipv4 address;  // as the server sees the client
+};
+
+// Connects, and when `server` is given accepts there and moves a byte each way.
+Peer connect_to(int from_namespace, Ipv4 address, std::uint16_t port, const UniqueFd* server, int timeout_ms = patience_ms) {
+  UniqueFd client = open_socket(from_namespace, SOCK_STREAM);
+  const auto where = socket_address(address, port);
+  if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0 && errno != EINPROGRESS)
+    return {};
+  if (!wait_for(client.get(), POLLOUT, timeout_ms)) return {};
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(client.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0) return {};
+  Peer peer{.connected = true};
+  if (!server) return peer;
+  if (!wait_for(server->get(), POLLIN, patience_ms)) {
+    ADD_FAILURE() << "connected, but not to the server";
+    return {};
+  }
+  sockaddr_in from{};
+  size = sizeof from;
+  const UniqueFd accepted(::accept4(server->get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+  peer.address = {ntohl(from.sin_addr.s_addr)};
+  char byte = 'q';
+  EXPECT_EQ(::write(client.get(), &byte, 1), 1);
+  EXPECT_EQ(::read(accepted.get(), &byte, 1), 1);
+  byte = 'a';
+  EXPECT_EQ(::write(accepted.get(), &byte, 1), 1);
+  EXPECT_TRUE(wait_for(client.get(), POLLIN, patience_ms));
+  EXPECT_EQ(::read(client.get(), &byte, 1), 1);
+  EXPECT_EQ(byte, 'a');
+  return peer;
+}
+
+// Sends a datagram from `client` and expects the server's answer from the address it was sent to.
+bool ask_udp(const UniqueFd& client, Ipv4 address, std::uint16_t port, const UniqueFd& server, int timeout_ms = patience_ms) {
+  const auto where = socket_address(address, port);
+  if (::sendto(client.get(), "ask", 3, 0, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 3) return false;
+  if (!wait_for(server.get(), POLLIN, timeout_ms)) return false;
+  char text[8];
+  sockaddr_in from{};
+  socklen_t size = sizeof from;
+  if (::recvfrom(server.get(), text, sizeof text, 0, reinterpret_cast<sockaddr*>(&from), &size) != 3) return false;
+  if (::sendto(server.get(), "tell", 4, 0, reinterpret_cast<const sockaddr*>(&from), size) != 4) return false;
+  if (!wait_for(client.get(), POLLIN, timeout_ms)) return false;
+  size = sizeof from;
+  if (::recvfrom(client.get(), text, sizeof text, 0, reinterpret_cast<sockaddr*>(&from), &size) != 4) return false;
+  return from.sin_addr.s_addr == where.sin_addr.s_addr && from.sin_port == where.sin_port;
+}
+
+class NetworkTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "needs CAP_SYS_ADMIN to make network namespaces";
+    host_ = current_namespace();
+    other_ = new_namespace();
+    route_ = must(sys::NetlinkSocket::open(NETLINK_ROUTE));
+    netfilter_ = must(sys::NetlinkSocket::open(NETLINK_NETFILTER));
+    sys::NetlinkBatch batch;
+    sys::put_link_up(batch, 1);
+    sys::put_veth(batch, {.name = "uplink", .peer_name = "wire", .peer_namespace = other_.get(), .peer_mac = {2, 0, 0, 0, 0, 2}});
+    must(route_.execute(batch));
+    give_address(host_.get(), "uplink", host_ip);
+    give_address(other_.get(), "wire", other_ip);
+    open_driver();
+  }
+
+  void TearDown() override {
+    if (!host_) return;
+    network_.reset();
+    if (driver_) must(driver_->remove_all());
+    driver_.reset();
+    EXPECT_THAT(must(sys::list_nft_tables(netfilter_, NFPROTO_IPV4)), testing::IsEmpty());
+    expect_links_gone();
+  }
+
+  void give_address(int namespace_fd, const char* link, Ipv4 address) {
+    inside(namespace_fd, [&] {
+      auto socket = must(sys::NetlinkSocket::open(NETLINK_ROUTE));
+      const auto info = must(sys::find_link(socket, link));
+      sys::NetlinkBatch batch;
+      sys::put_address(batch, info.index, address.value, 24);
+      sys::put_link_up(batch, info.index);
+      must(socket.execute(batch));
+    });
+  }
+
+  // Of the tests' own links only lo and the wire may be left; the kernel removes the others in its own time.
+  void expect_links_gone() {
+    std::vector<std::string> left;
+    for (int tries = 0; tries < 500; ++tries) {
+      left.clear();
+      for (const auto& link : must(sys::list_links(route_)))
+        if (link.kind == "bridge" || (link.kind == "veth" && link.name != "uplink")) left.push_back(link.name);
+      if (left.empty()) return;
+      std::this_thread::sleep_for(10ms);
+    }
+    ADD_FAILURE() << "left over: " << testing::PrintToString(left);
+  }
+
+  void open_driver() { driver_ = must(Driver::open({.instance = "/run/network-test"})); }
+
+  void open_network(NetworkConfig config = {}) {
+    if (config.id.empty()) config.id = random_id();
+    if (config.name.empty()) config.name = "bridge";
+    network_ = must(driver_->add_network(config));
+    must(driver_->start());
+  }
+
+  EndpointSpec spec(std::vector<PortRequest> ports = {}) {
+    return {.container_id = random_id(), .container_name = "web", .ports = std::move(ports)};
+  }
+
+  UniqueFd host_, other_;
+  sys::NetlinkSocket route_, netfilter_;
+  std::shared_ptr<Driver> driver_;
+  std::shared_ptr<Network> network_;
+};
+
+TEST_F(NetworkTest, ContainersReachEachOtherTheHostAndTheWorld) {
+  open_network();
+  const Endpoint one = must(network_->create(spec())), two = must(network_->create(spec()));
+  EXPECT_EQ(to_string(one.info().address), "172.17.0.2");
+  EXPECT_EQ(to_string(one.info().gateway), "172.17.0.1");
+  EXPECT_EQ(to_string(one.info().mac), "02:42:ac:11:00:02");
+  EXPECT_EQ(to_string(two.info().address), "172.17.0.3");
+  const UniqueFd server = serve(one.namespace_fd(), 80);
+  EXPECT_EQ(connect_to(two.namespace_fd(), one.info().address, 80, &server).address, two.info().address);
+  EXPECT_TRUE(connect_to(host_.get(), one.info().address, 80, &server).connected);
+  const UniqueFd on_host = serve(host_.get(), 81);
+  EXPECT_TRUE(connect_to(one.namespace_fd(), one.info().gateway, 81, &on_host).connected);
+  const UniqueFd on_other = serve(other_.get(), 82);
+  EXPECT_EQ(connect_to(one.namespace_fd(), other_ip, 82, &on_other).address, host_ip) << "not masqueraded";
+}
+
+TEST_F(NetworkTest, UnpublishedPortsAreNotReachableFromOutside) {
+  open_network();
+  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  const UniqueFd server = serve(one.namespace_fd(), 80);
+  inside(other_.get(), [&] {
+    auto socket = must(sys::NetlinkSocket::open(NETLINK_ROUTE));
+    sys::NetlinkBatch batch;
+    sys::put_default_route(batch, host_ip.value);
+    must(socket.execute(batch));
+  });
+  EXPECT_FALSE(connect_to(other_.get(), one.info().address, 80, nullptr, impatience_ms).connected);
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &server).connected);
+}
+
+class PublishedPortTest : public NetworkTest, public testing::WithParamInterface<const char*> {};
+
+TEST_P(PublishedPortTest, WorkFromEverywhere) {
+  if (!write_setting("net/bridge/bridge-nf-call-iptables", GetParam())) GTEST_SKIP() << "no br_netfilter";
+  open_driver();
+  open_network();
+  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  const Endpoint two = must(network_->create(spec()));
+  const UniqueFd server = serve(one.namespace_fd(), 80);
+  ASSERT_GE(one.info().ports.size(), 1u);
+  EXPECT_EQ(one.info().ports[0], (PublishedPort{Protocol::tcp, 80, {}, 8080}));
+  EXPECT_TRUE(connect_to(host_.get(), loopback, 8080, &server).connected) << "host's loopback";
+  EXPECT_TRUE(connect_to(host_.get(), host_ip, 8080, &server).connected) << "host's own address";
+  EXPECT_TRUE(connect_to(host_.get(), one.info().gateway, 8080, &server).connected) << "bridge's address";
+  EXPECT_EQ(connect_to(other_.get(), host_ip, 8080, &server).address, other_ip) << "another host";
+  EXPECT_TRUE(connect_to(two.namespace_fd(), host_ip, 8080, &server).connected) << "another container";
+  EXPECT_TRUE(connect_to(two.namespace_fd(), two.info().gateway, 8080, &server).connected) << "another, by gateway";
+  EXPECT_TRUE(connect_to(one.namespace_fd(), host_ip, 8080, &server).connected) << "the container itself";
+  EXPECT_TRUE(connect_to(one.namespace_fd(), one.info().gateway, 8080, &server).connected) << "itself, by gateway";
+}
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutBridgeFirewall, PublishedPortTest, testing::Values("0", "1"));
+
+TEST_F(NetworkTest, PublishedUdpPortsMoveToTheNextContainer) {
+  open_network();
+  const UniqueFd from_other = open_socket(other_.get(), SOCK_DGRAM), from_host = open_socket(host_.get(), SOCK_DGRAM);
+  const PortRequest request{.protocol = Protocol::udp, .container_port = 53, .host_port = 5353};
+  for (int round = 0; round < 2; ++round) {
+    Endpoint one = must(network_->create(spec({request})));
+    const UniqueFd server = serve(one.namespace_fd(), 53, SOCK_DGRAM);
+    // The same client sockets in both rounds: what the kernel remembers of the first must not hold.
+    EXPECT_TRUE(ask_udp(from_other, host_ip, 5353, server)) << "round " << round;
+    EXPECT_TRUE(ask_udp(from_host, loopback, 5353, server)) << "round " << round;
+    one.close();
+    const auto where = socket_address(host_ip, 5353);
+    ::sendto(from_other.get(), "ask", 3, 0, reinterpret_cast<const sockaddr*>(&where), sizeof where);
+    EXPECT_FALSE(wait_for(server.get(), POLLIN, impatience_ms));
+    char text[8];
+    while (::recv(from_other.get(), text, sizeof text, 0) >= 0 || errno == ECONNREFUSED) {
+    }
+  }
+}
+
+TEST_F(NetworkTest, LoopbackBindingsStayOnTheHost) {
+  open_network();
+  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_ip = "127.0.0.1", .host_port = 8080},
+                                                   {.container_port = 81, .host_ip = "198.51.100.1", .host_port = 8081}})));
+  ASSERT_EQ(one.info().ports.size(), 2u);
+  const UniqueFd server = serve(one.namespace_fd(), 80), second = serve(one.namespace_fd(), 81);
+  EXPECT_TRUE(connect_to(host_.get(), loopback, 8080, &server).connected);
+  EXPECT_FALSE(connect_to(host_.get(), host_ip, 8080, nullptr, impatience_ms).connected);
+  EXPECT_FALSE(connect_to(other_.get(), host_ip, 8080, nullptr, impatience_ms).connected);
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 8081, &second).connected);
+  EXPECT_FALSE(connect_to(host_.get(), loopback, 8081, nullptr, impatience_ms).connected);
+  // A neighbour that sends packets for 127.0.0.1 over the wire.
+  inside(other_.get(), [&] {
+    must(write_setting("net/ipv4/conf/wire/route_localnet", "1"));
+    auto socket = must(sys::NetlinkSocket::open(NETLINK_ROUTE));
+    sys::NetlinkBatch batch;
+    sys::put_delete_address(batch, 1, loopback.value, 8);
+    sys::put_default_route(batch, host_ip.value);
+    must(socket.execute(batch));
+  });
+  EXPECT_FALSE(connect_to(other_.get(), loopback, 8080, nullptr, impatience_ms).connected);
+}
+
+TEST_F(NetworkTest, TakenPortsAreRefusedWithDockersWords) {
+  open_network();
+  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  const auto again = network_->create(spec({{.container_port = 81, .host_port = 8081}, {.container_port = 80, .host_port = 8080}}));
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().text(), testing::MatchesRegex("driver failed programming external connectivity on endpoint web "
+                                                          "\\([0-9a-f]{64}\\): Bind for 0\\.0\\.0\\.0:8080 failed: port is "
+                                                          "already allocated"));
+  const auto specific = network_->create(spec({{.container_port = 80, .host_ip = "127.0.0.1", .host_port = 8080}}));
+  ASSERT_FALSE(specific);
+  const UniqueFd foreign = serve(host_.get(), 9000);
+  const auto taken = network_->create(spec({{.container_port = 80, .host_port = 9000}}));
+  ASSERT_FALSE(taken);
+  EXPECT_THAT(taken.error().text(), testing::MatchesRegex(".*: failed to bind host port for 0\\.0\\.0\\.0:9000:172\\.17\\.0\\."
+                                                          "[0-9]+:80/tcp: address already in use"));
+  const auto nowhere = network_->create(spec({{.container_port = 80, .host_ip = "203.0.113.9", .host_port = 9001}}));
+  ASSERT_FALSE(nowhere);
+  EXPECT_THAT(nowhere.error().text(), HasSubstr("cannot assign requested address"));
+  EXPECT_EQ(network_->create(spec({{.container_port = 80, .host_ip = "nonsense", .host_port = 9001}})).error().kind(), ErrorKind::invalid);
+  EXPECT_EQ(network_->create(spec({{.container_port = 0, .host_port = 9001}})).error().kind(), ErrorKind::invalid);
+  // What was refused holds nothing.
+  EXPECT_TRUE(network_->create(spec({{.container_port = 81, .host_port = 8081}})));
+  // And nobody else gets what we have, not even with SO_REUSEADDR.
+  const UniqueFd thief = open_socket(host_.get(), SOCK_STREAM);
+  const int on = 1;
+  ::setsockopt(thief.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const auto where = socket_address({}, 8080);
+  EXPECT_NE(::bind(thief.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+}
+
+TEST_F(NetworkTest, ConnectionsInTimeWaitDoNotHoldAPort) {
+  open_network();
+  UniqueFd server = serve(host_.get(), 8080);
+  UniqueFd client = open_socket(host_.get(), SOCK_STREAM);
+  const auto where = socket_address(loopback, 8080);
+  ::connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where);
+  ASSERT_TRUE(wait_for(server.get(), POLLIN, patience_ms));
+  UniqueFd accepted(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  accepted.reset();  // who closes first keeps the port in TIME_WAIT
+  ASSERT_TRUE(wait_for(client.get(), POLLIN, patience_ms));
+  client.reset();
+  server.reset();
+  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  const UniqueFd inside_server = serve(one.namespace_fd(), 80);
+  EXPECT_TRUE(connect_to(host_.get(), loopback, 8080, &inside_server).connected);
+}
+
+TEST_F(NetworkTest, RandomPortsAndRangesTakeFreePorts) {
+  open_network();
+  must(write_setting("net/ipv4/ip_local_port_range", "40000 40009"));
+  std::vector<Endpoint> endpoints;
+  std::vector<std::uint16_t> ports;
+  for (int i = 0; i < 10; ++i) {
+    endpoints.push_back(must(network_->create(spec({{.container_port = 80}}))));
+    ports.push_back(endpoints.back().info().ports.at(0).host_port);
+  }
+  std::ranges::sort(ports);
+  EXPECT_EQ(ports.front(), 40000);
+  EXPECT_EQ(ports.back(), 40009);
+  EXPECT_EQ(std::ranges::adjacent_find(ports), ports.end());
+  EXPECT_THAT(network_->create(spec({{.container_port = 80}})).error().text(), HasSubstr("all ports are allocated"));
+  const PortRequest range{.container_port = 80, .host_port = 8000, .host_port_end = 8001};
+  const UniqueFd foreign = serve(host_.get(), 8000);
+  endpoints.push_back(must(network_->create(spec({range}))));
+  EXPECT_EQ(endpoints.back().info().ports.at(0).host_port, 8001);
+  EXPECT_FALSE(network_->create(spec({range})));
+}
+
+TEST_F(NetworkTest, ManyPortsAreOneTransaction) {
+  open_network();
+  std::vector<PortRequest> requests;
+  for (std::uint16_t i = 0; i < 400; ++i)
+    requests.push_back({.container_port = static_cast<std::uint16_t>(1000 + i), .host_port = static_cast<std::uint16_t>(20000 + i)});
+  Endpoint one = must(network_->create(spec(requests)));
+  const auto elements = must(sys::list_nft_elements(netfilter_, NFPROTO_IPV4, driver_->table_name(), "ports_any"));
+  EXPECT_EQ(elements.size(), 400u);
+  EXPECT_EQ(elements[0].comment, one.info().container_id);
+  const UniqueFd server = serve(one.namespace_fd(), 1399);
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 20399, &server).connected);
+  one.close();
+  EXPECT_THAT(must(sys::list_nft_elements(netfilter_, NFPROTO_IPV4, driver_->table_name(), "ports_any")), testing::IsEmpty());
+}
+
+TEST_F(NetworkTest, PortsComeAndGoWhileRunning) {
+  open_network();
+  Endpoint one = must(network_->create(spec()));
+  const UniqueFd server = serve(one.namespace_fd(), 80);
+  const std::vector<PortRequest> requests{{.container_port = 80, .host_port = 8080}};
+  const auto published = must(one.publish(requests));
+  EXPECT_EQ(one.info().ports, published);
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &server).connected);
+  must(one.unpublish(published));
+  EXPECT_THAT(one.info().ports, testing::IsEmpty());
+  EXPECT_FALSE(connect_to(other_.get(), host_ip, 8080, nullptr, impatience_ms).connected);
+}
+
+TEST_F(NetworkTest, WithoutInterContainerTrafficOnlyPublishedPortsAreReached) {
+  open_network({.inter_container = false});
+  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  const Endpoint two = must(network_->create(spec()));
+  const UniqueFd server = serve(one.namespace_fd(), 80);
+  EXPECT_FALSE(connect_to(two.namespace_fd(), one.info().address, 80, nullptr, impatience_ms).connected);
+  EXPECT_TRUE(connect_to(host_.get(), one.info().address, 80, &server).connected);
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &server).connected);
+}
+
+TEST_F(NetworkTest, NetworksAreIsolatedFromEachOther) {
+  open_network();
+  const auto second = must(driver_->add_network({.id = random_id(), .name = "second", .link = "corten1", .internal = true}));
+  const auto third = must(driver_->add_network({.id = random_id(), .name = "third", .link = "corten2"}));
+  EXPECT_EQ(to_string(second->prefix()), "172.18.0.1/16");
+  EXPECT_EQ(to_string(third->prefix()), "172.19.0.1/16");
+  const Endpoint one = must(network_->create(spec())), two = must(second->create(spec())), three = must(third->create(spec())),
+                 near_two = must(second->create(spec()));
+  const UniqueFd at_one = serve(one.namespace_fd(), 80), at_two = serve(two.namespace_fd(), 80), at_other = serve(other_.get(), 80);
+  EXPECT_FALSE(connect_to(three.namespace_fd(), one.info().address, 80, nullptr, impatience_ms).connected);
+  EXPECT_FALSE(connect_to(three.namespace_fd(), two.info().address, 80, nullptr, impatience_ms).connected);
+  EXPECT_FALSE(connect_to(two.namespace_fd(), other_ip, 80, nullptr, impatience_ms).connected);
+  EXPECT_TRUE(connect_to(near_two.namespace_fd(), two.info().address, 80, &at_two).connected);
+  EXPECT_TRUE(connect_to(three.namespace_fd(), other_ip, 80, &at_other).connected);
+}
+
+TEST_F(NetworkTest, OneContainerOnTwoNetworks) {
+  open_network();
+  const auto second = must(driver_->add_network({.id = random_id(), .name = "second", .link = "corten1"}));
+  const Endpoint one = must(network_->create(spec())), peer = must(second->create(spec()));
+  const Endpoint more = must(second->attach(one.namespace_fd(), spec(), "eth1", false));
+  EXPECT_EQ(more.info().container_link, "eth1");
+  const UniqueFd server = serve(peer.namespace_fd(), 80);
+  EXPECT_EQ(connect_to(one.namespace_fd(), peer.info().address, 80, &server).address, more.info().address);
+}
+
+TEST_F(NetworkTest, WishesForAddressesAreGranted) {
+  open_network({.address = Ipv4Prefix{must(parse_ipv4("10.9.0.1")), 29}, .pool_size = 3});
+  EndpointSpec wish = spec();
+  wish.address = must(parse_ipv4("10.9.0.3"));  // may be on the shelf
+  wish.mac = must(parse_mac("02:11:22:33:44:55"));
+  const Endpoint one = must(network_->create(wish));
+  EXPECT_EQ(one.info().address, *wish.address);
+  inside(one.namespace_fd(), [&] {
+    auto socket = must(sys::NetlinkSocket::open(NETLINK_ROUTE));
+    EXPECT_EQ(must(sys::find_link(socket, "eth0")).mac, wish.mac->bytes);
+  });
+  EXPECT_THAT(network_->create(wish).error().text(), "Address already in use");
+  wish.address = must(parse_ipv4("10.9.1.3"));
+  EXPECT_EQ(network_->create(wish).error().kind(), ErrorKind::invalid);
+  // Six addresses less the gateway's: the shelf's do not get lost.
+  std::vector<Endpoint> rest;
+  for (int i = 0; i < 4; ++i) rest.push_back(must(network_->create(spec())));
+  EXPECT_EQ(network_->create(spec()).error().kind(), ErrorKind::exhausted);
+  const Ipv4 freed = rest.back().info().address;
+  rest.pop_back();
+  EXPECT_EQ(must(network_->create(spec())).info().address, freed);
+}
+
+TEST_F(NetworkTest, Ipv6IsOffOnTheInterfaceAndOnForLoopback) {
+  open_network();
+  const Endpoint one = must(network_->create(spec()));
+  inside(one.namespace_fd(), [] {
+    EXPECT_EQ(must(read_setting("net/ipv6/conf/eth0/disable_ipv6")), "1");
+    EXPECT_EQ(must(read_setting("net/ipv6/conf/lo/disable_ipv6")), "0");
+    EXPECT_EQ(must(read_setting("net/ipv4/ip_unprivileged_port_start")), "0");
+  });
+}
+
+TEST_F(NetworkTest, AnotherDaemonTakesOver) {
+  const NetworkConfig config{.id = random_id(), .name = "bridge"};
+  open_network(config);
+  Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  Endpoint lost = must(network_->create(spec({{.container_port = 80, .host_port = 8081}})));
+  const EndpointInfo record = one.info();
+  const UniqueFd server = serve(one.namespace_fd(), 80);
+  // What the container's processes would do: keep the namespace.
+  const UniqueFd held(::fcntl(one.namespace_fd(), F_DUPFD_CLOEXEC, 0)), lost_held(::fcntl(lost.namespace_fd(), F_DUPFD_CLOEXEC, 0));
+  one.detach();
+  lost.detach();
+  network_.reset();
+  driver_.reset();
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &server).connected) << "between two daemons";
+
+  open_driver();
+  network_ = must(driver_->add_network(config));
+  EXPECT_EQ(to_string(network_->prefix()), "172.17.0.1/16");
+  Endpoint again = must(network_->adopt(record));
+  EXPECT_EQ(again.info().ports, record.ports);
+  must(driver_->start());
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &server).connected) << "after the restart";
+  EXPECT_FALSE(connect_to(other_.get(), host_ip, 8081, nullptr, impatience_ms).connected) << "nobody's port";
+  EXPECT_FALSE(sys::find_link(route_, lost.info().host_link)) << "nobody's link";
+  EXPECT_TRUE(driver_->statistics(record.host_link));
+  EXPECT_FALSE(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  EndpointSpec wish = spec();
+  wish.address = record.address;
+  EXPECT_FALSE(network_->create(wish));
+}
+
+TEST_F(NetworkTest, AFlushedTableComesBack) {
+  open_network();
+  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
+  const UniqueFd server = serve(one.namespace_fd(), 80);
+  sys::NftBatch flush(NFPROTO_IPV4, driver_->table_name());
+  flush.delete_table();
+  must(flush.commit(netfilter_));
+  const Endpoint two = must(network_->create(spec({{.container_port = 80, .host_port = 8081}})));
+  EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &server).connected);
+}
+
+TEST_F(NetworkTest, StatisticsAreTheContainersOwn) {
+  open_network();
+  const Endpoint one = must(network_->create(spec()));
+  const UniqueFd server = serve(host_.get(), 80);
+  EXPECT_TRUE(connect_to(one.namespace_fd(), one.info().gateway, 80, &server).connected);  // addresses are resolved
+  const auto before = must(driver_->statistics(one.info().host_link));
+  const UniqueFd client = open_socket(one.namespace_fd(), SOCK_DGRAM);
+  const auto where = socket_address(one.info().gateway, 9);
+  const std::string text(1000, 'x');
+  for (int i = 0; i < 5; ++i)
+    ::sendto(client.get(), text.data(), text.size(), 0, reinterpret_cast<const sockaddr*>(&where), sizeof where);
+  const auto after = must(driver_->statistics(one.info().host_link));
+  EXPECT_GE(after.tx_bytes - before.tx_bytes, 5000u);
+  EXPECT_LT(after.rx_bytes - before.rx_bytes, 5000u);
+  EXPECT_EQ(driver_->statistics("ct-nosuch").error().kind(), ErrorKind::not_found);
+}
+
+TEST_F(NetworkTest, ABurstFromManyThreads) {
+  open_network();
+  constexpr int threads = 8, each = 12;
+  std::vector<std::vector<Endpoint>> made(threads);
+  {
+    std::vector<std::jthread> workers;
+    for (auto& list : made)
+      workers.emplace_back([&] {
+        for (int i = 0; i < each; ++i) list.push_back(must(network_->create(spec({{.container_port = 80}}))));
+      });
+  }
+  std::set<Ipv4> addresses;
+  std::set<std::uint16_t> ports;
+  for (const auto& list : made)
+    for (const Endpoint& endpoint : list) {
+      addresses.insert(endpoint.info().address);
+      ports.insert(endpoint.info().ports.at(0).host_port);
+    }
+  EXPECT_EQ(addresses.size(), threads * each);
+  EXPECT_EQ(ports.size(), threads * each);
+  EXPECT_EQ(driver_->remove_network(network_->config().id).error().kind(), ErrorKind::conflict);
+  made.clear();
+  must(driver_->remove_network(network_->config().id));
+  expect_links_gone();
+}
+
+TEST_F(NetworkTest, BadConfigurationsAreRefused) {
+  const auto refused = [&](NetworkConfig config) {
+    config.id = random_id();
+    if (config.name.empty()) config.name = "n";
+    const auto result = driver_->add_network(std::move(config));
+    return result ? "accepted" : std::string(to_string(result.error().kind()));
+  };
+  EXPECT_EQ(refused({.link = ""}), "invalid");
+  EXPECT_EQ(refused({.link = "../escape"}), "invalid");
+  EXPECT_EQ(refused({.link = "longer-than-fifteen"}), "invalid");
+  EXPECT_EQ(refused({.link = "uplink"}), "conflict");
+  EXPECT_EQ(refused({.address = Ipv4Prefix{host_ip, 24}}), "conflict");
+  EXPECT_EQ(refused({.address = Ipv4Prefix{must(parse_ipv4("10.0.0.0")), 24}}), "invalid");
+  EXPECT_EQ(refused({.mtu = 1}), "invalid");
+  open_network();
+  EXPECT_EQ(refused({.name = "bridge", .link = "other0"}), "conflict");
+  EXPECT_EQ(refused({.link = "corten0"}), "conflict");
+}
+
+TEST_F(NetworkTest, NoneIsANamespaceWithLoopbackOnly) {
+  const UniqueFd made = must(driver_->make_namespace());
+  const UniqueFd server = serve(made.get(), 80);
+  EXPECT_TRUE(connect_to(made.get(), loopback, 80, &server).connected);
+  EXPECT_FALSE(connect_to(made.get(), host_ip, 80, nullptr, impatience_ms).connected);
+}
+
+}  // namespace
+}  // namespace corten::network
