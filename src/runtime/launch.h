@@ -38,8 +38,14 @@ struct PrepareHooks {
 // `fds` are the descriptors that the plan's slots name. They stay the caller's, and the child has copies of them only until exec.
 Result<PreparedProcess> prepare(const LaunchPlan& plan, std::span<const UniqueFd> fds, const PrepareHooks& hooks = {});
 
+// prepare and release in one, without the wait in between: what the shim calls. The child runs its program when this returns.
+Result<PreparedProcess> launch(const LaunchPlan& plan, std::span<const UniqueFd> fds);
+
 // One more process in the namespaces of the process behind `target` (a pid descriptor), a direct child of the caller.
 Result<PreparedProcess> prepare_exec(const ExecPlan& plan, int target, std::span<const UniqueFd> fds);
+
+// prepare_exec and release in one.
+Result<PreparedProcess> launch_exec(const ExecPlan& plan, int target, std::span<const UniqueFd> fds);
 
 // Lets the prepared process exec. On an error the process is gone and reaped.
 Result<> release(PreparedProcess& process);

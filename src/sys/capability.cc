@@ -110,6 +110,15 @@ Result<> set_capabilities(const CapabilitySets& sets) {
   return {};
 }
 
+Result<> raise_permitted() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  CapData data;
+  if (::syscall(SYS_capget, &header, data.words.data()) != 0) return sys_fail("read capabilities");
+  for (auto& word : data.words) word.effective = word.permitted;
+  if (::syscall(SYS_capset, &header, data.words.data()) != 0) return sys_fail("raise capabilities");
+  return {};
+}
+
 Result<> set_ambient(CapabilityMask mask) {
   if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) return sys_fail("clear ambient capabilities");
   for (int bit = 0; bit < 64; ++bit)

@@ -39,6 +39,8 @@ Result<CapabilitySets> current_capabilities();
 Result<> drop_bounding(CapabilityMask keep);
 // effective, permitted, inheritable by capset. `ambient` and `bounding` are not looked at.
 Result<> set_capabilities(const CapabilitySets& sets);
+// Makes the effective set equal to the permitted one.
+Result<> raise_permitted();
 // Clears the ambient set and raises the bits of `mask`.
 Result<> set_ambient(CapabilityMask mask);
 

@@ -3,8 +3,12 @@
 #include <fcntl.h>
 #include <linux/nsfs.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <array>
+
+#include "sys/files.h"
+#include "sys/process.h"
 
 namespace corten::sys {
 namespace {
@@ -22,6 +26,12 @@ Result<UniqueFd> open_at(std::string_view process, std::uint64_t clone_flag) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return sys_fail("open {}", path);
   return fd;
+}
+
+std::string map_text(std::span<const IdRange> ranges) {
+  std::string text;
+  for (const auto& range : ranges) text += fmt::format("{} {} {}\n", range.inside, range.outside, range.size);
+  return text;
 }
 
 }  // namespace
@@ -55,6 +65,21 @@ Result<UniqueFd> owning_user_namespace(int fd) {
   UniqueFd owner(::ioctl(fd, NS_GET_USERNS));
   if (!owner) return sys_fail("ask a namespace for its user namespace");
   return owner;
+}
+
+Result<> write_id_maps(pid_t pid, std::span<const IdRange> uids, std::span<const IdRange> gids) {
+  CHECK_AS(write_existing(fmt::format("/proc/{}/uid_map", pid), map_text(uids)), "map user ids");
+  return wrap(write_existing(fmt::format("/proc/{}/gid_map", pid), map_text(gids)), "map group ids");
+}
+
+Result<UniqueFd> make_user_namespace(std::span<const IdRange> uids, std::span<const IdRange> gids) {
+  auto cloned = TRY(clone_process({.flags = CLONE_NEWUSER}));
+  // The child of a possibly threaded program: it only sleeps until it is killed.
+  if (cloned.pid == 0)
+    while (true) ::pause();
+  const ChildProcess sleeper(cloned.pid, std::move(cloned.pidfd));
+  CHECK(write_id_maps(sleeper.pid(), uids, gids));
+  return open_namespace(sleeper.pid(), CLONE_NEWUSER);
 }
 
 }  // namespace corten::sys

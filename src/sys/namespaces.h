@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "base/error.h"
@@ -31,5 +32,16 @@ Result<> join_namespace(int fd, std::uint64_t clone_flag);
 Result<std::uint64_t> namespace_type(int fd);
 // The user namespace that owns it (NS_GET_USERNS).
 Result<UniqueFd> owning_user_namespace(int fd);
+
+// A line of /proc/PID/uid_map: `size` ids from `inside` on are those from `outside` on.
+struct IdRange {
+  std::uint32_t inside = 0;
+  std::uint32_t outside = 0;
+  std::uint32_t size = 0;
+};
+// Writes the maps of a process that has just got its own user namespace.
+Result<> write_id_maps(pid_t pid, std::span<const IdRange> uids, std::span<const IdRange> gids);
+// A user namespace that nobody is in, for idmapped mounts or to be joined. Safe in threaded programs.
+Result<UniqueFd> make_user_namespace(std::span<const IdRange> uids, std::span<const IdRange> gids);
 
 }  // namespace corten::sys
