@@ -1,6 +1,9 @@
 # All libraries from outside; docs/dependencies.md gives the reason for each.
 find_package(Threads REQUIRED)
 find_package(Boost 1.81 REQUIRED)
+# OpenSSL as archives: loading and relocating the shared ones costs 0.7 ms at each start of the command line and 1.2 MB
+# of memory, also where no TLS is used.
+set(OPENSSL_USE_STATIC_LIBS TRUE)
 find_package(OpenSSL REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(GTest REQUIRED)
