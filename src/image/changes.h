@@ -14,7 +14,8 @@ namespace corten::image {
 // order. Each string may hold several lines. Kind invalid names the instruction: "FROM is not a valid change command".
 Result<> apply_changes(oci::RunConfig& config, const std::vector<std::string>& changes);
 
-// Shell-like words with quotes and backslashes, as ENV and LABEL split their lines. Kind invalid: a quote is not closed.
+// Shell-like words with quotes and backslashes, as ENV and LABEL split their lines. Kind invalid: a quote is not
+// closed.
 Result<std::vector<std::string>> split_words(std::string_view text);
 
 }  // namespace corten::image

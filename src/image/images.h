@@ -1,7 +1,7 @@
 // Images by name: what import, load, save, tag, rmi, history, inspect, commit and prune do.
 //
-// An image is named by the digest of its config ("sha256:…"), stands on layers (store::Snapshots, by chain id), and owns
-// blobs (manifest, config, the layers as received). Tags point at images. All of it becomes visible in one durable
+// An image is named by the digest of its config ("sha256:…"), stands on layers (store::Snapshots, by chain id), and
+// owns blobs (manifest, config, the layers as received). Tags point at images. All of it becomes visible in one durable
 // transaction; whatever a crash leaves unreferenced is collected at the next open. Reads work on an immutable
 // catalogue and wait for nobody. All calls may come from any thread.
 #pragma once
@@ -25,15 +25,15 @@ namespace corten::image {
 
 // One image, never changed. Tags are in the catalogue, see Images::names.
 struct Image {
-  std::string id;               // sha256:…, digest of the config
+  std::string id;  // sha256:…, digest of the config
   oci::ImageConfig config;
   std::string manifest_digest;  // of the manifest it is saved with
   oci::Manifest manifest;
-  std::string parent;           // image id it was committed from here, empty otherwise
-  std::string chain_id;         // top layer, empty without layers
-  Timestamp created;            // the config's
-  Timestamp tagged;             // last time a tag was put on it
-  std::uint64_t size = 0;       // sum of its layers' sizes (unpacked), as Docker counts
+  std::string parent;      // image id it was committed from here, empty otherwise
+  std::string chain_id;    // top layer, empty without layers
+  Timestamp created;       // the config's
+  Timestamp tagged;        // last time a tag was put on it
+  std::uint64_t size = 0;  // sum of its layers' sizes (unpacked), as Docker counts
 };
 using ImagePtr = std::shared_ptr<const Image>;
 
@@ -43,7 +43,7 @@ struct ImageSummary {
   std::vector<std::string> repo_digests;  // name@sha256:…
 };
 
-struct DeleteItem {  // one line of rmi's answer
+struct DeleteItem {       // one line of rmi's answer
   bool untagged = false;  // else deleted
   std::string what;       // "nginx:latest", "sha256:…"
   bool operator==(const DeleteItem&) const = default;
@@ -60,21 +60,21 @@ using UsersOf = std::function<std::vector<ImageUser>(const std::string& image_id
 using Progress = std::function<void(std::string_view line)>;
 
 struct ImportOptions {
-  std::string reference;             // repo[:tag] or empty
-  std::string message;               // empty: "Imported from -"
-  oci::RunConfig config;             // what --change made
+  std::string reference;  // repo[:tag] or empty
+  std::string message;    // empty: "Imported from -"
+  oci::RunConfig config;  // what --change made
   std::optional<oci::Platform> platform;
 };
 
 struct CommitOptions {
   std::string container_id;
-  std::string base_image;            // image id the container was made from, may be empty
-  std::string snapshot_key;          // whose changes become the new layer
-  oci::RunConfig config;             // complete: the container's, merged with --change
-  std::string reference;             // repo[:tag] or empty
+  std::string base_image;    // image id the container was made from, may be empty
+  std::string snapshot_key;  // whose changes become the new layer
+  oci::RunConfig config;     // complete: the container's, merged with --change
+  std::string reference;     // repo[:tag] or empty
   std::string author;
   std::string comment;
-  std::string created_by;            // the container's command line, for history
+  std::string created_by;  // the container's command line, for history
 };
 
 struct HistoryItem {
@@ -117,9 +117,9 @@ struct UsageReport {
 struct ListOptions {
   bool all = false;
   std::optional<bool> dangling;
-  std::vector<std::string> references;      // path.Match patterns on familiar names; any
-  std::vector<std::string> labels;          // key or key=value; all
-  std::string before, since;                // image references; errors when unknown
+  std::vector<std::string> references;  // path.Match patterns on familiar names; any
+  std::vector<std::string> labels;      // key or key=value; all
+  std::string before, since;            // image references; errors when unknown
   std::optional<Timestamp> until;
 };
 

@@ -29,13 +29,14 @@ struct ArchName {
   std::string_view from, architecture, variant;
 };
 constexpr std::array arch_names = {
-    ArchName{"x86_64", "amd64", ""},  ArchName{"x86-64", "amd64", ""},   ArchName{"i386", "386", ""},
-    ArchName{"i686", "386", ""},      ArchName{"aarch64", "arm64", ""},  ArchName{"armhf", "arm", "v7"},
-    ArchName{"armel", "arm", "v6"},   ArchName{"armv7l", "arm", "v7"},   ArchName{"armv6l", "arm", "v6"},
-    ArchName{"loongarch64", "loong64", ""},
+    ArchName{"x86_64", "amd64", ""},  ArchName{"x86-64", "amd64", ""},
+    ArchName{"i386", "386", ""},      ArchName{"i686", "386", ""},
+    ArchName{"aarch64", "arm64", ""}, ArchName{"armhf", "arm", "v7"},
+    ArchName{"armel", "arm", "v6"},   ArchName{"armv7l", "arm", "v7"},
+    ArchName{"armv6l", "arm", "v6"},  ArchName{"loongarch64", "loong64", ""},
 };
 constexpr std::array known_os = {"linux", "windows", "darwin", "freebsd", "android", "netbsd", "openbsd", "solaris"};
-constexpr std::array known_arch = {"386",    "amd64",   "arm",    "arm64", "loong64",  "mips",  "mips64",
+constexpr std::array known_arch = {"386",    "amd64",    "arm",   "arm64",   "loong64", "mips",  "mips64",
                                    "mipsle", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x", "wasm"};
 
 void normalise(Platform& platform) {
@@ -61,9 +62,7 @@ bool contains(const List& list, std::string_view name) {
 
 }  // namespace
 
-bool is_index_type(std::string_view type) {
-  return type == media_type::oci_index || type == media_type::docker_list;
-}
+bool is_index_type(std::string_view type) { return type == media_type::oci_index || type == media_type::docker_list; }
 bool is_manifest_type(std::string_view type) {
   return type == media_type::oci_manifest || type == media_type::docker_manifest;
 }
@@ -72,9 +71,7 @@ bool is_layer_type(std::string_view type) {
          type == media_type::docker_layer || type == media_type::docker_layer_gzip;
 }
 
-std::string Platform::text() const {
-  return os + "/" + architecture + (variant.empty() ? "" : "/" + variant);
-}
+std::string Platform::text() const { return os + "/" + architecture + (variant.empty() ? "" : "/" + variant); }
 
 Platform host_platform() {
   utsname name{};
@@ -128,7 +125,8 @@ bool matches(const Platform& want, const Platform& have) {
   Platform a = want, b = have;
   normalise(a);
   normalise(b);
-  return a.os == b.os && a.architecture == b.architecture && (a.variant.empty() || b.variant.empty() || a.variant == b.variant);
+  return a.os == b.os && a.architecture == b.architecture &&
+         (a.variant.empty() || b.variant.empty() || a.variant == b.variant);
 }
 
 Result<ImageConfig> parse_image_config(std::string_view text) {
@@ -138,7 +136,8 @@ Result<ImageConfig> parse_image_config(std::string_view text) {
     return fail(ErrorKind::invalid, "image config lists {} layers, at most {} can be stacked",
                 config.rootfs.diff_ids.size(), max_layers);
   for (const std::string& id : config.rootfs.diff_ids)
-    if (!Digest::parse(id)) return fail(ErrorKind::invalid, "image config has an invalid diff id \"{}\"", id.substr(0, 100));
+    if (!Digest::parse(id))
+      return fail(ErrorKind::invalid, "image config has an invalid diff id \"{}\"", id.substr(0, 100));
   if (!config.rootfs.type.empty() && config.rootfs.type != "layers")
     return fail(ErrorKind::invalid, "image config has root file system type \"{}\", only layers are known",
                 config.rootfs.type.substr(0, 100));

@@ -38,16 +38,18 @@ TEST(Platform, ParsesAndMatches) {
   EXPECT_EQ(parse_platform("linux/arm/7")->text(), "linux/arm/v7");
   EXPECT_EQ(parse_platform("linux")->os, "linux");
   EXPECT_EQ(parse_platform("riscv64")->text(), "linux/riscv64");
-  for (const char* bad : {"", "linux/", "linux/a/b/c", "nonsense", "li nux/amd64"}) EXPECT_FALSE(parse_platform(bad)) << bad;
+  for (const char* bad : {"", "linux/", "linux/a/b/c", "nonsense", "li nux/amd64"})
+    EXPECT_FALSE(parse_platform(bad)) << bad;
   EXPECT_TRUE(matches(*parse_platform("linux/arm64"), *parse_platform("linux/arm64/v8")));
   EXPECT_FALSE(matches(*parse_platform("linux/arm64"), *parse_platform("linux/amd64")));
 }
 
 TEST(ImageConfig, KeepsDockersFieldsThroughARoundTrip) {
-  const std::string text = R"({"architecture":"amd64","os":"linux","config":{"Env":["A=b"],"Entrypoint":null,)"
-                           R"("Cmd":["sh"],"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Test":["CMD","x"],"Retries":3},)"
-                           R"("Labels":{"a":"b"},"OnBuild":null,"Volumes":null},"rootfs":{"type":"layers","diff_ids":[")" +
-                           digest_a + R"("]},"history":[{"created_by":"x","empty_layer":true}]})";
+  const std::string text =
+      R"({"architecture":"amd64","os":"linux","config":{"Env":["A=b"],"Entrypoint":null,)"
+      R"("Cmd":["sh"],"ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Test":["CMD","x"],"Retries":3},)"
+      R"("Labels":{"a":"b"},"OnBuild":null,"Volumes":null},"rootfs":{"type":"layers","diff_ids":[")" +
+      digest_a + R"("]},"history":[{"created_by":"x","empty_layer":true}]})";
   const auto config = parse_image_config(text);
   ASSERT_TRUE(config) << config.error().text();
   EXPECT_FALSE(config->config.entrypoint);

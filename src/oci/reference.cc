@@ -46,7 +46,8 @@ bool valid_domain(std::string_view domain) {
     const std::size_t end = domain.find(']');
     if (end == std::string_view::npos || end < 2) return false;
     const std::string_view address = domain.substr(1, end - 1);
-    if (!std::all_of(address.begin(), address.end(), [](char c) { return c == ':' || is_hex(std::string_view(&c, 1)); }))
+    if (!std::all_of(address.begin(), address.end(),
+                     [](char c) { return c == ':' || is_hex(std::string_view(&c, 1)); }))
       return false;
     domain.remove_prefix(end + 1);
     if (domain.empty()) return true;
@@ -110,8 +111,7 @@ Split split_domain(std::string_view text) {
       out = {std::string(first), std::string(text.substr(slash + 1))};
   }
   if (out.domain == legacy_domain) out.domain = default_domain;
-  if (out.domain == default_domain && out.rest.find('/') == std::string::npos)
-    out.rest.insert(0, official_prefix);
+  if (out.domain == default_domain && out.rest.find('/') == std::string::npos) out.rest.insert(0, official_prefix);
   return out;
 }
 
@@ -145,8 +145,7 @@ Reference Reference::with_default_tag() const {
 
 bool valid_tag(std::string_view tag) {
   if (tag.empty() || tag.size() > 128 || tag[0] == '.' || tag[0] == '-') return false;
-  return std::all_of(tag.begin(), tag.end(),
-                     [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
+  return std::all_of(tag.begin(), tag.end(), [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 Result<Reference> parse_reference(std::string_view text) {

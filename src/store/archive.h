@@ -32,13 +32,14 @@ Result<std::unique_ptr<CompressSink>> compress(ByteSink& sink, Compression how);
 
 struct ExtractLimits {
   std::uint64_t entries = 4'000'000;
-  std::uint64_t bytes = 1ULL << 40;    // of file contents, holes included
-  std::size_t path_bytes = 4095;       // of one name
-  std::size_t depth = 256;             // components of one name
+  std::uint64_t bytes = 1ULL << 40;  // of file contents, holes included
+  std::size_t path_bytes = 4095;     // of one name
+  std::size_t depth = 256;           // components of one name
 };
 
 struct ExtractOptions {
-  // Layer mode: ".wh." entries become overlay whiteouts and opaque directories. Plain mode takes such names as they are.
+  // Layer mode: ".wh." entries become overlay whiteouts and opaque directories. Plain mode takes such names as they
+  // are.
   bool layer = false;
   // Device nodes: made, or (false) an error.
   bool devices = true;
@@ -49,9 +50,10 @@ struct ExtractOptions {
   // The end marker (two zero blocks) must be there; off for layers, whose digest proves them whole.
   bool need_end_marker = true;
   ExtractLimits limits = {};
-  // Layer mode: the descriptors of the layers below, top first (borrowed). Parents that the tar does not list get
-  // their owner and mode from there, and hard links to files below get a copy.
-  std::vector<int> lowers = {};
+  // Layer mode: an O_PATH descriptor of what the layers below have at a path (relative, no links followed), or none.
+  // Parents that the tar does not list get their owner and mode from there, and hard links to files below become
+  // copies.
+  std::function<UniqueFd(const std::string& path)> below = {};
 };
 
 struct ExtractStats {
@@ -59,10 +61,10 @@ struct ExtractStats {
   std::uint64_t bytes = 0;  // sizes of regular files
 };
 
-// Writes the uncompressed or compressed tar into directory `path` of `root_fd` (resolved inside that root, links and all).
-// Reads the stream to its end. Links never lead out; absolute names and ".." count from the root of the destination.
-// `invalid` for an archive that is not one, is truncated or breaks a limit; `exhausted` when the disk is full.
-// What was written before an error stays; callers that need all or nothing extract into a fresh directory.
+// Writes the uncompressed or compressed tar into directory `path` of `root_fd` (resolved inside that root, links and
+// all). Reads the stream to its end. Links never lead out; absolute names and ".." count from the root of the
+// destination. `invalid` for an archive that is not one, is truncated or breaks a limit; `exhausted` when the disk is
+// full. What was written before an error stays; callers that need all or nothing extract into a fresh directory.
 Result<ExtractStats> extract(ByteSource& tar, int root_fd, std::string_view path, const ExtractOptions& options = {});
 
 struct PackOptions {

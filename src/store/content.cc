@@ -146,7 +146,8 @@ Result<BlobInfo> ContentStore::info(const oci::Digest& digest) const {
 }
 
 bool ContentStore::has(const oci::Digest& digest) const {
-  return !digest.empty() && ::faccessat(blobs_.get(), std::string(digest.hex()).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  return !digest.empty() &&
+         ::faccessat(blobs_.get(), std::string(digest.hex()).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 Result<std::string> ContentStore::read(const oci::Digest& digest, std::size_t limit) const {

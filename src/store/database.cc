@@ -42,10 +42,12 @@ Result<> migrate(Sqlite& sqlite) {
   CHECK(sqlite.run("PRAGMA user_version", {}, &rows));
   const std::int64_t version = rows.empty() ? 0 : as_int(rows[0][0]);
   if (version < 0 || version > static_cast<std::int64_t>(migrations.size()))
-    return fail(ErrorKind::invalid, "the database has schema version {}, this program knows up to {}: use the newer program",
-                version, migrations.size());
+    return fail(ErrorKind::invalid,
+                "the database has schema version {}, this program knows up to {}: use the newer program", version,
+                migrations.size());
   for (auto next = static_cast<std::size_t>(version); next < migrations.size(); ++next) {
-    const std::string script = fmt::format("BEGIN IMMEDIATE; {} PRAGMA user_version = {}; COMMIT;", migrations[next], next + 1);
+    const std::string script =
+        fmt::format("BEGIN IMMEDIATE; {} PRAGMA user_version = {}; COMMIT;", migrations[next], next + 1);
     CHECK_AS(sqlite.script(script.c_str()), "migrate the database");
   }
   return {};
@@ -81,7 +83,9 @@ class Database::Impl {
     if (thread_.joinable()) thread_.join();
   }
 
-  void start() { thread_ = std::thread([this] { work(); }); }
+  void start() {
+    thread_ = std::thread([this] { work(); });
+  }
 
   void post(Transaction transaction) {
     bool first = false;
@@ -271,7 +275,8 @@ class Database::Impl {
     static_cast<void>(writer_.script("PRAGMA synchronous = NORMAL"));
     // The last one failed, so its flush did not happen: the earlier ones need another.
     if (!commits.back()->result && commits.size() > 1 && !earlier) {
-      const int code = sqlite3_wal_checkpoint_v2(writer_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+      const int code =
+          sqlite3_wal_checkpoint_v2(writer_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
       for (Commit* commit : commits)
         if (code != SQLITE_OK && commit->result)
           commit->result = fail(ErrorKind::internal, "flush the database: {}", sqlite3_errstr(code));
@@ -280,7 +285,8 @@ class Database::Impl {
 
   void checkpoint() {
     int pages = 0;
-    if (sqlite3_wal_checkpoint_v2(writer_.handle(), nullptr, -1, &pages, nullptr) != SQLITE_OK || pages < checkpoint_pages)
+    if (sqlite3_wal_checkpoint_v2(writer_.handle(), nullptr, -1, &pages, nullptr) != SQLITE_OK ||
+        pages < checkpoint_pages)
       return;
     const int code = sqlite3_wal_checkpoint_v2(writer_.handle(), nullptr, SQLITE_CHECKPOINT_RESTART, nullptr, nullptr);
     if (code != SQLITE_OK && code != SQLITE_BUSY) log::warn("database checkpoint: {}", sqlite3_errstr(code));
@@ -309,8 +315,9 @@ Database::~Database() = default;
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
   Sqlite writer = TRY(Sqlite::open(path));
-  CHECK(writer.script("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;"
-                      "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024"));
+  CHECK(
+      writer.script("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;"
+                    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024"));
   CHECK(migrate(writer));
   Sqlite reader = TRY(Sqlite::open(path));
   CHECK(reader.script("PRAGMA query_only = ON; PRAGMA cache_size = -512"));
@@ -329,7 +336,8 @@ Result<std::vector<SqlRow>> Database::query(std::string_view sql, std::vector<Sq
 
 Result<> Database::put_container(const ContainerRow& row) {
   CHECK(impl_->claim(row.id, row.name));
-  impl_->post({{"INSERT INTO containers(id, name, spec, state) VALUES(?, ?, ?, ?)", {row.id, row.name, row.spec, row.state}}});
+  impl_->post(
+      {{"INSERT INTO containers(id, name, spec, state) VALUES(?, ?, ?, ?)", {row.id, row.name, row.spec, row.state}}});
   return {};
 }
 
@@ -366,8 +374,9 @@ Result<std::vector<ContainerRow>> Database::list_containers() {
 }
 
 Result<> Database::put_object(std::string_view kind, std::string_view id, std::string json) {
-  return impl_->commit({{"INSERT INTO objects(kind, id, json) VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET json = excluded.json",
-                         {std::string(kind), std::string(id), std::move(json)}}});
+  return impl_->commit(
+      {{"INSERT INTO objects(kind, id, json) VALUES(?, ?, ?) ON CONFLICT DO UPDATE SET json = excluded.json",
+        {std::string(kind), std::string(id), std::move(json)}}});
 }
 
 Result<> Database::delete_object(std::string_view kind, std::string_view id) {

@@ -22,8 +22,8 @@ namespace corten::store {
 
 using SqlValue = std::variant<std::nullptr_t, std::int64_t, std::string>;
 using SqlRow = std::vector<SqlValue>;
-std::int64_t as_int(const SqlValue& value);             // 0 for anything else
-const std::string& as_text(const SqlValue& value);      // "" for anything else
+std::int64_t as_int(const SqlValue& value);         // 0 for anything else
+const std::string& as_text(const SqlValue& value);  // "" for anything else
 
 struct Statement {
   // A literal: the prepared statement is cached under its address' text and the text must outlive the database.
@@ -35,9 +35,9 @@ using Transaction = std::vector<Statement>;
 // What the database knows of a container; the engine decides what the JSON means.
 struct ContainerRow {
   std::string id;
-  std::string name;  // unique, without a leading slash
-  std::string spec;  // JSON
-  std::string state; // JSON
+  std::string name;   // unique, without a leading slash
+  std::string spec;   // JSON
+  std::string state;  // JSON
 };
 
 struct ObjectRow {

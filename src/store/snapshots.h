@@ -53,8 +53,8 @@ struct DiskUsage {
 
 struct LayerInfo {
   std::string chain_id;
-  std::string parent;        // chain id, empty at the bottom
-  std::uint64_t bytes = 0;   // sum of the sizes of regular files, what Docker calls the layer's size
+  std::string parent;       // chain id, empty at the bottom
+  std::uint64_t bytes = 0;  // sum of the sizes of regular files, what Docker calls the layer's size
   std::uint64_t inodes = 0;
 };
 
@@ -79,6 +79,10 @@ class Snapshots {
   // conflict while an active snapshot or another layer stands on it.
   virtual Result<> remove_layer(std::string_view chain_id) = 0;
   virtual std::vector<LayerInfo> layers() const = 0;
+  // Layers made shortly before the machine went down, whose files may be torn. Whoever has their blobs makes them anew
+  // with rebuild_layer; without a tar to make it from, the layer is taken as it is.
+  virtual std::vector<std::string> suspect_layers() const = 0;
+  virtual Result<> rebuild_layer(std::string_view chain_id, ByteSource* tar) = 0;
 
   // --- active snapshots
   // conflict when the key is taken, not_found without the parent.

@@ -46,8 +46,8 @@ Result<Sqlite> Sqlite::open(const std::string& path) {
   Sqlite out;
   out.path_ = path;
   sqlite3* handle = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &handle,
-                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   out.handle_.reset(handle);
   if (code != SQLITE_OK) return out.error("open");
   sqlite3_extended_result_codes(handle, 1);

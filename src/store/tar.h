@@ -33,9 +33,9 @@ struct TarEntry {
   std::string link;  // target of a link
   mode_t mode = 0;   // permission bits with set-id and sticky
   std::uint32_t uid = 0, gid = 0;
-  std::string user, group;      // names, unused here
-  std::uint64_t size = 0;       // of the file as it will be
-  std::uint64_t stored = 0;     // bytes in the archive; less than size for a sparse file
+  std::string user, group;   // names, unused here
+  std::uint64_t size = 0;    // of the file as it will be
+  std::uint64_t stored = 0;  // bytes in the archive; less than size for a sparse file
   timespec mtime{};
   std::optional<timespec> atime;
   unsigned major = 0, minor = 0;

@@ -109,7 +109,9 @@ void fill_header(Header& header, const TarEntry& entry, std::uint64_t size, std:
   for (const auto& [key, value] : entry.xattrs) add_record(records, "SCHILY.xattr." + key, value);
 }
 
-std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 std::uint64_t padding_of(std::uint64_t size) { return (block - size % block) % block; }
 
 }  // namespace

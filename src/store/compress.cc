@@ -1,0 +1,300 @@
+#include <archive.h>
+#include <archive_entry.h>
+#include <isa-l/igzip_lib.h>
+#include <zstd.h>
+
+#include <array>
+#include <cstring>
+#include <deque>
+
+#include "store/archive.h"
+
+namespace corten::store {
+namespace {
+
+constexpr std::size_t chunk = 256U << 10;
+
+std::unexpected<Error> truncated(std::string_view format) {
+  return fail(ErrorKind::invalid, "{} data is truncated: unexpected EOF", format);
+}
+
+// Gives back the bytes that were looked at, then goes on with the stream.
+class PrefixSource : public ByteSource {
+ public:
+  PrefixSource(std::vector<std::byte> head, ByteSource& rest) : head_(std::move(head)), rest_(rest) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    if (at_ == head_.size()) return rest_.read(buffer);
+    const std::size_t count = std::min(buffer.size(), head_.size() - at_);
+    std::memcpy(buffer.data(), head_.data() + at_, count);
+    at_ += count;
+    return count;
+  }
+
+ private:
+  std::vector<std::byte> head_;
+  ByteSource& rest_;
+  std::size_t at_ = 0;
+};
+
+// What every decompressor has: the stream below and a buffer of its bytes.
+class Decompressor : public ByteSource {
+ protected:
+  explicit Decompressor(PrefixSource source) : source_(std::move(source)), input_(chunk) {}
+  Result<std::span<const std::byte>> more() {
+    const std::size_t got = TRY(source_.read(input_));
+    return std::span<const std::byte>(input_).first(got);
+  }
+
+ private:
+  PrefixSource source_;
+  std::vector<std::byte> input_;
+};
+
+class GzipSource : public Decompressor {
+ public:
+  explicit GzipSource(PrefixSource source)
+      : Decompressor(std::move(source)), state_(std::make_unique<inflate_state>()) {
+    isal_inflate_init(state_.get());
+    state_->crc_flag = ISAL_GZIP;
+  }
+
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    state_->next_out = reinterpret_cast<std::uint8_t*>(buffer.data());
+    state_->avail_out = static_cast<std::uint32_t>(std::min<std::size_t>(buffer.size(), 1U << 30));
+    const std::uint32_t wanted = state_->avail_out;
+    while (state_->avail_out == wanted && !done_) CHECK(step());
+    return wanted - state_->avail_out;
+  }
+
+ private:
+  Result<> step() {
+    // A full output buffer may leave more behind than what came in last.
+    if (state_->avail_in == 0 && !std::exchange(pending_, false)) {
+      const auto input = TRY(more());
+      if (input.empty()) {
+        if (in_member_) return truncated("gzip");
+        done_ = true;
+        return {};
+      }
+      // The library takes no const; it only reads.
+      state_->next_in = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(input.data()));
+      state_->avail_in = static_cast<std::uint32_t>(input.size());
+    }
+    if (!in_member_ && state_->avail_in > 0) {
+      // Another member, or padding that the format allows to be ignored.
+      if (*state_->next_in != 0x1f) {
+        state_->avail_in = 0;
+        return {};
+      }
+      if (started_) isal_inflate_reset(state_.get());
+      in_member_ = started_ = true;
+    }
+    const int code = isal_inflate(state_.get());
+    if (code == ISAL_INCORRECT_CHECKSUM) return fail(ErrorKind::invalid, "gzip data is damaged: invalid checksum");
+    if (code != ISAL_DECOMP_OK && code != ISAL_END_INPUT) return fail(ErrorKind::invalid, "gzip data is damaged");
+    if (state_->block_state == ISAL_BLOCK_FINISH) in_member_ = false;
+    pending_ = in_member_ && state_->avail_out == 0;
+    return {};
+  }
+
+  std::unique_ptr<inflate_state> state_;
+  bool in_member_ = false, started_ = false, pending_ = false, done_ = false;
+};
+
+class ZstdSource : public Decompressor {
+ public:
+  explicit ZstdSource(PrefixSource source) : Decompressor(std::move(source)), context_(ZSTD_createDCtx()) {}
+
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    if (context_ == nullptr) return fail(ErrorKind::exhausted, "no memory for zstd");
+    ZSTD_outBuffer out{buffer.data(), buffer.size(), 0};
+    while (out.pos == 0) {
+      if (in_.pos == in_.size && !pending_) {
+        const auto input = TRY(more());
+        if (input.empty()) {
+          if (in_frame_) return truncated("zstd");
+          return std::size_t{0};
+        }
+        in_ = {input.data(), input.size(), 0};
+      }
+      const std::size_t code = ZSTD_decompressStream(context_.get(), &out, &in_);
+      if (ZSTD_isError(code) != 0) return fail(ErrorKind::invalid, "zstd data is damaged: {}", ZSTD_getErrorName(code));
+      in_frame_ = code != 0;
+      pending_ = in_frame_ && out.pos == out.size;  // there may be output without further input
+    }
+    return out.pos;
+  }
+
+ private:
+  struct Free {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+  };
+  std::unique_ptr<ZSTD_DCtx, Free> context_;
+  ZSTD_inBuffer in_{nullptr, 0, 0};
+  bool in_frame_ = false, pending_ = false;
+};
+
+// xz and bzip2, rare enough to leave to libarchive. Only these two filters are switched on: others would run programs.
+class LibarchiveSource : public Decompressor {
+ public:
+  LibarchiveSource(PrefixSource source, std::string_view name)
+      : Decompressor(std::move(source)), name_(name), archive_(archive_read_new()) {}
+
+  Result<> start() {
+    archive_entry* entry = nullptr;
+    if (archive_ == nullptr || archive_read_support_filter_xz(archive_.get()) != ARCHIVE_OK ||
+        archive_read_support_filter_bzip2(archive_.get()) != ARCHIVE_OK ||
+        archive_read_support_format_raw(archive_.get()) != ARCHIVE_OK ||
+        archive_read_open(archive_.get(), this, nullptr, give, nullptr) != ARCHIVE_OK ||
+        archive_read_next_header(archive_.get(), &entry) != ARCHIVE_OK)
+      return failed();
+    return {};
+  }
+
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    const la_ssize_t got = archive_read_data(archive_.get(), buffer.data(), buffer.size());
+    if (got < 0) return failed();
+    return static_cast<std::size_t>(got);
+  }
+
+ private:
+  static la_ssize_t give(archive* handle, void* self, const void** buffer) {
+    auto* me = static_cast<LibarchiveSource*>(self);
+    auto input = me->more();
+    if (!input) {
+      me->below_ = std::move(input).error();
+      archive_set_error(handle, EIO, "read");
+      return -1;
+    }
+    *buffer = input->data();
+    return static_cast<la_ssize_t>(input->size());
+  }
+
+  std::unexpected<Error> failed() {
+    if (below_) return std::unexpected(*below_);
+    const char* text = archive_ != nullptr ? archive_error_string(archive_.get()) : nullptr;
+    return fail(ErrorKind::invalid, "{} data is damaged: {}", name_, text != nullptr ? text : "no reason given");
+  }
+
+  struct Free {
+    void operator()(archive* handle) const { archive_read_free(handle); }
+  };
+  std::string_view name_;
+  std::optional<Error> below_;
+  std::unique_ptr<archive, Free> archive_;
+};
+
+class GzipSink : public CompressSink {
+ public:
+  explicit GzipSink(ByteSink& sink)
+      : sink_(sink), stream_(std::make_unique<isal_zstream>()), level_(ISAL_DEF_LVL1_DEFAULT), output_(chunk) {
+    isal_deflate_init(stream_.get());
+    stream_->level = 1;
+    stream_->level_buf = level_.data();
+    stream_->level_buf_size = static_cast<std::uint32_t>(level_.size());
+    stream_->gzip_flag = IGZIP_GZIP;
+    stream_->flush = NO_FLUSH;
+  }
+
+  Result<> write(std::span<const std::byte> bytes) override {
+    while (!bytes.empty()) {
+      const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), 1U << 30));
+      CHECK(run(piece, false));
+      bytes = bytes.subspan(piece.size());
+    }
+    return {};
+  }
+  Result<> finish() override { return run({}, true); }
+
+ private:
+  Result<> run(std::span<const std::byte> bytes, bool last) {
+    stream_->next_in = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(bytes.data()));
+    stream_->avail_in = static_cast<std::uint32_t>(bytes.size());
+    stream_->end_of_stream = last ? 1 : 0;
+    do {
+      stream_->next_out = reinterpret_cast<std::uint8_t*>(output_.data());
+      stream_->avail_out = static_cast<std::uint32_t>(output_.size());
+      if (isal_deflate(stream_.get()) != COMP_OK) return fail(ErrorKind::internal, "gzip compression failed");
+      CHECK(sink_.write(std::span(output_).first(output_.size() - stream_->avail_out)));
+    } while (stream_->avail_out == 0 || stream_->avail_in > 0);
+    return {};
+  }
+
+  ByteSink& sink_;
+  std::unique_ptr<isal_zstream> stream_;
+  std::vector<std::uint8_t> level_;
+  std::vector<std::byte> output_;
+};
+
+class ZstdSink : public CompressSink {
+ public:
+  explicit ZstdSink(ByteSink& sink) : sink_(sink), context_(ZSTD_createCCtx()), output_(chunk) {
+    ZSTD_CCtx_setParameter(context_.get(), ZSTD_c_compressionLevel, 1);
+    ZSTD_CCtx_setParameter(context_.get(), ZSTD_c_checksumFlag, 1);
+  }
+  Result<> write(std::span<const std::byte> bytes) override { return run(bytes, ZSTD_e_continue); }
+  Result<> finish() override { return run({}, ZSTD_e_end); }
+
+ private:
+  Result<> run(std::span<const std::byte> bytes, ZSTD_EndDirective how) {
+    ZSTD_inBuffer in{bytes.data(), bytes.size(), 0};
+    for (;;) {
+      ZSTD_outBuffer out{output_.data(), output_.size(), 0};
+      const std::size_t left = ZSTD_compressStream2(context_.get(), &out, &in, how);
+      if (ZSTD_isError(left) != 0) return fail(ErrorKind::internal, "zstd: {}", ZSTD_getErrorName(left));
+      CHECK(sink_.write(std::span(output_).first(out.pos)));
+      if (how == ZSTD_e_continue ? in.pos == in.size : left == 0) return {};
+    }
+  }
+  struct Free {
+    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  };
+  ByteSink& sink_;
+  std::unique_ptr<ZSTD_CCtx, Free> context_;
+  std::vector<std::byte> output_;
+};
+
+}  // namespace
+
+Compression sniff_compression(std::span<const std::byte> head) {
+  const auto starts = [head](std::string_view magic) {
+    return head.size() >= magic.size() && std::memcmp(head.data(), magic.data(), magic.size()) == 0;
+  };
+  using namespace std::string_view_literals;
+  if (starts("\x1f\x8b\x08"sv)) return Compression::gzip;
+  if (starts("\x28\xb5\x2f\xfd"sv)) return Compression::zstd;
+  // A skippable frame, with which some writers begin.
+  if (head.size() >= 4 && (head[0] & std::byte{0xf0}) == std::byte{0x50} &&
+      starts(std::string{static_cast<char>(head[0]), '\x2a', '\x4d', '\x18'}))
+    return Compression::zstd;
+  if (starts("\xfd\x37zXZ\0"sv)) return Compression::xz;
+  if (starts("BZh"sv)) return Compression::bzip2;
+  return Compression::none;
+}
+
+Result<std::unique_ptr<ByteSource>> decompress(ByteSource& source) {
+  std::vector<std::byte> head(10);
+  head.resize(TRY(read_full(source, head)));
+  const Compression how = sniff_compression(head);
+  PrefixSource whole(std::move(head), source);
+  switch (how) {
+    case Compression::none: return std::make_unique<PrefixSource>(std::move(whole));
+    case Compression::gzip: return std::make_unique<GzipSource>(std::move(whole));
+    case Compression::zstd: return std::make_unique<ZstdSource>(std::move(whole));
+    default: {
+      auto out = std::make_unique<LibarchiveSource>(std::move(whole), how == Compression::xz ? "xz" : "bzip2");
+      CHECK(out->start());
+      return out;
+    }
+  }
+}
+
+Result<std::unique_ptr<CompressSink>> compress(ByteSink& sink, Compression how) {
+  switch (how) {
+    case Compression::gzip: return std::make_unique<GzipSink>(sink);
+    case Compression::zstd: return std::make_unique<ZstdSink>(sink);
+    default: return fail(ErrorKind::invalid, "only gzip and zstd are written");
+  }
+}
+
+}  // namespace corten::store

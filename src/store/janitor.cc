@@ -1,0 +1,73 @@
+#include "store/janitor.h"
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace corten::store {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto flush_delay = 2s;
+// Removals wait for a quiet moment: dozens of `rm` in a row should not compete with their own leftovers.
+constexpr auto removal_delay = 20ms;
+
+}  // namespace
+
+Janitor::Janitor(std::function<void(const std::string&)> remove, std::function<void()> flush)
+    : remove_(std::move(remove)), flush_(std::move(flush)), thread_([this] { work(); }) {}
+
+Janitor::~Janitor() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void Janitor::remove(std::string name) {
+  bool first = false;
+  {
+    const std::lock_guard lock(mutex_);
+    first = names_.empty();
+    names_.push_back(std::move(name));
+  }
+  if (first) wake_.notify_all();
+}
+
+void Janitor::flush_soon() {
+  {
+    const std::lock_guard lock(mutex_);
+    flush_wanted_ = true;
+  }
+  wake_.notify_all();
+}
+
+void Janitor::work() {
+  // Others first: on Linux the nice value is the thread's own.
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 5);
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    wake_.wait(lock, [&] { return stop_ || flush_wanted_ || !names_.empty(); });
+    if (!names_.empty()) wake_.wait_for(lock, removal_delay, [&] { return stop_; });
+    while (!stop_ && !names_.empty()) {
+      const std::string name = std::move(names_.front());
+      names_.pop_front();
+      lock.unlock();
+      remove_(name);
+      lock.lock();
+    }
+    if (stop_) return;
+    if (!flush_wanted_) continue;
+    wake_.wait_for(lock, flush_delay, [&] { return stop_ || !names_.empty(); });
+    if (stop_) return;
+    if (!names_.empty()) continue;
+    flush_wanted_ = false;
+    lock.unlock();
+    flush_();
+    lock.lock();
+  }
+}
+
+}  // namespace corten::store

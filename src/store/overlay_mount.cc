@@ -1,0 +1,134 @@
+#include "store/overlay_mount.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "store/layout.h"
+#include "sys/mounts.h"
+
+namespace corten::store {
+namespace {
+
+constexpr std::size_t max_option = 255;  // bytes of one fsconfig value
+constexpr std::size_t max_layers = 500;
+
+std::string fd_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
+// The options' paths: by the directory's own name, which mountinfo then shows, or by descriptor where the name is too
+// long or has characters with a meaning.
+std::string prefix_of(const OverlayMount& mount) {
+  const bool plain = mount.base.size() + 32 <= max_option && mount.base.find_first_of(":,\\") == std::string::npos;
+  return (plain ? mount.base : fd_path(mount.base_fd)) + "/";
+}
+
+void add_common(std::vector<sys::MountParameter>& parameters, const OverlayMount& mount, const std::string& prefix) {
+  for (const char* option : {"redirect_dir", "metacopy", "index"}) parameters.push_back({option, "off"});
+  if (mount.upper.empty()) return;
+  parameters.push_back({"upperdir", prefix + mount.upper});
+  parameters.push_back({"workdir", prefix + mount.work});
+  if (mount.ephemeral) parameters.push_back({"volatile", "", true});
+}
+
+// A copy of the mount of one directory through which files' owners are mapped, as overlayfs takes it in a path.
+Result<UniqueFd> mapped_copy(const OverlayMount& mount, const std::string& name) {
+  UniqueFd copy = TRY(sys::clone_mount(mount.base_fd, name, false));
+  CHECK(sys::set_mount_attributes(copy.get(), {.set = MOUNT_ATTR_IDMAP, .user_namespace = mount.userns_fd}, false));
+  return copy;
+}
+
+std::string_view top_of(std::string_view path) { return path.substr(0, path.find('/')); }
+std::string_view below_top(std::string_view path) { return path.substr(path.find('/')); }
+
+Result<UniqueFd> mount_mapped(const OverlayMount& mount) {
+  std::vector<UniqueFd> copies;
+  std::vector<sys::MountParameter> parameters;
+  for (const std::string& lower : mount.lowers) {
+    copies.push_back(TRY(mapped_copy(mount, std::string(top_of(lower)))));
+    parameters.push_back({"lowerdir+", fd_path(copies.back().get()) + std::string(below_top(lower))});
+  }
+  std::string prefix;
+  OverlayMount options = mount;
+  if (!mount.upper.empty()) {
+    // Upper and work must be on one mount: both are in the snapshot's directory.
+    copies.push_back(TRY(mapped_copy(mount, std::string(top_of(mount.upper)))));
+    prefix = fd_path(copies.back().get());
+    options.upper = below_top(mount.upper);
+    options.work = below_top(mount.work);
+  }
+  add_common(parameters, options, prefix);
+  return sys::mount_filesystem("overlay", "overlay", parameters, mount.read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
+Result<UniqueFd> mount_modern(const OverlayMount& mount) {
+  const std::string prefix = prefix_of(mount);
+  std::vector<sys::MountParameter> parameters;
+  parameters.reserve(mount.lowers.size() + 6);
+  for (const std::string& lower : mount.lowers) parameters.push_back({"lowerdir+", prefix + lower});
+  add_common(parameters, mount, prefix);
+  return sys::mount_filesystem("overlay", "overlay", parameters, mount.read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
+// mount(2) takes one page of options, fsconfig 255 bytes of a value: so the paths are relative to the snapshots
+// directory, and the mount is made in a namespace of its own and taken out of it. The thread ends with its namespace.
+Result<UniqueFd> mount_in_thread(const OverlayMount& mount) {
+  if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) return sys_fail("make a mount namespace");
+  if (::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return sys_fail("make mounts private");
+  if (::fchdir(mount.base_fd) != 0) return sys_fail("go to {}", mount.base);
+  std::string options = "redirect_dir=off,metacopy=off,index=off,lowerdir=";
+  for (const std::string& lower : mount.lowers) options += (options.back() == '=' ? "" : ":") + lower;
+  if (!mount.upper.empty()) options += ",upperdir=" + mount.upper + ",workdir=" + mount.work;
+  if (!mount.upper.empty() && mount.ephemeral) options += ",volatile";
+  if (options.size() >= 4096)
+    return fail(ErrorKind::unavailable, "{} layers are more than this kernel can stack (Linux 6.7 can)",
+                mount.lowers.size());
+  const char* target = "init/mnt";
+  if (::mount("overlay", target, "overlay", mount.read_only ? MS_RDONLY : 0, options.c_str()) != 0)
+    return sys_fail("mount overlay");
+  auto out = sys::clone_mount(AT_FDCWD, target, false);
+  ::umount2(target, MNT_DETACH);
+  return out;
+}
+
+Result<UniqueFd> mount_legacy(const OverlayMount& mount) {
+  if (mount.userns_fd >= 0) return fail(ErrorKind::unavailable, "user namespaces for images need Linux 6.15");
+  Result<UniqueFd> out;
+  std::thread([&] { out = mount_in_thread(mount); }).join();
+  return out;
+}
+
+// Whether "lowerdir+" is there; asked once.
+bool kernel_takes_single_layers() {
+  static const bool takes = [] {
+    const UniqueFd context(::fsopen("overlay", FSOPEN_CLOEXEC));
+    // A relative name of nothing: unknown option gives EINVAL, a known one looks the path up.
+    return context && (::fsconfig(context.get(), FSCONFIG_SET_STRING, "lowerdir+", "/proc/self/no-such-path", 0) == 0 ||
+                       errno != EINVAL);
+  }();
+  return takes;
+}
+
+// What a volatile mount leaves behind to say that the files may be torn; it would refuse the next mount. Whoever mounts
+// again says that he does not mind.
+void forget_volatile(const OverlayMount& mount) {
+  const std::string incompat = mount.work + "/work/incompat";
+  if (::unlinkat(mount.base_fd, (incompat + "/volatile").c_str(), AT_REMOVEDIR) == 0)
+    ::unlinkat(mount.base_fd, incompat.c_str(), AT_REMOVEDIR);
+}
+
+}  // namespace
+
+Result<UniqueFd> mount_overlay(const OverlayMount& mount) {
+  if (mount.lowers.size() > max_layers)
+    return fail(ErrorKind::invalid, "{} layers, overlayfs stacks at most {}", mount.lowers.size(), max_layers);
+  if (!mount.upper.empty()) forget_volatile(mount);
+  if (mount.legacy || !kernel_takes_single_layers()) return mount_legacy(mount);
+  return mount.userns_fd >= 0 ? mount_mapped(mount) : mount_modern(mount);
+}
+
+}  // namespace corten::store

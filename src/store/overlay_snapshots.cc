@@ -1,0 +1,343 @@
+#include "store/overlay_snapshots.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "store/archive.h"
+#include "store/failpoint.h"
+#include "store/janitor.h"
+#include "store/layout.h"
+#include "store/overlay_catalog.h"
+#include "store/overlay_changes.h"
+#include "store/overlay_format.h"
+#include "store/overlay_mount.h"
+#include "store/pack.h"
+#include "store/tree.h"
+#include "sys/beneath.h"
+
+namespace corten::store {
+namespace {
+
+const std::string init_files = std::string(layout::init_directory) + "/fs";
+// overlayfs wants two layers where there is no writable one.
+const std::string empty_files = std::string(layout::init_directory) + "/empty";
+
+Result<UniqueFd> make_directory(int parent, const std::string& name, mode_t mode) {
+  if (::mkdirat(parent, name.c_str(), mode) != 0 && errno != EEXIST) return sys_fail("create {}", name);
+  UniqueFd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return sys_fail("open {}", name);
+  return fd;
+}
+
+Result<> make_init_layer(int base) {
+  const UniqueFd init = TRY(make_directory(base, layout::init_directory, 0700));
+  for (const char* name : {"empty", "mnt"}) CHECK(make_directory(init.get(), name, 0755));
+  const UniqueFd files = TRY(make_directory(init.get(), layout::files_directory, 0755));
+  if (::fchmod(files.get(), 0755) != 0) return sys_fail("set the mode of the init layer");
+  for (const char* name : {"dev", "dev/pts", "dev/shm", "etc", "proc", "sys"})
+    CHECK(make_directory(files.get(), name, 0755));
+  for (const char* name : {".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"}) {
+    const UniqueFd file(::openat(files.get(), name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0755));
+    if (!file || ::fchmod(file.get(), 0755) != 0) return sys_fail("create {} of the init layer", name);
+  }
+  if (::symlinkat("/proc/mounts", files.get(), "etc/mtab") != 0 && errno != EEXIST)
+    return sys_fail("create etc/mtab of the init layer");
+  return {};
+}
+
+class OverlaySnapshots : public Snapshots {
+ public:
+  OverlaySnapshots(std::string base, UniqueFd base_fd, Database& database, std::unique_ptr<OverlayCatalog> catalog,
+                   const OverlayOptions& options)
+      : base_(std::move(base)),
+        base_fd_(std::move(base_fd)),
+        database_(database),
+        catalog_(std::move(catalog)),
+        options_(options),
+        janitor_([this](const std::string& name) { remove_directory(name); }, [this] { static_cast<void>(sync()); }) {}
+
+  Result<> start() {
+    CHECK(make_init_layer(base_fd_.get()));
+    const auto known = catalog_->numbers();
+    const std::set<std::uint64_t> numbers(known.begin(), known.end());
+    for (const std::string& name : TRY(list_names(base_fd_.get()))) {
+      const auto number = layout::parse_snapshot(name);
+      if (!number || numbers.contains(*number)) continue;
+      catalog_->skip_number(*number);
+      janitor_.remove(name);
+    }
+    if (!catalog_->unsynced().empty()) janitor_.flush_soon();
+    return {};
+  }
+
+  std::string_view driver_name() const override { return "overlay"; }
+  bool has_layer(std::string_view chain_id) const override { return catalog_->layer(chain_id).has_value(); }
+
+  Result<LayerInfo> apply_layer(std::string_view chain_id, std::string_view parent, ByteSource& tar) override {
+    if (auto known = catalog_->layer(chain_id)) {
+      CHECK(drain(tar));
+      return known->info;
+    }
+    const std::uint64_t number = catalog_->next_number();
+    Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
+    const ExtractStats stats = TRY(unpack(number, parent, tar));
+    failpoint("layer-unpacked");
+    const LayerInfo info{std::string(chain_id), std::string(parent), stats.bytes, stats.entries};
+    // Somebody else may have made the same layer meanwhile; then ours goes.
+    if (!TRY(catalog_->add_layer(info, number))) return TRY(catalog_->layer(chain_id)).info;
+    undo.cancel();
+    janitor_.flush_soon();
+    return info;
+  }
+
+  Result<LayerInfo> layer(std::string_view chain_id) const override { return TRY(catalog_->layer(chain_id)).info; }
+
+  Result<> remove_layer(std::string_view chain_id) override {
+    const std::uint64_t number = TRY(catalog_->remove_layer(chain_id));
+    janitor_.remove(layout::snapshot(number));
+    return {};
+  }
+
+  std::vector<LayerInfo> layers() const override {
+    std::vector<LayerInfo> out;
+    for (OverlayLayer& layer : catalog_->layers()) out.push_back(std::move(layer.info));
+    return out;
+  }
+
+  std::vector<std::string> suspect_layers() const override {
+    std::vector<std::string> out;
+    for (const OverlayLayer& layer : catalog_->layers())
+      if (layer.suspect) out.push_back(layer.info.chain_id);
+    return out;
+  }
+
+  Result<> rebuild_layer(std::string_view chain_id, ByteSource* tar) override {
+    if (tar == nullptr) {
+      catalog_->trust_layer(chain_id);
+      return {};
+    }
+    const OverlayLayer layer = TRY(catalog_->layer(chain_id));
+    const std::uint64_t number = catalog_->next_number();
+    Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
+    CHECK(unpack(number, layer.info.parent, *tar));
+    const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
+    undo.cancel();
+    janitor_.remove(layout::snapshot(old));
+    janitor_.flush_soon();
+    return {};
+  }
+
+  Result<> prepare(std::string_view key, std::string_view parent) override {
+    const std::uint64_t number = TRY(catalog_->begin_active(key, parent));
+    Cleanup undo([&] {
+      static_cast<void>(catalog_->remove_active(key));
+      janitor_.remove(layout::snapshot(number));
+    });
+    // The writable layer's top is the container's "/": it takes after the image's.
+    struct stat top {};
+    top.st_mode = 0755;
+    if (!parent.empty()) {
+      const std::string files = layout::snapshot_files(TRY(catalog_->layer(parent)).number);
+      if (::fstatat(base_fd_.get(), files.c_str(), &top, AT_SYMLINK_NOFOLLOW) != 0)
+        return sys_fail("stat layer {}", parent);
+    }
+    CHECK(make_snapshot(number, top, true));
+    catalog_->finish_active(key);
+    undo.cancel();
+    return {};
+  }
+
+  bool has(std::string_view key) const override { return catalog_->active(key).has_value(); }
+
+  Result<UniqueFd> mount(std::string_view key, const SnapshotMountOptions& options) override {
+    const OverlayActive active = TRY(catalog_->active(key));
+    OverlayMount mount = TRY(view_of(active.parent));
+    mount.lowers.push_back(init_files);
+    mount.userns_fd = options.userns_fd;
+    if (options.read_only) {
+      // All as lower layers: this needs no work directory and may stand beside a container that writes.
+      mount.lowers.insert(mount.lowers.begin(), layout::snapshot_files(active.number));
+      mount.read_only = true;
+    } else {
+      mount.upper = layout::snapshot_files(active.number);
+      mount.work = layout::snapshot_work(active.number);
+      mount.ephemeral = options.ephemeral;
+    }
+    return wrap(mount_overlay(mount), fmt::format("mount snapshot {}", key));
+  }
+
+  Result<UniqueFd> mount_layer(std::string_view chain_id) override {
+    OverlayMount mount = TRY(view_of(chain_id));
+    mount.lowers.push_back(empty_files);
+    if (mount.lowers.size() == 1) mount.lowers.push_back(empty_files);
+    mount.read_only = true;
+    return wrap(mount_overlay(mount), fmt::format("mount layer {}", chain_id));
+  }
+
+  Result<> remove(std::string_view key) override {
+    janitor_.remove(layout::snapshot(TRY(catalog_->remove_active(key))));
+    return {};
+  }
+
+  std::vector<ActiveInfo> active() const override { return catalog_->actives(); }
+
+  Result<DiskUsage> usage(std::string_view key) override { return disk_usage(TRY(upper_of(key)).get()); }
+
+  Result<std::vector<Change>> changes(std::string_view key) override {
+    const UniqueFd upper = TRY(upper_of(key));
+    const OverlayActive active = TRY(catalog_->active(key));
+    OverlayMount below = TRY(view_of(active.parent));
+    below.lowers.push_back(init_files);
+    if (below.lowers.size() == 1) below.lowers.push_back(empty_files);
+    below.read_only = true;
+    const UniqueFd parent = TRY(mount_overlay(below));
+    return wrap(overlay_changes(upper.get(), parent.get()), fmt::format("compare snapshot {}", key));
+  }
+
+  Result<> write_diff(std::string_view key, ByteSink& tar) override {
+    const UniqueFd upper = TRY(upper_of(key));
+    TreePacker packer(tar, {.overlay = true});
+    CHECK(packer.add_children(upper.get(), ""));
+    return packer.finish();
+  }
+
+  Result<LayerInfo> commit(std::string_view key, std::string_view chain_id) override {
+    const OverlayActive active = TRY(catalog_->active(key));
+    const DiskUsage used = TRY(usage(key));
+    const LayerInfo info{std::string(chain_id), active.parent, used.bytes, used.inodes};
+    if (!TRY(catalog_->promote(key, info))) {
+      CHECK(remove(key));
+      return layer(chain_id);
+    }
+    CHECK(remove_tree_at(base_fd_.get(), layout::snapshot_work(active.number)));
+    janitor_.flush_soon();
+    return info;
+  }
+
+  std::vector<std::pair<std::string, std::string>> describe(std::string_view name) const override {
+    std::vector<std::pair<std::string, std::string>> out;
+    std::string parent;
+    std::uint64_t number = 0;
+    if (const auto active = catalog_->active(name)) {
+      parent = active->parent;
+      number = active->number;
+      out.emplace_back("WorkDir", base_ + "/" + layout::snapshot_work(number));
+    } else if (const auto layer = catalog_->layer(name)) {
+      parent = layer->info.parent;
+      number = layer->number;
+    } else {
+      return out;
+    }
+    out.emplace_back("UpperDir", base_ + "/" + layout::snapshot_files(number));
+    std::string lowers;
+    if (const auto chain = catalog_->chain(parent))
+      for (const std::uint64_t lower : *chain)
+        lowers += (lowers.empty() ? "" : ":") + base_ + "/" + layout::snapshot_files(lower);
+    if (!lowers.empty()) out.emplace_back("LowerDir", lowers);
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+
+  Result<> sync() override {
+    const std::vector<std::string> layers = catalog_->unsynced();
+    if (layers.empty()) return {};
+    if (::syncfs(base_fd_.get()) != 0) return sys_fail("flush the layers");
+    catalog_->set_synced(layers);
+    return {};
+  }
+
+ private:
+  // <number>/fs with the attributes of `top`, and <number>/work.
+  Result<> make_snapshot(std::uint64_t number, const struct stat& top, bool with_work) {
+    const std::string name = layout::snapshot(number), files = layout::snapshot_files(number),
+                      work = layout::snapshot_work(number);
+    const int base = base_fd_.get();
+    if (::mkdirat(base, name.c_str(), 0700) != 0) return sys_fail("create snapshot {}", name);
+    if (::mkdirat(base, files.c_str(), 0700) != 0) return sys_fail("create snapshot {}", files);
+    if ((top.st_uid != 0 || top.st_gid != 0) &&
+        ::fchownat(base, files.c_str(), top.st_uid, top.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
+      return sys_fail("set the owner of snapshot {}", files);
+    if (::fchmodat(base, files.c_str(), top.st_mode & 07777, 0) != 0)
+      return sys_fail("set the mode of snapshot {}", files);
+    if (with_work && ::mkdirat(base, work.c_str(), 0700) != 0) return sys_fail("create snapshot {}", work);
+    return {};
+  }
+
+  Result<ExtractStats> unpack(std::uint64_t number, std::string_view parent, ByteSource& tar) {
+    const auto chain = TRY(catalog_->chain(parent));
+    struct stat top {};
+    top.st_mode = 0755;
+    if (!chain.empty() &&
+        ::fstatat(base_fd_.get(), layout::snapshot_files(chain[0]).c_str(), &top, AT_SYMLINK_NOFOLLOW) != 0)
+      return sys_fail("stat layer {}", parent);
+    CHECK(make_snapshot(number, top, false));
+    const UniqueFd files(
+        ::openat(base_fd_.get(), layout::snapshot_files(number).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!files) return sys_fail("open snapshot {}", number);
+    ExtractOptions options{.layer = true, .need_end_marker = false};
+    options.below = [&](const std::string& path) { return find_below(chain, path); };
+    return extract(tar, files.get(), "/", options);
+  }
+
+  // What the layers below have at a path.
+  UniqueFd find_below(const std::vector<std::uint64_t>& chain, const std::string& path) const {
+    for (const std::uint64_t number : chain) {
+      auto fd = sys::open_beneath(base_fd_.get(), layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
+                                  sys::Resolve::no_symlinks);
+      struct stat status {};
+      if (!fd || ::fstat(fd->get(), &status) != 0) continue;
+      return is_whiteout(status) ? UniqueFd() : std::move(*fd);
+    }
+    return {};
+  }
+
+  Result<OverlayMount> view_of(std::string_view chain_id) const {
+    OverlayMount mount;
+    mount.base = base_;
+    mount.base_fd = base_fd_.get();
+    mount.legacy = options_.legacy_mount;
+    for (const std::uint64_t number : TRY(catalog_->chain(chain_id)))
+      mount.lowers.push_back(layout::snapshot_files(number));
+    return mount;
+  }
+
+  Result<UniqueFd> upper_of(std::string_view key) const {
+    const OverlayActive active = TRY(catalog_->active(key));
+    UniqueFd fd(
+        ::openat(base_fd_.get(), layout::snapshot_files(active.number).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd) return sys_fail("open snapshot {}", key);
+    return fd;
+  }
+
+  void remove_directory(const std::string& name) {
+    // First the record, then the files: a record without files would be a container that cannot start.
+    if (auto flushed = database_.flush(); !flushed) return;  // found again at the next start
+    if (auto removed = remove_tree_at(base_fd_.get(), name); !removed)
+      log::warn("snapshot {} stays until the next start: {}", name, removed.error().text());
+  }
+
+  std::string base_;
+  UniqueFd base_fd_;
+  Database& database_;
+  std::unique_ptr<OverlayCatalog> catalog_;
+  OverlayOptions options_;
+  Janitor janitor_;  // last: its thread uses the others
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Snapshots>> open_overlay_snapshots(const std::string& directory, Database& database,
+                                                          const OverlayOptions& options) {
+  UniqueFd base = TRY(make_directory(AT_FDCWD, directory, 0700));
+  auto catalog = TRY(OverlayCatalog::load(database));
+  auto out = std::make_unique<OverlaySnapshots>(directory, std::move(base), database, std::move(catalog), options);
+  CHECK_AS(out->start(), "open snapshots in " + directory);
+  return out;
+}
+
+}  // namespace corten::store

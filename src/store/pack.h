@@ -1,0 +1,46 @@
+// Trees into tar streams. Private to the store; archive.h has the public forms.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "store/archive.h"
+#include "store/tar.h"
+
+namespace corten::store {
+
+class TreePacker {
+ public:
+  struct Options {
+    bool overlay = false;  // whiteouts and opaque directories become ".wh." entries
+    bool one_file_system = false;
+  };
+  TreePacker(ByteSink& sink, Options options) : writer_(sink), options_(options), buffer_(256U << 10) {}
+
+  // `name` in `parent` as archive entry `path` with all below it.
+  Result<> add(int parent, const std::string& name, const std::string& path);
+  // What an O_PATH descriptor refers to, likewise.
+  Result<> add_fd(int fd, const std::string& path);
+  // The names in a directory, without an entry for itself. `path` is "" or ends with a slash.
+  Result<> add_children(int directory, const std::string& path);
+  // The entry for a directory itself.
+  Result<> add_directory(int fd, const std::string& path);
+  Result<> finish() { return writer_.finish(); }
+
+ private:
+  Result<> add_file(int fd, TarEntry& entry);
+  Result<> add_whiteout(const std::string& path, const struct stat& status);
+  bool on_other_mount(int fd);
+
+  TarWriter writer_;
+  Options options_;
+  std::vector<std::byte> buffer_;
+  std::map<std::pair<dev_t, ino_t>, std::string> linked_;
+  std::optional<std::uint64_t> mount_id_;
+  int depth_ = 0;
+};
+
+}  // namespace corten::store

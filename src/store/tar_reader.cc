@@ -1,0 +1,451 @@
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "store/tar.h"
+
+namespace corten::store {
+namespace {
+
+constexpr std::size_t block = 512;
+constexpr std::size_t buffer_size = 256U << 10;
+constexpr std::uint64_t max_extended = 1U << 20;  // bytes of one pax or long-name header
+constexpr std::size_t max_sparse = 100'000;       // pieces of one sparse file
+constexpr std::uint64_t max_size = 1ULL << 62;
+
+std::unexpected<Error> bad(std::string_view what) { return fail(ErrorKind::invalid, "invalid tar header: {}", what); }
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// A field up to its first NUL.
+std::string_view field(std::span<const std::byte> header, std::size_t at, std::size_t width) {
+  const std::string_view text = text_of(header.subspan(at, width));
+  return text.substr(0, text.find('\0'));
+}
+
+// Octal with spaces and NULs around, or GNU's base-256 for what does not fit.
+Result<std::int64_t> number(std::span<const std::byte> header, std::size_t at, std::size_t width,
+                            std::string_view what) {
+  const auto bytes = header.subspan(at, width);
+  const auto first = static_cast<unsigned>(bytes[0]);
+  if ((first & 0x80) != 0) {
+    const bool negative = (first & 0x40) != 0;
+    std::int64_t value = negative ? -1 : 0;
+    for (std::size_t i = 0; i < width; ++i) {
+      auto digit = static_cast<std::int64_t>(bytes[i]);
+      if (i == 0) digit = negative ? (digit | ~0xff) : (digit & 0x7f);
+      if (i == 0) {
+        value = digit;
+        continue;
+      }
+      if (value > (INT64_MAX >> 8) || value < (INT64_MIN >> 8)) return bad(fmt::format("{} is out of range", what));
+      value = value * 256 + digit;
+    }
+    return value;
+  }
+  std::string_view text = text_of(bytes);
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\0')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.remove_suffix(1);
+  if (text.empty()) return 0;
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 8);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0)
+    return bad(fmt::format("{} is not a number", what));
+  return value;
+}
+
+bool checksum_right(std::span<const std::byte> header) {
+  const auto stored = number(header, 148, 8, "checksum");
+  if (!stored) return false;
+  std::int64_t as_unsigned = 0, as_signed = 0;
+  for (std::size_t i = 0; i < block; ++i) {
+    const unsigned char c = i >= 148 && i < 156 ? ' ' : static_cast<unsigned char>(header[i]);
+    as_unsigned += c;
+    as_signed += static_cast<signed char>(c);
+  }
+  return *stored == as_unsigned || *stored == as_signed;
+}
+
+bool all_zero(std::span<const std::byte> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+Result<std::uint64_t> pax_number(std::string_view text, std::string_view what) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value > max_size)
+    return bad(fmt::format("{} \"{}\" is not a number", what, text.substr(0, 40)));
+  return value;
+}
+
+// "1350244992.023960108", also negative and without fraction.
+Result<timespec> pax_time(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  const std::size_t dot = text.find('.');
+  const std::string_view whole = text.substr(0, dot);
+  timespec out{};
+  if (const auto [end, error] = std::from_chars(whole.data(), whole.data() + whole.size(), out.tv_sec);
+      error != std::errc() || end != whole.data() + whole.size())
+    return bad(fmt::format("time \"{}\"", text.substr(0, 40)));
+  if (dot == std::string_view::npos) return out;
+  std::string digits(text.substr(dot + 1, 9));
+  digits.resize(9, '0');
+  if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
+    return bad(fmt::format("time \"{}\"", text.substr(0, 40)));
+  std::from_chars(digits.data(), digits.data() + 9, out.tv_nsec);
+  if (negative && out.tv_nsec != 0) {
+    out.tv_sec -= 1;
+    out.tv_nsec = 1'000'000'000 - out.tv_nsec;
+  }
+  return out;
+}
+
+Result<> check_sparse(const TarEntry& entry) {
+  std::uint64_t at = 0, stored = 0;
+  for (const TarSparse& piece : *entry.sparse) {
+    if (piece.offset < at || piece.size > max_size || piece.offset > max_size || piece.offset + piece.size > entry.size)
+      return bad("sparse map out of order or range");
+    at = piece.offset + piece.size;
+    stored += piece.size;
+  }
+  if (stored != entry.stored) return bad("sparse map does not match the stored size");
+  return {};
+}
+
+Result<> check_name(std::string_view text, std::string_view what) {
+  if (text.find('\0') != std::string_view::npos) return bad(fmt::format("{} has a NUL byte", what));
+  return {};
+}
+
+}  // namespace
+
+struct TarReader::Pax {
+  std::map<std::string, std::string> records;
+  std::vector<TarSparse> sparse_pieces;  // GNU.sparse.offset / numbytes pairs of version 0.0
+  std::optional<std::string> long_name, long_link;
+};
+
+TarReader::TarReader(ByteSource& source, bool need_end_marker)
+    : source_(source), need_end_marker_(need_end_marker), buffer_(buffer_size) {}
+
+// Makes at least `wanted` (at most buffer_size) bytes available in the buffer; false when the source ends before.
+Result<bool> TarReader::fill(std::size_t wanted) {
+  if (end_ - begin_ >= wanted) return true;
+  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  end_ -= begin_;
+  begin_ = 0;
+  while (end_ < wanted) {
+    const std::size_t got = TRY(source_.read(std::span(buffer_).subspan(end_)));
+    if (got == 0) return false;
+    end_ += got;
+  }
+  return true;
+}
+
+Result<std::span<const std::byte>> TarReader::take(std::size_t count) {
+  if (!TRY(fill(count)))
+    return fail(ErrorKind::invalid, "archive is truncated: unexpected EOF after {} bytes", offset_);
+  const auto out = std::span<const std::byte>(buffer_).subspan(begin_, count);
+  begin_ += count;
+  offset_ += count;
+  return out;
+}
+
+Result<> TarReader::skip(std::uint64_t count) {
+  while (count > 0) {
+    const auto piece = static_cast<std::size_t>(std::min<std::uint64_t>(count, buffer_size));
+    CHECK(take(piece));
+    count -= piece;
+  }
+  return {};
+}
+
+Result<> TarReader::skip_rest() {
+  CHECK(skip(std::exchange(left_, 0)));
+  return skip(std::exchange(padding_, 0));
+}
+
+Result<std::span<const std::byte>> TarReader::chunk() {
+  if (left_ == 0) return std::span<const std::byte>{};
+  CHECK(fill(1));
+  const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::max<std::size_t>(end_ - begin_, 1)));
+  const auto out = TRY(take(count));
+  left_ -= count;
+  return out;
+}
+
+// After the end marker, or without one: reads the source to its end, so that whoever writes it is not cut off.
+Result<bool> TarReader::finish(bool at_marker) {
+  done_ = true;
+  if (!at_marker && need_end_marker_)
+    return any_ ? Result<bool>(fail(ErrorKind::invalid, "archive is truncated: unexpected EOF after {} bytes", offset_))
+                : Result<bool>(fail(ErrorKind::invalid, "archive is empty"));
+  begin_ = end_ = 0;
+  while (TRY(source_.read(buffer_)) != 0) {
+  }
+  return false;
+}
+
+// One header block; false at the end of the archive.
+Result<bool> TarReader::read_block(std::span<const std::byte>& out) {
+  if (!TRY(fill(1))) return finish(false);
+  out = TRY(take(block));
+  if (all_zero(out)) {
+    // A lone zero block and then the end of the stream is what some writers leave; more entries after it are not.
+    if (!TRY(fill(1))) return finish(true);
+    const auto second = TRY(take(block));
+    if (!all_zero(second)) return bad("data after the end marker");
+    return finish(true);
+  }
+  if (!checksum_right(out))
+    return any_ ? bad(fmt::format("wrong checksum at byte {}", offset_ - block)) : bad("not a tar archive");
+  any_ = true;
+  return true;
+}
+
+Result<std::string> TarReader::read_text(std::uint64_t size, std::string_view what) {
+  if (size > max_extended) return bad(fmt::format("{} of {} bytes is larger than {}", what, size, max_extended));
+  std::string out;
+  out.reserve(static_cast<std::size_t>(size));
+  left_ = size;
+  padding_ = (block - size % block) % block;
+  while (left_ > 0) out += text_of(TRY(chunk()));
+  CHECK(skip_rest());
+  return out;
+}
+
+Result<> TarReader::read_pax(std::string_view records, Pax& pax) {
+  std::optional<std::uint64_t> sparse_offset;
+  while (!records.empty()) {
+    const std::size_t space = records.find(' ');
+    std::size_t length = 0;
+    if (space == std::string_view::npos || space > 10) return bad("pax record without length");
+    if (const auto [end, error] = std::from_chars(records.data(), records.data() + space, length);
+        error != std::errc() || end != records.data() + space || length <= space + 2 || length > records.size() ||
+        records[length - 1] != '\n')
+      return bad("pax record of wrong length");
+    const std::string_view record = records.substr(space + 1, length - space - 2);
+    records.remove_prefix(length);
+    const std::size_t equals = record.find('=');
+    if (equals == std::string_view::npos || equals == 0) return bad("pax record without key");
+    const std::string_view key = record.substr(0, equals), value = record.substr(equals + 1);
+    if (key == "GNU.sparse.offset") {
+      sparse_offset = TRY(pax_number(value, "sparse offset"));
+    } else if (key == "GNU.sparse.numbytes") {
+      if (!sparse_offset || pax.sparse_pieces.size() >= max_sparse) return bad("sparse map");
+      pax.sparse_pieces.push_back({*sparse_offset, TRY(pax_number(value, "sparse size"))});
+      sparse_offset.reset();
+    } else if (value.empty()) {
+      pax.records.erase(std::string(key));  // POSIX: an empty value deletes
+    } else {
+      pax.records[std::string(key)] = value;
+    }
+  }
+  return {};
+}
+
+Result<> TarReader::apply_pax(Pax& pax, TarEntry& entry) {
+  if (pax.long_name) entry.name = std::move(*pax.long_name);
+  if (pax.long_link) entry.link = std::move(*pax.long_link);
+  for (auto& [key, value] : pax.records) {
+    if (key == "path") {
+      entry.name = std::move(value);
+    } else if (key == "linkpath") {
+      entry.link = std::move(value);
+    } else if (key == "uid" || key == "gid") {
+      const std::uint64_t id = TRY(pax_number(value, key));
+      if (id > UINT32_MAX - 1) return bad(fmt::format("{} {} is out of range", key, id));
+      (key == "uid" ? entry.uid : entry.gid) = static_cast<std::uint32_t>(id);
+    } else if (key == "size") {
+      entry.stored = entry.size = TRY(pax_number(value, key));
+    } else if (key == "mtime") {
+      entry.mtime = TRY(pax_time(value));
+    } else if (key == "atime") {
+      entry.atime = TRY(pax_time(value));
+    } else if (key.starts_with("SCHILY.xattr.")) {
+      entry.xattrs[key.substr(13)] = std::move(value);
+    }
+  }
+  return {};
+}
+
+Result<> TarReader::read_old_sparse(std::span<const std::byte> header, TarEntry& entry) {
+  entry.size = static_cast<std::uint64_t>(TRY(number(header, 483, 12, "real size")));
+  auto& pieces = entry.sparse.emplace();
+  const auto add = [&pieces](std::span<const std::byte> from, std::size_t count) -> Result<> {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (all_zero(from.subspan(i * 24, 24))) break;
+      const std::int64_t offset = TRY(number(from, i * 24, 12, "sparse offset"));
+      const std::int64_t size = TRY(number(from, i * 24 + 12, 12, "sparse size"));
+      if (offset < 0 || size < 0 || pieces.size() >= max_sparse) return bad("sparse map");
+      pieces.push_back({static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(size)});
+    }
+    return {};
+  };
+  CHECK(add(header.subspan(386, 96), 4));
+  bool more = header[482] != std::byte{0};
+  while (more) {
+    const auto extra = TRY(take(block));
+    CHECK(add(extra, 21));
+    more = extra[504] != std::byte{0};
+  }
+  return {};
+}
+
+// Versions 0.0 and 0.1 carry the map in records; 1.0 at the front of the data, as decimal lines in whole blocks.
+Result<> TarReader::read_pax_sparse(Pax& pax, TarEntry& entry) {
+  const auto record = [&pax](const char* key) -> const std::string* {
+    auto found = pax.records.find(key);
+    return found == pax.records.end() ? nullptr : &found->second;
+  };
+  if (const std::string* name = record("GNU.sparse.name")) entry.name = *name;
+  if (const std::string* size = record("GNU.sparse.realsize")) entry.size = TRY(pax_number(*size, "sparse size"));
+  if (const std::string* size = record("GNU.sparse.size")) entry.size = TRY(pax_number(*size, "sparse size"));
+  if (!pax.sparse_pieces.empty()) entry.sparse = std::move(pax.sparse_pieces);
+  if (const std::string* map = record("GNU.sparse.map")) {
+    auto& pieces = entry.sparse.emplace();
+    std::string_view rest = *map;
+    while (!rest.empty()) {
+      std::uint64_t pair[2];
+      for (std::uint64_t& part : pair) {
+        const std::size_t comma = rest.find(',');
+        part = TRY(pax_number(rest.substr(0, comma), "sparse map"));
+        rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+      }
+      pieces.push_back({pair[0], pair[1]});
+      if (pieces.size() > max_sparse) return bad("sparse map");
+    }
+  }
+  const std::string* major = record("GNU.sparse.major");
+  if (major == nullptr || *major != "1") return {};
+  auto& pieces = entry.sparse.emplace();
+  std::string_view rest;
+  std::uint64_t used = 0;
+  std::string text;
+  const auto next = [&]() -> Result<std::uint64_t> {
+    std::size_t end = 0;
+    while ((end = rest.find('\n')) == std::string_view::npos) {
+      if (rest.size() > 30 || used + block > entry.stored) return bad("sparse map");
+      text = std::string(rest) + std::string(text_of(TRY(take(block))));
+      rest = text;
+      used += block;
+    }
+    const auto value = TRY(pax_number(rest.substr(0, end), "sparse map"));
+    rest.remove_prefix(end + 1);
+    return value;
+  };
+  const std::uint64_t count = TRY(next());
+  if (count > max_sparse) return bad("sparse map");
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t offset = TRY(next());
+    pieces.push_back({offset, TRY(next())});
+  }
+  left_ -= used;
+  entry.stored -= used;
+  return {};
+}
+
+namespace {
+
+Result<TarType> type_of(char flag, std::string_view name) {
+  switch (flag) {
+    case '\0':
+    case '0':
+    case '7':
+    case 'S': return name.ends_with('/') && flag != 'S' ? TarType::directory : TarType::file;
+    case '1': return TarType::hard_link;
+    case '2': return TarType::symlink;
+    case '3': return TarType::character;
+    case '4': return TarType::block;
+    case '5': return TarType::directory;
+    case '6': return TarType::fifo;
+    default: return bad(fmt::format("unknown entry type {:?}", flag));
+  }
+}
+
+Result<> read_fields(std::span<const std::byte> header, TarEntry& entry) {
+  entry = TarEntry{};
+  const bool posix = text_of(header.subspan(257, 6)) == std::string_view("ustar\0", 6);
+  entry.name = field(header, 0, 100);
+  if (posix) {
+    if (const std::string_view prefix = field(header, 345, 155); !prefix.empty())
+      entry.name = std::string(prefix) + "/" + entry.name;
+  }
+  entry.link = field(header, 157, 100);
+  entry.mode = static_cast<mode_t>(TRY(number(header, 100, 8, "mode")) & 07777);
+  const std::int64_t uid = TRY(number(header, 108, 8, "uid")), gid = TRY(number(header, 116, 8, "gid"));
+  if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX) return bad("owner is out of range");
+  entry.uid = static_cast<std::uint32_t>(uid);
+  entry.gid = static_cast<std::uint32_t>(gid);
+  const std::int64_t size = TRY(number(header, 124, 12, "size"));
+  if (size < 0 || static_cast<std::uint64_t>(size) > max_size) return bad("size is out of range");
+  entry.size = entry.stored = static_cast<std::uint64_t>(size);
+  entry.mtime.tv_sec = TRY(number(header, 136, 12, "mtime"));
+  if (text_of(header.subspan(257, 5)) == "ustar") {
+    entry.user = field(header, 265, 32);
+    entry.group = field(header, 297, 32);
+    entry.major = static_cast<unsigned>(TRY(number(header, 329, 8, "device number")));
+    entry.minor = static_cast<unsigned>(TRY(number(header, 337, 8, "device number")));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<bool> TarReader::next(TarEntry& entry) {
+  if (done_) return false;
+  CHECK(skip_rest());
+  Pax pax;
+  for (;;) {
+    std::span<const std::byte> view;
+    if (!TRY(read_block(view))) return false;
+    std::array<std::byte, block> header;  // reading on moves the buffer
+    std::copy(view.begin(), view.end(), header.begin());
+    const char flag = static_cast<char>(header[156]);
+    const std::int64_t size = TRY(number(header, 124, 12, "size"));
+    if (size < 0) return bad("size is out of range");
+    const auto length = static_cast<std::uint64_t>(size);
+    if (flag == 'x' || flag == 'X') {
+      CHECK(read_pax(TRY(read_text(length, "pax header")), pax));
+      continue;
+    }
+    if (flag == 'L' || flag == 'K') {
+      std::string text = TRY(read_text(length, "long name"));
+      text.resize(std::min(text.size(), text.find('\0')));
+      (flag == 'L' ? pax.long_name : pax.long_link) = std::move(text);
+      continue;
+    }
+    if (flag == 'g') {  // global defaults: git's commit id and the like, nothing that makes a file
+      CHECK(read_text(length, "global pax header"));
+      continue;
+    }
+    if (flag == 'V' || flag == 'M') {  // volume labels
+      CHECK(skip((length + block - 1) / block * block));
+      continue;
+    }
+    CHECK(read_fields(header, entry));
+    CHECK(apply_pax(pax, entry));
+    entry.type = TRY(type_of(flag, entry.name));
+    if (entry.type != TarType::file) entry.size = entry.stored = 0;
+    left_ = entry.stored;
+    padding_ = (block - entry.stored % block) % block;
+    if (flag == 'S') CHECK(read_old_sparse(header, entry));
+    CHECK(read_pax_sparse(pax, entry));
+    if (entry.sparse) CHECK(check_sparse(entry));
+    CHECK(check_name(entry.name, "name"));
+    CHECK(check_name(entry.link, "link target"));
+    return true;
+  }
+}
+
+Result<std::size_t> TarEntrySource::read(std::span<std::byte> buffer) {
+  if (have_.empty()) have_ = TRY(reader_.chunk());
+  const std::size_t count = std::min(buffer.size(), have_.size());
+  std::memcpy(buffer.data(), have_.data(), count);
+  have_ = have_.subspan(count);
+  return count;
+}
+
+}  // namespace corten::store

@@ -1,0 +1,34 @@
+// Walking, copying and removing directory trees by descriptor. Never follows a symbolic link.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "store/snapshots.h"
+
+namespace corten::store {
+
+// Deeper trees are refused by whatever walks them with one descriptor a level (removal is not: it has no limit).
+inline constexpr int max_depth = 900;
+
+// The names in a directory, sorted by bytes, without "." and "..". Takes an O_PATH descriptor, too.
+Result<std::vector<std::string>> list_names(int directory);
+
+// rm -rf of `name`, of any depth. Missing is no error.
+Result<> remove_tree_at(int parent, const std::string& name);
+
+// A file, link or special file (no directory) with owner, mode, times and attributes, by O_PATH descriptor.
+Result<> copy_node(int from, int parent, const std::string& name);
+
+// Extended attributes worth keeping in archives and copies (security.capability, user.*, POSIX ACLs), by O_PATH
+// descriptor.
+Result<std::map<std::string, std::string>> kept_xattrs(int fd);
+
+// Blocks and inodes below and including a directory; hard links count once.
+Result<DiskUsage> disk_usage(int directory);
+
+}  // namespace corten::store
