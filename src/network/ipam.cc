@@ -14,22 +14,21 @@ Ipam::Ipam(Ipv4Prefix subnet, Ipv4Prefix range, std::span<const Ipv4> reserved)
   if (cursor_ > 0) --cursor_;
 }
 
-// The last word is not kept for the sake of the broadcast address alone: beyond words_ only that one is in use.
 bool Ipam::test(std::uint32_t offset) const {
-  if (subnet_.length < 31 && offset == subnet_.broadcast().value - subnet_.network().value) return true;
-  const std::size_t word = offset / 64;
-  return word < words_.size() && (words_[word] >> (offset % 64) & 1) != 0;
+  const auto word = words_.find(offset / 64);
+  return word != words_.end() && (word->second >> (offset % 64) & 1) != 0;
 }
 
 void Ipam::set(std::uint32_t offset, bool value) {
-  if (subnet_.length < 31 && offset == subnet_.broadcast().value - subnet_.network().value) return;
-  const std::size_t word = offset / 64;
-  if (word >= words_.size()) {
-    if (!value) return;
-    words_.resize(word + 1);
-  }
   const std::uint64_t bit = std::uint64_t{1} << (offset % 64);
-  words_[word] = value ? words_[word] | bit : words_[word] & ~bit;
+  if (value) {
+    words_[offset / 64] |= bit;
+    return;
+  }
+  const auto word = words_.find(offset / 64);
+  if (word == words_.end()) return;
+  word->second &= ~bit;
+  if (word->second == 0) words_.erase(word);
 }
 
 std::optional<Ipv4> Ipam::take() {

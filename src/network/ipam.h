@@ -8,7 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <vector>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "network/address.h"
@@ -36,7 +36,8 @@ class Ipam {
   const Ipv4Prefix subnet_;
   const Ipv4Prefix range_;
   mutable std::mutex mutex_;
-  std::vector<std::uint64_t> words_;  // one bit per address of the subnet, as far as was ever used
+  // One bit per address of the subnet, 64 to a word; words without a bit are left out (a subnet may be a /8).
+  std::unordered_map<std::uint32_t, std::uint64_t> words_;
   std::uint32_t cursor_;              // offset of the address given out last
   std::size_t used_ = 0;
 };
