@@ -1,0 +1,423 @@
+// What every snapshot driver must do. A driver joins by one line at the end of this file.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "oci/digest.h"
+#include "store/archive.h"
+#include "store/database.h"
+#include "store/overlay_snapshots.h"
+#include "store/store_fixture.h"
+
+namespace corten::store {
+namespace {
+
+struct Driver {
+  const char* name;
+  std::function<Result<std::unique_ptr<Snapshots>>(const std::string& directory, Database& database)> open;
+  bool maps_owners;
+};
+
+class SnapshotsContract : public testing::TestWithParam<Driver> {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "mounts need root";
+    open();
+  }
+  void open() {
+    snapshots_.reset();
+    database_.reset();
+    auto database = Database::open(root_.path() + "/corten.db");
+    ASSERT_TRUE(database) << database.error().text();
+    database_ = std::move(*database);
+    auto snapshots = GetParam().open(root_.path() + "/snapshots", *database_);
+    ASSERT_TRUE(snapshots) << snapshots.error().text();
+    snapshots_ = std::move(*snapshots);
+  }
+  // Applies a tar on top of a layer and returns the new chain id.
+  std::string layer(const std::string& parent, const std::string& tar) {
+    const std::string chain = oci::chain_id(parent, oci::Digest::of(tar).text());
+    StringSource source(tar);
+    auto applied = snapshots_->apply_layer(chain, parent, source);
+    EXPECT_TRUE(applied) << applied.error().text();
+    return chain;
+  }
+  UniqueFd mounted(std::string_view key, const SnapshotMountOptions& options = {}) {
+    auto mount = snapshots_->mount(key, options);
+    EXPECT_TRUE(mount) << mount.error().text();
+    return mount ? std::move(*mount) : UniqueFd();
+  }
+  std::vector<std::string> changes(std::string_view key) {
+    std::vector<std::string> out;
+    auto changes = snapshots_->changes(key);
+    EXPECT_TRUE(changes) << changes.error().text();
+    if (changes)
+      for (const Change& change : *changes) out.push_back(std::string(1, "CAD"[static_cast<int>(change.kind)]) + " " + change.path);
+    return out;
+  }
+
+  TempTree root_;
+  std::unique_ptr<Database> database_;
+  std::unique_ptr<Snapshots> snapshots_;
+};
+
+std::string base_tar() {
+  return TarMaker()
+      .dir("bin")
+      .file("bin/sh", "shell", 04755)
+      .dir("etc")
+      .file("etc/passwd", "root")
+      .file("etc/group", "root")
+      .dir("data")
+      .file("data/one", "1")
+      .file("data/two", "2")
+      .dir("tmp", 01777)
+      .done();
+}
+
+TEST_P(SnapshotsContract, LayersStackAndTakeAway) {
+  const std::string base = layer("", base_tar());
+  const std::string upper = layer(base, TarMaker().file("etc/passwd", "changed").file("data/.wh.one", "").file("data/.wh.two", "").done());
+  const std::string top = layer(upper, TarMaker().dir("etc").file("etc/.wh..wh..opq", "").file("etc/new", "n").done());
+  ASSERT_TRUE(snapshots_->prepare("c", upper));
+  ASSERT_TRUE(snapshots_->prepare("d", top));
+  const UniqueFd c = mounted("c"), d = mounted("d");
+  EXPECT_EQ(slurp(c.get(), "etc/passwd"), "changed");
+  EXPECT_EQ(slurp(c.get(), "etc/group"), "root");
+  EXPECT_FALSE(exists(c.get(), "data/one"));
+  EXPECT_TRUE(exists(c.get(), "data"));
+  EXPECT_FALSE(exists(d.get(), "etc/passwd"));
+  EXPECT_EQ(slurp(d.get(), "etc/new"), "n");
+  struct stat status {};
+  ASSERT_EQ(::fstatat(c.get(), "bin/sh", &status, 0), 0);
+  EXPECT_EQ(status.st_mode & 07777, 04755U);
+  ASSERT_EQ(::fstatat(c.get(), "tmp", &status, 0), 0);
+  EXPECT_EQ(status.st_mode & 07777, 01777U);
+}
+
+TEST_P(SnapshotsContract, MountsAreNowhereInTheHostsTable) {
+  ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
+  const UniqueFd mount = mounted("c");
+  const UniqueFd proc(::open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  EXPECT_THAT(slurp(proc.get(), "mountinfo"), testing::Not(testing::HasSubstr(root_.path())));
+}
+
+TEST_P(SnapshotsContract, WritesStayWithTheirKey) {
+  const std::string base = layer("", base_tar());
+  ASSERT_TRUE(snapshots_->prepare("a", base));
+  ASSERT_TRUE(snapshots_->prepare("b", base));
+  {
+    const UniqueFd a = mounted("a"), b = mounted("b");
+    ASSERT_TRUE(spill(a.get(), "data/one", "A"));
+    EXPECT_EQ(slurp(b.get(), "data/one"), "1");
+  }
+  const UniqueFd again = mounted("a");
+  EXPECT_EQ(slurp(again.get(), "data/one"), "A");
+}
+
+TEST_P(SnapshotsContract, ReadOnlyMountStandsBesideAWriter) {
+  ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
+  const UniqueFd writer = mounted("c");
+  ASSERT_TRUE(spill(writer.get(), "new", "x"));
+  const UniqueFd reader = mounted("c", {.read_only = true});
+  EXPECT_EQ(slurp(reader.get(), "new"), "x");
+  EXPECT_EQ(slurp(reader.get(), "bin/sh"), "shell");
+  EXPECT_FALSE(spill(reader.get(), "other", "x"));
+  EXPECT_EQ(errno, EROFS);
+}
+
+TEST_P(SnapshotsContract, EphemeralMountsAgain) {
+  ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
+  { ASSERT_TRUE(spill(mounted("c", {.ephemeral = true}).get(), "new", "x")); }
+  { EXPECT_EQ(slurp(mounted("c", {.ephemeral = true}).get(), "new"), "x"); }
+  EXPECT_EQ(slurp(mounted("c").get(), "new"), "x");
+}
+
+TEST_P(SnapshotsContract, MountTargetsLieBelowTheImage) {
+  const std::string linked = layer("", TarMaker().symlink("etc", "usr/etc").dir("usr/etc").file("usr/etc/hosts", "image").done());
+  ASSERT_TRUE(snapshots_->prepare("empty", ""));
+  ASSERT_TRUE(snapshots_->prepare("linked", linked));
+  const UniqueFd empty = mounted("empty"), other = mounted("linked");
+  for (const char* name : {"dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", ".dockerenv"})
+    EXPECT_TRUE(exists(empty.get(), name)) << name;
+  EXPECT_EQ(slurp(other.get(), "etc/hosts"), "image");
+  EXPECT_TRUE(exists(other.get(), "proc"));
+  EXPECT_TRUE(changes("empty").empty());
+  EXPECT_TRUE(changes("linked").empty());
+}
+
+TEST_P(SnapshotsContract, RootLooksLikeTheImages) {
+  const std::string base = layer("", TarMaker().add({.type = TarType::directory, .name = "./", .mode = 0710, .uid = 5, .gid = 6}).dir("a").done());
+  const std::string upper = layer(base, TarMaker().dir("b").done());
+  ASSERT_TRUE(snapshots_->prepare("c", upper));
+  struct stat status {};
+  ASSERT_EQ(::fstatat(mounted("c").get(), ".", &status, 0), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0710U);
+  EXPECT_EQ(status.st_uid, 5U);
+  EXPECT_EQ(status.st_gid, 6U);
+}
+
+TEST_P(SnapshotsContract, UnlistedParentsKeepTheirLooks) {
+  const std::string base = layer("", TarMaker().add({.type = TarType::directory, .name = "home/", .mode = 0700, .uid = 7}).done());
+  const std::string upper = layer(base, TarMaker().file("home/file", "x").done());
+  ASSERT_TRUE(snapshots_->prepare("c", upper));
+  struct stat status {};
+  ASSERT_EQ(::fstatat(mounted("c").get(), "home", &status, 0), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0700U);
+  EXPECT_EQ(status.st_uid, 7U);
+}
+
+TEST_P(SnapshotsContract, HardLinksIntoLowerLayersBecomeCopies) {
+  const std::string base = layer("", base_tar());
+  const std::string upper = layer(base, TarMaker().hard_link("bin/bash", "bin/sh").done());
+  ASSERT_TRUE(snapshots_->prepare("c", upper));
+  const UniqueFd c = mounted("c");
+  EXPECT_EQ(slurp(c.get(), "bin/bash"), "shell");
+  struct stat status {};
+  ASSERT_EQ(::fstatat(c.get(), "bin/bash", &status, 0), 0);
+  EXPECT_EQ(status.st_mode & 07777, 04755U);
+}
+
+TEST_P(SnapshotsContract, WhiteoutAndNewEntryInOneLayer) {
+  const std::string base = layer("", base_tar());
+  const std::string upper = layer(base, TarMaker().file(".wh.data", "").dir("data").file("data/three", "3").file("bin/.wh.sh", "").file("bin/sh", "new").done());
+  const std::string other = layer(base, TarMaker().dir("data").file("data/three", "3").file(".wh.data", "").done());
+  for (const std::string& chain : {upper, other}) {
+    ASSERT_TRUE(snapshots_->prepare(chain, chain));
+    const UniqueFd c = mounted(chain);
+    EXPECT_EQ(slurp(c.get(), "data/three"), "3");
+    EXPECT_FALSE(exists(c.get(), "data/one"));
+  }
+  ASSERT_TRUE(snapshots_->prepare("c", upper));
+  EXPECT_EQ(slurp(mounted("c").get(), "bin/sh"), "new");
+}
+
+TEST_P(SnapshotsContract, ChangesAreDockers) {
+  ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
+  {
+    const UniqueFd c = mounted("c");
+    EXPECT_TRUE(changes("c").empty());
+    ASSERT_TRUE(spill(c.get(), "data/one", "more"));
+    ASSERT_EQ(::unlinkat(c.get(), "data/two", 0), 0);
+    ASSERT_EQ(::mkdirat(c.get(), "new", 0755), 0);
+    ASSERT_TRUE(spill(c.get(), "new/file", "x"));
+    ASSERT_EQ(::fchmodat(c.get(), "bin/sh", 0700, 0), 0);
+    // Opened for writing and left alone: copied up, but not changed.
+    const UniqueFd touched(::openat(c.get(), "etc/group", O_WRONLY | O_CLOEXEC));
+    ASSERT_TRUE(touched);
+  }
+  EXPECT_THAT(changes("c"), testing::ElementsAre("C /bin", "C /bin/sh", "C /data", "C /data/one", "D /data/two", "A /new", "A /new/file"));
+}
+
+TEST_P(SnapshotsContract, ReplacedDirectoryIsComparedNotListed) {
+  ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
+  {
+    const UniqueFd c = mounted("c");
+    for (const char* name : {"data/one", "data/two", "etc/passwd", "etc/group"}) ASSERT_EQ(::unlinkat(c.get(), name, 0), 0);
+    ASSERT_EQ(::unlinkat(c.get(), "data", AT_REMOVEDIR), 0);
+    ASSERT_EQ(::mkdirat(c.get(), "data", 0755), 0);
+    ASSERT_TRUE(spill(c.get(), "data/three", "3"));
+    // The init layer has files in etc, so it can only be emptied by name; replace it by a file.
+    ASSERT_EQ(::renameat(c.get(), "bin/sh", c.get(), "sh"), 0);
+    ASSERT_EQ(::unlinkat(c.get(), "bin", AT_REMOVEDIR), 0);
+    ASSERT_TRUE(spill(c.get(), "bin", "file"));
+  }
+  EXPECT_THAT(changes("c"), testing::ElementsAre("C /bin", "C /data", "D /data/one", "A /data/three", "D /data/two", "C /etc",
+                                                 "D /etc/group", "D /etc/passwd", "A /sh"));
+}
+
+TEST_P(SnapshotsContract, DiffAppliedIsTheSameFileSystem) {
+  const std::string base = layer("", base_tar());
+  ASSERT_TRUE(snapshots_->prepare("c", base));
+  {
+    const UniqueFd c = mounted("c");
+    ASSERT_EQ(::unlinkat(c.get(), "data/one", 0), 0);
+    for (const char* name : {"etc/passwd", "etc/group", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"})
+      ASSERT_EQ(::unlinkat(c.get(), name, 0), 0) << name;
+    ASSERT_EQ(::unlinkat(c.get(), "etc", AT_REMOVEDIR), 0);
+    ASSERT_EQ(::mkdirat(c.get(), "etc", 0711), 0);
+    ASSERT_TRUE(spill(c.get(), "etc/only", "o"));
+    ASSERT_TRUE(spill(c.get(), "linked", "l"));
+    ASSERT_EQ(::linkat(c.get(), "linked", c.get(), "zlinked", 0), 0);
+    ASSERT_EQ(::symlinkat("/etc/only", c.get(), "sym"), 0);
+    ASSERT_EQ(::mknodat(c.get(), "null", S_IFCHR | 0666, makedev(1, 3)), 0);
+    ASSERT_EQ(::mkfifoat(c.get(), "fifo", 0600), 0);
+    const std::string long_name(200, 'n');
+    ASSERT_TRUE(spill(c.get(), long_name, "long"));
+    ASSERT_EQ(::fchownat(c.get(), "linked", 3'000'000, 7, 0), 0);
+    const UniqueFd file(::openat(c.get(), long_name.c_str(), O_RDONLY | O_CLOEXEC));
+    const timespec times[] = {{5, 6}, {1'700'000'000, 987'654'321}};
+    ASSERT_EQ(::futimens(file.get(), times), 0);
+    ASSERT_EQ(::fsetxattr(file.get(), "user.note", "v", 1, 0), 0);
+  }
+  StringSink first, second;
+  ASSERT_TRUE(snapshots_->write_diff("c", first));
+  ASSERT_TRUE(snapshots_->write_diff("c", second));
+  EXPECT_EQ(oci::Digest::of(first.text), oci::Digest::of(second.text));
+  ASSERT_TRUE(snapshots_->prepare("copy", layer(base, first.text)));
+  const UniqueFd copy = mounted("copy");
+  EXPECT_FALSE(exists(copy.get(), "data/one"));
+  EXPECT_FALSE(exists(copy.get(), "etc/passwd"));
+  EXPECT_EQ(slurp(copy.get(), "etc/only"), "o");
+  struct stat a {}, b {};
+  ASSERT_EQ(::fstatat(copy.get(), "linked", &a, 0), 0);
+  ASSERT_EQ(::fstatat(copy.get(), "zlinked", &b, 0), 0);
+  EXPECT_EQ(a.st_ino, b.st_ino);
+  EXPECT_EQ(a.st_uid, 3'000'000U);
+  ASSERT_EQ(::fstatat(copy.get(), std::string(200, 'n').c_str(), &a, 0), 0);
+  EXPECT_EQ(a.st_mtim.tv_nsec, 987'654'321);
+  const UniqueFd file(::openat(copy.get(), std::string(200, 'n').c_str(), O_RDONLY | O_CLOEXEC));
+  char value = 0;
+  EXPECT_EQ(::fgetxattr(file.get(), "user.note", &value, 1), 1);
+  ASSERT_EQ(::fstatat(copy.get(), "null", &a, 0), 0);
+  EXPECT_EQ(a.st_rdev, makedev(1, 3));
+  EXPECT_TRUE(changes("copy").empty());
+}
+
+TEST_P(SnapshotsContract, CommitTurnsTheActiveOneIntoALayer) {
+  const std::string base = layer("", base_tar());
+  ASSERT_TRUE(snapshots_->prepare("build", base));
+  { ASSERT_TRUE(spill(mounted("build").get(), "made", "m")); }
+  StringSink tar;
+  ASSERT_TRUE(snapshots_->write_diff("build", tar));
+  const std::string chain = oci::chain_id(base, oci::Digest::of(tar.text).text());
+  auto info = snapshots_->commit("build", chain);
+  ASSERT_TRUE(info) << info.error().text();
+  EXPECT_FALSE(snapshots_->has("build"));
+  ASSERT_TRUE(snapshots_->prepare("c", chain));
+  EXPECT_EQ(slurp(mounted("c").get(), "made"), "m");
+  open();
+  EXPECT_EQ(slurp(mounted("c").get(), "made"), "m");
+}
+
+TEST_P(SnapshotsContract, WhatIsStoodOnStays) {
+  const std::string base = layer("", base_tar());
+  const std::string upper = layer(base, TarMaker().file("x", "x").done());
+  ASSERT_TRUE(snapshots_->prepare("c", upper));
+  for (const std::string& id : {base, upper}) {
+    auto removed = snapshots_->remove_layer(id);
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().kind(), ErrorKind::conflict);
+  }
+  ASSERT_TRUE(snapshots_->remove("c"));
+  EXPECT_TRUE(snapshots_->remove_layer(upper));
+  EXPECT_TRUE(snapshots_->remove_layer(base));
+  EXPECT_TRUE(snapshots_->layers().empty());
+}
+
+TEST_P(SnapshotsContract, NamesAreChecked) {
+  const std::string base = layer("", base_tar());
+  ASSERT_TRUE(snapshots_->prepare("c", base));
+  EXPECT_EQ(snapshots_->prepare("c", base).error().kind(), ErrorKind::conflict);
+  EXPECT_EQ(snapshots_->prepare("d", "sha256:none").error().kind(), ErrorKind::not_found);
+  EXPECT_EQ(snapshots_->mount("none", {}).error().kind(), ErrorKind::not_found);
+  EXPECT_EQ(snapshots_->remove("none").error().kind(), ErrorKind::not_found);
+  EXPECT_EQ(snapshots_->remove_layer("none").error().kind(), ErrorKind::not_found);
+  StringSource tar(base_tar());
+  EXPECT_EQ(snapshots_->apply_layer("x", "none", tar).error().kind(), ErrorKind::not_found);
+  EXPECT_FALSE(snapshots_->has("d"));
+}
+
+TEST_P(SnapshotsContract, AFailedLayerLeavesNothing) {
+  const std::string base = layer("", base_tar());
+  std::string tar = TarMaker().dir("big").file("big/file", std::string(100'000, 'x')).done();
+  tar.resize(tar.size() / 2);
+  StringSource source(tar);
+  auto applied = snapshots_->apply_layer("sha256:torn", base, source);
+  ASSERT_FALSE(applied);
+  EXPECT_EQ(applied.error().kind(), ErrorKind::invalid);
+  EXPECT_FALSE(snapshots_->has_layer("sha256:torn"));
+  const std::string directory = root_.path() + "/snapshots";
+  EXPECT_TRUE(eventually([&] {
+    return std::distance(std::filesystem::directory_iterator(directory), std::filesystem::directory_iterator()) <= 2;
+  })) << "init and one layer";
+  ASSERT_TRUE(snapshots_->remove_layer(base)) << "the parent is not held by what failed";
+}
+
+TEST_P(SnapshotsContract, ReopensAsItWas) {
+  const std::string base = layer("", base_tar());
+  ASSERT_TRUE(snapshots_->prepare("c", base));
+  { ASSERT_TRUE(spill(mounted("c").get(), "kept", "k")); }
+  ASSERT_TRUE(snapshots_->prepare("gone", base));
+  ASSERT_TRUE(snapshots_->remove("gone"));
+  std::filesystem::create_directories(root_.path() + "/snapshots/4711/fs");  // left by a crash
+  open();
+  EXPECT_EQ(slurp(mounted("c").get(), "kept"), "k");
+  EXPECT_FALSE(snapshots_->has("gone"));
+  EXPECT_EQ(snapshots_->layer(base)->inodes, 9U);
+  EXPECT_EQ(snapshots_->active().size(), 1U);
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(root_.path() + "/snapshots/4711"); }));
+  ASSERT_TRUE(snapshots_->prepare("next", base));
+}
+
+TEST_P(SnapshotsContract, SuspectLayersAreRebuilt) {
+  const std::string base = layer("", base_tar());
+  const std::string synced = layer(base, TarMaker().file("x", "x").done());
+  ASSERT_TRUE(snapshots_->sync());
+  const std::string fresh = layer(synced, TarMaker().file("y", "y").done());
+  ASSERT_TRUE(snapshots_->prepare("c", fresh));
+  ASSERT_TRUE(database_->commit({{"UPDATE layers SET boot = 'another' WHERE boot <> ''"}}));
+  open();
+  ASSERT_THAT(snapshots_->suspect_layers(), testing::ElementsAre(fresh));
+  StringSource tar(TarMaker().file("y", "y").done());
+  ASSERT_TRUE(snapshots_->rebuild_layer(fresh, &tar));
+  EXPECT_TRUE(snapshots_->suspect_layers().empty());
+  EXPECT_EQ(slurp(mounted("c").get(), "y"), "y");
+}
+
+TEST_P(SnapshotsContract, UsageCountsTheWritableLayer) {
+  ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
+  const std::uint64_t before = snapshots_->usage("c")->bytes;
+  { ASSERT_TRUE(spill(mounted("c").get(), "big", std::string(1U << 20, 'x'))); }
+  ::sync();
+  EXPECT_GE(snapshots_->usage("c")->bytes, before + (1U << 20));
+  EXPECT_EQ(snapshots_->usage("c")->inodes, 1U);
+}
+
+TEST_P(SnapshotsContract, ManyLayers) {
+  std::string chain;
+  for (int i = 0; i < 200; ++i) chain = layer(chain, TarMaker().file("f" + std::to_string(i), "x").done());
+  ASSERT_TRUE(snapshots_->prepare("c", chain));
+  const UniqueFd c = mounted("c");
+  EXPECT_EQ(slurp(c.get(), "f0"), "x");
+  EXPECT_EQ(slurp(c.get(), "f199"), "x");
+  auto view = snapshots_->mount_layer(chain);
+  ASSERT_TRUE(view) << view.error().text();
+  EXPECT_EQ(slurp(view->get(), "f7"), "x");
+}
+
+TEST_P(SnapshotsContract, ConcurrentUse) {
+  const std::string tar = base_tar();
+  const std::string base = layer("", tar);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&, i] {
+      for (int j = 0; j < 10; ++j) {
+        const std::string key = std::to_string(i) + "-" + std::to_string(j);
+        ASSERT_TRUE(snapshots_->prepare(key, base));
+        { ASSERT_TRUE(spill(mounted(key).get(), "x", key)); }
+        StringSource source(TarMaker().file("same", std::to_string(j)).done());
+        ASSERT_TRUE(snapshots_->apply_layer("sha256:" + std::to_string(j), base, source));
+        ASSERT_TRUE(snapshots_->remove(key));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(snapshots_->layers().size(), 11U);
+  EXPECT_TRUE(snapshots_->active().empty());
+}
+
+const Driver drivers[] = {
+    {"overlay", [](const std::string& directory, Database& database) { return open_overlay_snapshots(directory, database); }, true},
+    {"overlay_legacy",
+     [](const std::string& directory, Database& database) {
+       return open_overlay_snapshots(directory, database, {.legacy_mount = true});
+     },
+     false},
+};
+INSTANTIATE_TEST_SUITE_P(Drivers, SnapshotsContract, testing::ValuesIn(drivers), [](const auto& driver) { return driver.param.name; });
+
+}  // namespace
+}  // namespace corten::store
