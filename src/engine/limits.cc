@@ -143,9 +143,9 @@ Result<> check_block_device(const std::string& path) {
 Result<> complete_blkio(spec::HostConfig& host, const HostFeatures& features, Warnings& warnings) {
   if (host.blkio_weight != 0 && (host.blkio_weight < 10 || host.blkio_weight > 1000))
     return fail(ErrorKind::invalid, "Range of blkio weight is from 10 to 1000");
-  drop_unsupported(host.blkio_weight, features.cgroup.blkio_weight,
+  drop_unsupported(host.blkio_weight, !features.cgroup.blkio_weight.empty(),
                    "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.", warnings);
-  if (!host.blkio_weight_device.empty() && !features.cgroup.blkio_weight_device) {
+  if (!host.blkio_weight_device.empty() && features.cgroup.blkio_weight_device.empty()) {
     warnings.emplace_back("Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded.");
     host.blkio_weight_device.clear();
   }

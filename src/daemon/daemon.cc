@@ -1,0 +1,352 @@
+#include "daemon/daemon.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <charconv>
+#include <climits>
+#include <csignal>
+#include <filesystem>
+#include <mutex>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/unique_fd.h"
+#include "daemon/host_info.h"
+#include "engine/make_engine.h"
+#include "http/server.h"
+#include "json/codec.h"
+#include "server/router.h"
+#include "shimproto/shim_client.h"
+#include "sys/files.h"
+
+namespace corten::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto shutdown_grace = 5s;
+
+sigset_t handled_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  return signals;
+}
+
+Result<> make_root(const std::string& path, mode_t mode) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) return fail(ErrorKind::internal, "create {}: {}", path, error.message());
+  if (chmod(path.c_str(), mode) != 0) return sys_fail("change the mode of {}", path);
+  return {};
+}
+
+// corten-shim and corten-init stand beside this program.
+Result<std::string> beside_this_program(std::string_view name) {
+  std::array<char, PATH_MAX> own;
+  const ssize_t length = readlink("/proc/self/exe", own.data(), own.size());
+  if (length < 0) return sys_fail("find this program");
+  const std::filesystem::path path = std::filesystem::path(std::string(own.data(), static_cast<std::size_t>(length))).parent_path() / name;
+  if (access(path.c_str(), X_OK) != 0) return sys_fail("{}: the program must stand beside cortend", path.string());
+  return path.string();
+}
+
+// A network's identity outlives the daemon.
+struct NetworkRecord {
+  std::string name;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit("Name", self.name);
+  }
+};
+
+Result<std::string> default_network_id(store::Database& database) {
+  for (const store::ObjectRow& row : TRY(database.list_objects("network"))) {
+    const auto record = json::from_text<NetworkRecord>(row.json);
+    if (record && record->name == "bridge") return row.id;
+  }
+  std::string id = random_id();
+  CHECK(database.put_object("network", id, json::to_text(NetworkRecord{"bridge"})));
+  return id;
+}
+
+// The id that `info` shows, made at the first start of a data root.
+Result<std::string> daemon_id(store::Database& database) {
+  const auto rows = TRY(database.list_objects("daemon"));
+  if (!rows.empty()) return rows[0].id;
+  const std::string hex = random_id();
+  const std::string id = fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4), hex.substr(16, 4), hex.substr(20, 12));
+  CHECK(database.put_object("daemon", id, "{}"));
+  return id;
+}
+
+Result<network::NetworkConfig> bridge_config(const Config& config, std::string id) {
+  network::NetworkConfig bridge;
+  bridge.id = std::move(id);
+  bridge.name = "bridge";
+  if (!config.bridge.empty()) bridge.link = config.bridge;
+  if (!config.bridge_address.empty()) bridge.address = TRY(network::parse_ipv4_prefix(config.bridge_address));
+  if (!config.fixed_cidr.empty()) bridge.ip_range = TRY(network::parse_ipv4_prefix(config.fixed_cidr));
+  if (!config.default_binding.empty()) bridge.default_binding = TRY(network::parse_ipv4(config.default_binding));
+  bridge.mtu = config.mtu;
+  bridge.masquerade = config.masquerade;
+  bridge.inter_container = config.inter_container;
+  return bridge;
+}
+
+struct Endpoint {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+Result<Endpoint> parse_tcp(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  Endpoint endpoint;
+  const std::string_view number = colon == std::string_view::npos ? "" : text.substr(colon + 1);
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), endpoint.port);
+  if (number.empty() || error != std::errc() || end != number.data() + number.size())
+    return fail(ErrorKind::invalid, "invalid host tcp://{}: want tcp://ADDRESS:PORT", text);
+  endpoint.host = text.substr(0, colon);
+  if (endpoint.host.starts_with('[') && endpoint.host.ends_with(']')) endpoint.host = endpoint.host.substr(1, endpoint.host.size() - 2);
+  return endpoint;
+}
+
+Result<> listen_on(http::Server& server, const std::string& host, const Config& config) {
+  if (host.starts_with("unix://")) {
+    http::UnixEndpoint endpoint{.path = host.substr(7)};
+    std::error_code ignored;
+    std::filesystem::create_directories(std::filesystem::path(endpoint.path).parent_path(), ignored);
+    if (const group* entry = getgrnam(config.group.c_str())) endpoint.group = entry->gr_gid;
+    return server.listen(std::move(endpoint));
+  }
+  if (host.starts_with("tcp://")) {
+    const Endpoint address = TRY(parse_tcp(host.substr(6)));
+    http::TcpEndpoint endpoint{.host = address.host, .port = address.port};
+    if (config.tls) endpoint.tls = http::TlsServerConfig{config.tls_certificate, config.tls_key, config.tls_ca, config.tls_verify};
+    if (!config.tls_verify)
+      log::warn("the API on {} is not protected by client certificates: whoever reaches it is root on this host", host);
+    return server.listen(std::move(endpoint));
+  }
+  if (host == "fd://") {
+    const char* count_text = std::getenv("LISTEN_FDS");
+    const int count = count_text == nullptr ? 0 : std::atoi(count_text);
+    if (count <= 0) return fail(ErrorKind::invalid, "host fd://: the service manager has passed no socket");
+    for (int fd = 3; fd < 3 + count; ++fd) CHECK(server.listen(UniqueFd(fd)));
+    return {};
+  }
+  return fail(ErrorKind::invalid, "invalid host \"{}\": want unix:///PATH, tcp://ADDRESS:PORT or fd://", host);
+}
+
+// sd_notify(3) in the few lines that it takes.
+void notify_service_manager(std::string_view state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  if (path == nullptr || path[0] == '\0') return;
+  const UniqueFd socket_fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string_view name = path;
+  if (!socket_fd || name.size() >= sizeof address.sun_path) return;
+  name.copy(address.sun_path, name.size());
+  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+  (void)sendto(socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), length);
+}
+
+// As many descriptors as we may have: each running container holds a few.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+class Daemon {
+ public:
+  Daemon(Config config, std::vector<std::string> arguments) : config_(std::move(config)), arguments_(std::move(arguments)) {}
+
+  Result<> start() {
+    CHECK(make_root(config_.data_root, 0711));
+    CHECK(make_root(config_.exec_root, 0711));
+    config_.engine.shim_program = TRY(beside_this_program("corten-shim"));
+    if (config_.engine.init_program.empty()) config_.engine.init_program = TRY(beside_this_program("corten-init"));
+    CHECK_AS(open_state(), "open the data root");
+    CHECK_AS(open_network(), "set up the default network");
+    engine_ = TRY(engine::make_engine(config_.engine, {*store_, *images_, *volumes_, driver_, bridge_, nullptr}));
+    CHECK(describe());
+    router_ = std::make_unique<server::Router>(services());
+    http_ = TRY(http::Server::create({}, [this](http::Request& request, http::ResponseWriter& response) {
+      router_->handle(request, response);
+    }));
+    // Sockets are there before the containers are, so that clients wait instead of failing.
+    for (const std::string& host : config_.hosts) CHECK(listen_on(*http_, host, config_));
+    CHECK_AS(engine_->boot(), "take over the containers");
+    CHECK(http_->start());
+    CHECK(write_pidfile());
+    return {};
+  }
+
+  // The signal that ended it.
+  int wait_for_end() {
+    const sigset_t signals = handled_signals();
+    for (;;) {
+      int number = 0;
+      if (sigwait(&signals, &number) != 0) continue;
+      if (number != SIGHUP) return number;
+      reload();
+    }
+  }
+
+  void stop() {
+    notify_service_manager("STOPPING=1");
+    if (const auto done = http_->shutdown(shutdown_grace); !done) log::warn("stop serving: {}", done.error().text());
+    engine_->shutdown();
+    if (!config_.pidfile.empty()) unlink(config_.pidfile.c_str());
+  }
+
+  std::vector<std::string> addresses() const { return http_->addresses(); }
+
+ private:
+  Result<> open_state() {
+    store_ = TRY(store::Store::open(config_.data_root));
+    images_ = TRY(image::Images::open(*store_));
+    volumes_ = TRY(volume::Volumes::open(config_.data_root + "/volumes"));
+    return {};
+  }
+
+  Result<> open_network() {
+    driver_ = TRY(network::Driver::open({config_.exec_root, config_.address_pools, config_.ip_forward}));
+    if (config_.bridge == "none") return {};
+    std::string id = TRY(default_network_id(store_->database()));
+    auto bridge = TRY(bridge_config(config_, std::move(id)));
+    bridge_ = TRY(driver_->add_network(std::move(bridge)));
+    return {};
+  }
+
+  Result<> describe() {
+    describe_host(info_);
+    info_.id = TRY(daemon_id(store_->database()));
+    info_.data_root = config_.data_root;
+    const auto cgroups = TRY(sys::CgroupHost::detect());
+    info_.features = engine::detect_host_features(cgroups, config_.engine.cgroup_parent);
+    info_.cpus = info_.features.cpus;
+    info_.cgroup_version = cgroups.mode() == sys::CgroupMode::v2 ? "2" : "1";
+    info_.default_log_driver = config_.engine.default_log_config.type;
+    if (info_.features.seccomp) {
+      const std::string& profile = config_.engine.seccomp_profile;
+      info_.security_options.push_back(fmt::format("name=seccomp,profile={}", profile.empty() ? "builtin" : profile));
+    }
+    info_.security_options.emplace_back("name=cgroupns");
+    if (config_.engine.no_new_privileges) info_.security_options.emplace_back("name=no-new-privileges");
+    if (!config_.engine.userns_remap.empty()) info_.security_options.emplace_back("name=userns");
+    info_.warnings = feature_warnings(info_.features);
+    info_.labels = config_.labels;
+    info_.live_restore = config_.engine.live_restore;
+    info_.debug = config_.debug;
+    const auto environment = [](const char* name) { return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name)); };
+    info_.http_proxy = environment("HTTP_PROXY");
+    info_.https_proxy = environment("HTTPS_PROXY");
+    info_.no_proxy = environment("NO_PROXY");
+    return {};
+  }
+
+  server::Services services() {
+    return {*engine_,
+            *images_,
+            *volumes_,
+            *store_,
+            [this] { return bridge_ ? std::vector{bridge_->config()} : std::vector<network::NetworkConfig>(); },
+            [this](const std::string&) { return bridge_ ? to_string(bridge_->prefix().masked()) : std::string(); },
+            [this](const std::string&) { return bridge_ ? to_string(bridge_->prefix().address) : std::string(); },
+            [this] {
+              const std::scoped_lock lock(info_mutex_);
+              return info_;
+            }};
+  }
+
+  Result<> write_pidfile() const {
+    if (config_.pidfile.empty()) return {};
+    return wrap(sys::write_file_atomic(config_.pidfile, fmt::format("{}\n", getpid()), 0644), "write the pid file");
+  }
+
+  // Takes over what can change while running; says what cannot.
+  void reload() {
+    const auto fresh = load_config(arguments_);
+    if (!fresh) {
+      log::error("reload: {}: going on with the old configuration", fresh.error().text());
+      return;
+    }
+    (void)log::setup(fresh->log_level, fresh->log_format);
+    {
+      const std::scoped_lock lock(info_mutex_);
+      info_.debug = fresh->debug;
+      info_.labels = fresh->labels;
+    }
+    engine::Event event;
+    event.type = "daemon";
+    event.action = "reload";
+    event.actor_id = info_.id;
+    event.attributes["name"] = info_.name;
+    engine_->events().publish(std::move(event));
+    log::info("reloaded the configuration: debug, log-level, log-format and labels; all else takes a restart");
+  }
+
+  Config config_;
+  std::vector<std::string> arguments_;
+  std::mutex info_mutex_;
+  server::DaemonInfo info_;
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<image::Images> images_;
+  std::unique_ptr<volume::Volumes> volumes_;
+  std::shared_ptr<network::Driver> driver_;
+  std::shared_ptr<network::Network> bridge_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<server::Router> router_;
+  std::unique_ptr<http::Server> http_;
+};
+
+// A second signal while stopping means that somebody is out of patience.
+void end_on_second_signal() {
+  std::thread([] {
+    const sigset_t signals = handled_signals();
+    int number = 0;
+    while (sigwait(&signals, &number) != 0 || number == SIGHUP) {
+    }
+    log::warn("a second signal: ending at once");
+    _exit(1);
+  }).detach();
+}
+
+}  // namespace
+
+Result<> run(Config config, const std::vector<std::string>& arguments) {
+  const sigset_t signals = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  umask(022);
+  raise_descriptor_limit();
+  CHECK(log::setup(config.log_level, config.log_format));
+  if (geteuid() != 0) return fail(ErrorKind::forbidden, "cortend needs to be started as root");
+  const auto began = std::chrono::steady_clock::now();
+  Daemon daemon(std::move(config), arguments);
+  CHECK(daemon.start());
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
+  for (const std::string& address : daemon.addresses()) log::info("API listens on {}", address);
+  log::info("ready after {} ms", took.count());
+  notify_service_manager("READY=1");
+  const int number = daemon.wait_for_end();
+  log::info("{}: stopping", strsignal(number));
+  end_on_second_signal();
+  daemon.stop();
+  return {};
+}
+
+}  // namespace corten::daemon
