@@ -30,13 +30,14 @@ namespace corten::engine {
 
 class FollowedLog;
 
-// What exists only while the first process does. Shared by whoever talks to the shim; its parts that need an end
-// (endpoint, cgroup) are taken out by the one who ends the run.
+// What exists only while the first process does. Shared by whoever talks to the shim; finish_run() takes it out of the
+// container and has the endpoint, the group and the run directory cleared away.
 struct Run {
   std::uint64_t number = 0;
   std::shared_ptr<shimproto::ShimClient> client;  // null until started, or until a shim that was found at boot answers
   network::Endpoint endpoint;
-  sys::CgroupDir cgroup;
+  sys::CgroupDir cgroup;  // only while starting
+  std::string cgroup_path;
   pid_t pid = 0;
   pid_t shim_pid = 0;
 };

@@ -7,6 +7,7 @@
 //   <data-root>/containers/<id>.removing  what is left of a removed container
 //   <exec-root>/containers/<id>/          0700  exists from before the shim is started until its exit is in the database
 //       shim.sock state exit              the shim's
+//       run.json                          written before the shim is started: endpoint and control group of this run
 //       stopped                           the user asked for the end: no restart policy brings it back
 #pragma once
 
@@ -17,6 +18,7 @@ namespace corten::engine {
 
 inline constexpr std::string_view removing_suffix = ".removing";
 inline constexpr const char* stopped_marker = "stopped";
+inline constexpr const char* intent_file = "run.json";
 inline constexpr const char* record_file = "record.json";
 
 class Layout {

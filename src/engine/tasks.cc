@@ -75,10 +75,16 @@ std::size_t TaskQueue::pending() const {
 
 Timers::Timers(TaskQueue& queue) : queue_(queue), thread_([this] { run(); }) {}
 
-Timers::~Timers() {
+Timers::~Timers() { stop(); }
+
+void Timers::stop() {
+  decltype(pending_) dropped;  // destroyed without the lock
   {
     const std::lock_guard lock(mutex_);
+    if (ending_) return;
     ending_ = true;
+    dropped.swap(pending_);
+    by_id_.clear();
   }
   wake_.notify_all();
   thread_.join();
@@ -87,6 +93,7 @@ Timers::~Timers() {
 Timers::Id Timers::after(std::chrono::nanoseconds delay, Task task) {
   const auto when = Clock::now() + delay;
   const std::lock_guard lock(mutex_);
+  if (ending_) return 0;
   const Id id = next_++;
   const auto [place, inserted] = pending_.emplace(std::pair(when, id), std::move(task));
   by_id_.emplace(id, when);

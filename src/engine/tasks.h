@@ -52,9 +52,12 @@ class Timers {
   Timers(const Timers&) = delete;
   Timers& operator=(const Timers&) = delete;
 
+  // 0, and the task is dropped, after stop().
   Id after(std::chrono::nanoseconds delay, Task task);
   // False when it has fired already or never was.
   bool cancel(Id id);
+  // Forgets what is pending and takes no more.
+  void stop();
 
  private:
   using Clock = std::chrono::steady_clock;

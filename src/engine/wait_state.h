@@ -1,6 +1,7 @@
 // The meeting point of somebody who waits for a container and of what he waits for.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
