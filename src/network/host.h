@@ -11,6 +11,7 @@
 #include "network/firewall.h"
 #include "network/namespace_worker.h"
 #include "network/port_allocator.h"
+#include "network/relay.h"
 
 namespace corten::network {
 
@@ -26,6 +27,7 @@ struct Host {
   InstanceNames names;
   std::unique_ptr<Firewall> firewall;
   std::unique_ptr<PortAllocator> ports;
+  Relay relay;
   bool hairpin = false;
   std::atomic<std::uint64_t> next_link = 0;
   // Used on the worker's thread only: rtnetlink in the host's namespace.

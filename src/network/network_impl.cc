@@ -217,8 +217,19 @@ Result<Endpoint> NetworkImpl::adopt(const EndpointInfo& info) {
     adopted_links_.insert(info.host_link);
   }
   endpoint.info_.ports = host_->ports->take_again(info.ports);
-  CHECK(host_->firewall->add_ports(firewall_ports(endpoint.info_, endpoint.info_.ports)));
+  CHECK(connect_ports(endpoint.info_, endpoint.info_.ports));
   return endpoint;
+}
+
+Result<> NetworkImpl::connect_ports(const EndpointInfo& info, std::span<const PublishedPort> ports) {
+  CHECK(host_->firewall->add_ports(firewall_ports(info, ports)));
+  for (const PublishedPort& port : ports) {
+    if (!port.host_ip.v6) continue;
+    // IPv4 works without: not a reason to refuse the container.
+    if (const auto result = host_->relay.add(port, host_->ports->lend_socket(port), info.address); !result)
+      log::warn("port {} is not served over IPv6: {}", port.host_port, result.error().text());
+  }
+  return {};
 }
 
 std::vector<FirewallPort> NetworkImpl::firewall_ports(const EndpointInfo& info,
@@ -241,7 +252,7 @@ Result<std::vector<PublishedPort>> NetworkImpl::publish(EndpointInfo& info, std:
   if (requests.empty() || config_.internal) return std::vector<PublishedPort>{};
   auto ports = TRY(host_->ports->take(requests, config_.default_binding,
                                       {info.endpoint_id, info.container_name, info.address}));
-  if (auto result = host_->firewall->add_ports(firewall_ports(info, ports)); !result) {
+  if (auto result = connect_ports(info, ports); !result) {
     host_->ports->give(ports);
     return std::unexpected(std::move(result).error().wrap(fmt::format(
         "driver failed programming external connectivity on endpoint {} ({})", info.container_name, info.endpoint_id)));
@@ -257,6 +268,8 @@ Result<> NetworkImpl::unpublish(EndpointInfo& info, std::span<const PublishedPor
     if (std::ranges::find(info.ports, port) != info.ports.end()) ours.push_back(port);
   if (ours.empty()) return {};
   auto result = host_->firewall->remove_ports(firewall_ports(info, ours));
+  for (const PublishedPort& port : ours)
+    if (port.host_ip.v6) host_->relay.remove(port);
   host_->ports->give(ours);
   std::erase_if(info.ports, [&](const PublishedPort& port) { return std::ranges::find(ours, port) != ours.end(); });
   if (const auto forgotten = forget_flows(ours, info.address); !forgotten)

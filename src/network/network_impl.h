@@ -50,6 +50,8 @@ class NetworkImpl final : public Network, public std::enable_shared_from_this<Ne
                               Ipv4 address, const Mac& mac, bool default_route);
   Result<> change_mac(PreparedEndpoint& prepared, const Mac& mac);
   void discard(PreparedEndpoint prepared);
+  // Makes the kernel and the relay carry traffic to ports that are already held.
+  Result<> connect_ports(const EndpointInfo& info, std::span<const PublishedPort> ports);
   std::vector<FirewallPort> firewall_ports(const EndpointInfo& info, std::span<const PublishedPort> ports) const;
 
   const std::shared_ptr<Host> host_;

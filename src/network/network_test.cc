@@ -295,6 +295,69 @@ TEST_F(NetworkTest, PublishedUdpPortsMoveToTheNextContainer) {
   }
 }
 
+sockaddr_in6 loopback_v6(std::uint16_t port) {
+  return {.sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+}
+
+TEST_F(NetworkTest, Ipv6ClientsOfTheHostAreRelayed) {
+  if (!host_has_ipv6()) GTEST_SKIP() << "no IPv6";
+  open_network();
+  Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080},
+                                             {.protocol = Protocol::udp, .container_port = 53, .host_port = 5353}})));
+  ASSERT_EQ(one.info().ports.size(), 4u);
+  EXPECT_TRUE(one.info().ports[1].host_ip.v6);
+  const UniqueFd server = serve(one.namespace_fd(), 80), answerer = serve(one.namespace_fd(), 53, SOCK_DGRAM);
+  auto where = loopback_v6(8080);
+  // A megabyte each way, half-closed by the client first.
+  UniqueFd client(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0) << std::strerror(errno);
+  ASSERT_TRUE(wait_for(server.get(), POLLIN, patience_ms));
+  UniqueFd accepted(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const std::string sent(1 << 20, 'x');
+  std::string echoed;
+  std::thread echo([&] {
+    char buffer[65536];
+    std::string all;
+    for (ssize_t got = 0; (got = ::read(accepted.get(), buffer, sizeof buffer)) > 0;) all.append(buffer, static_cast<std::size_t>(got));
+    EXPECT_EQ(all.size(), sent.size());
+    EXPECT_EQ(::send(accepted.get(), all.data(), all.size(), MSG_NOSIGNAL), static_cast<ssize_t>(all.size()));
+    accepted.reset();
+  });
+  EXPECT_EQ(::send(client.get(), sent.data(), sent.size(), MSG_NOSIGNAL), static_cast<ssize_t>(sent.size()));
+  ::shutdown(client.get(), SHUT_WR);
+  char buffer[65536];
+  for (ssize_t got = 0; (got = ::read(client.get(), buffer, sizeof buffer)) > 0;) echoed.append(buffer, static_cast<std::size_t>(got));
+  echo.join();
+  EXPECT_EQ(echoed, sent);
+
+  where = loopback_v6(5353);
+  const UniqueFd asker(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(asker.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_EQ(::send(asker.get(), "ask", 3, 0), 3);
+    ASSERT_TRUE(wait_for(answerer.get(), POLLIN, patience_ms));
+    sockaddr_in from{};
+    socklen_t size = sizeof from;
+    ASSERT_EQ(::recvfrom(answerer.get(), buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &size), 3);
+    ASSERT_EQ(::sendto(answerer.get(), "tell", 4, 0, reinterpret_cast<const sockaddr*>(&from), size), 4);
+    ASSERT_TRUE(wait_for(asker.get(), POLLIN, patience_ms));
+    EXPECT_EQ(::recv(asker.get(), buffer, sizeof buffer, 0), 4);
+  }
+
+  // A container that does not listen: the client is reset, not left hanging.
+  Endpoint deaf = must(network_->create(spec({{.container_port = 81, .host_port = 8081}})));
+  where = loopback_v6(8081);
+  UniqueFd refused(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(refused.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0) {
+    ASSERT_TRUE(wait_for(refused.get(), POLLIN, patience_ms));
+    EXPECT_LE(::read(refused.get(), buffer, 1), 0);
+  }
+  one.close();
+  where = loopback_v6(8080);
+  const UniqueFd late(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_NE(::connect(late.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+}
+
 TEST_F(NetworkTest, LoopbackBindingsStayOnTheHost) {
   open_network();
   const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_ip = "127.0.0.1", .host_port = 8080},

@@ -62,13 +62,15 @@ Result<UniqueFd> reserve_port(Protocol protocol, const IpAddress& address, std::
     return socket;
   }
   const SocketAddress where = socket_address(address, port);
-  if (::bind(socket->get(), where.get(), where.size) == 0) return socket;
-  if (errno != EADDRINUSE || protocol != Protocol::tcp) return sys_fail("bind {}", address_and_port(address, port));
+  const bool listening = address.v6 && protocol == Protocol::tcp;
+  if (!listening && ::bind(socket->get(), where.get(), where.size) == 0) return socket;
+  if (!listening && (errno != EADDRINUSE || protocol != Protocol::tcp))
+    return sys_fail("bind {}", address_and_port(address, port));
   // Listening is what tells a live owner from the dead: the kernel refuses it beside another listener.
   UniqueFd listener = TRY(open_socket(protocol, address.v6));
   const int on = 1;
   ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(listener.get(), where.get(), where.size) != 0 || ::listen(listener.get(), 0) != 0)
+  if (::bind(listener.get(), where.get(), where.size) != 0 || ::listen(listener.get(), listening ? SOMAXCONN : 0) != 0)
     return sys_fail("bind {}", address_and_port(address, port));
   return listener;
 }
@@ -198,6 +200,14 @@ std::vector<PublishedPort> PortAllocator::take_again(std::span<const PublishedPo
     taken.push_back(port);
   }
   return taken;
+}
+
+UniqueFd PortAllocator::lend_socket(const PublishedPort& port) {
+  const std::lock_guard lock(mutex_);
+  const auto found = holders_.find({port.protocol, port.host_port});
+  if (found == holders_.end()) return {};
+  const auto holder = std::ranges::find(found->second, port.host_ip, &Holder::address);
+  return holder == found->second.end() ? UniqueFd() : std::move(holder->socket);
 }
 
 void PortAllocator::give(std::span<const PublishedPort> ports) {

@@ -15,8 +15,8 @@
 
 namespace corten::network {
 
-// A socket bound to protocol, address and port that is never read. Plain bind first; if only connections in TIME_WAIT
-// stand in the way, a listening socket, which the kernel allows beside them. errno in the error: EADDRINUSE (somebody
+// A socket bound to protocol, address and port. IPv4: never read; plain bind first; if only connections in TIME_WAIT
+// stand in the way, a listening socket, which the kernel allows beside them. TCP on IPv6: listening (see relay.h). errno in the error: EADDRINUSE (somebody
 // has it), EADDRNOTAVAIL (not an address of this host), EACCES. A protocol the kernel does not have (SCTP) gives an
 // empty descriptor.
 Result<UniqueFd> reserve_port(Protocol protocol, const IpAddress& address, std::uint16_t port);
@@ -40,6 +40,8 @@ class PortAllocator {
   // The same ports again, after a restart of the daemon. Those that somebody else has by now are left out.
   std::vector<PublishedPort> take_again(std::span<const PublishedPort> ports);
   void give(std::span<const PublishedPort> ports);
+  // Hands out the socket that holds the port; whoever has it now keeps it open until the port is given back.
+  UniqueFd lend_socket(const PublishedPort& port);
 
  private:
   struct Holder {
