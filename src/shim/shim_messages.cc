@@ -57,13 +57,11 @@ void Shim::handle_start(DaemonLink& link, Message message) {
     return start(std::move(start_message), std::move(fds));
   };
   const auto result = run();
+  if (!result && listener_) run_dir_.remove_socket();
   const int pidfd = init_.pidfd.get();
   link.send(MessageType::reply, message.id, shimproto::encode_reply(result),
             std::span(&pidfd, result.has_value() ? 1U : 0U));
-  if (result) return;
-  // Nothing runs, or it dies with us.
-  if (listener_) run_dir_.remove_socket();
-  loop_.stop();
+  if (!result) loop_.stop();  // nothing runs, or it dies with us
 }
 
 void Shim::handle_hello(DaemonLink& link, const Message& message) {
