@@ -7,8 +7,6 @@
 namespace corten::http {
 namespace {
 
-// A chunk's size line or the trailers must fit into this.
-constexpr std::size_t max_chunk_line = 16 << 10;
 constexpr std::size_t chunk_read_room = 32 << 10;
 
 }  // namespace
@@ -67,8 +65,6 @@ Result<std::size_t> BodyReader::read_chunked(std::span<std::byte> into, Deadline
       buffer_.consume(step.consumed);
       done_ = step.done;
       if (step.produced > 0 || done_) return step.produced;
-      if (step.consumed == 0 && buffer_.size() > max_chunk_line)
-        return fail(ErrorKind::invalid, "malformed chunked body: a line is longer than {} bytes", max_chunk_line);
     }
     if (TRY(fill(stream_, buffer_, deadline, chunk_read_room)) == 0)
       return fail(ErrorKind::cancelled, "the peer closed the connection before the end of the body");

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "http/chunk_decoder.h"
 #include "http/head.h"
 #include "http/stream.h"
 

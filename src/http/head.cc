@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <boost/beast/http/basic_parser.hpp>
-#include <cstring>
 
 namespace corten::http {
 namespace {
@@ -16,7 +15,7 @@ constexpr std::size_t max_response_fields = 1000;
 
 std::string_view view(BeastText text) { return {text.data(), text.size()}; }
 
-// Receives Beast's callbacks and keeps what it saw. Bodies only pass through it in ChunkDecoder.
+// Receives Beast's callbacks and keeps what it saw. Bodies are not its business, see BodyReader.
 template <bool is_request>
 class HeadParser : public beast::http::basic_parser<is_request> {
  public:
@@ -32,8 +31,6 @@ class HeadParser : public beast::http::basic_parser<is_request> {
   int version = 11;
   Headers headers;
   bool too_many_fields = false;
-  std::span<std::byte> out;  // where chunk bodies go
-  std::size_t produced = 0;
 
  protected:
   void on_request_impl(beast::http::verb, BeastText method_text, BeastText target_text, int version_number,
@@ -47,7 +44,6 @@ class HeadParser : public beast::http::basic_parser<is_request> {
     version = version_number;
   }
   void on_field_impl(beast::http::field, BeastText name, BeastText value, BeastError& error) override {
-    if (this->is_header_done()) return;  // a trailer
     if (headers.size() == max_fields_) {
       too_many_fields = true;
       error = beast::http::make_error_code(beast::http::error::header_limit);
@@ -59,12 +55,7 @@ class HeadParser : public beast::http::basic_parser<is_request> {
   void on_body_init_impl(const boost::optional<std::uint64_t>&, BeastError&) override {}
   std::size_t on_body_impl(BeastText, BeastError&) override { return 0; }
   void on_chunk_header_impl(std::uint64_t, BeastText, BeastError&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, BeastText body, BeastError&) override {
-    const std::size_t count = std::min(body.size(), out.size());
-    std::memcpy(out.data(), body.data(), count);
-    produced = count;
-    return count;
-  }
+  std::size_t on_chunk_body_impl(std::uint64_t, BeastText, BeastError&) override { return 0; }
   void on_finish_impl(BeastError&) override {}
 
  private:
@@ -191,40 +182,6 @@ Result<ResponseHead> parse_response_head(std::string_view bytes, bool to_head_re
     head.keep_alive = false;
   }
   return head;
-}
-
-struct ChunkDecoder::Parser : HeadParser<true> {
-  using HeadParser::HeadParser;
-};
-
-// Beast's chunk parser wants to have seen a head first; this one is a formality.
-ChunkDecoder::ChunkDecoder() : parser_(std::make_unique<Parser>(1)) {
-  constexpr std::string_view head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-  BeastError error;
-  parser_->put({head.data(), head.size()}, error);
-}
-
-ChunkDecoder::~ChunkDecoder() = default;
-
-Result<ChunkDecoder::Step> ChunkDecoder::decode(std::string_view in, std::span<std::byte> out) {
-  Step step;
-  parser_->out = out;
-  while (!parser_->is_done() && step.consumed < in.size()) {
-    const auto rest = in.substr(step.consumed);
-    parser_->produced = 0;
-    BeastError error;
-    const std::size_t consumed = parser_->put({rest.data(), rest.size()}, error);
-    step.consumed += consumed;
-    step.produced += parser_->produced;
-    parser_->out = parser_->out.subspan(parser_->produced);
-    if (error == beast::http::error::need_more) break;
-    if (error) return fail(ErrorKind::invalid, "malformed chunked body: {}", error.message());
-    // Full: the body callback takes nothing more. The end of a chunk is only looked at when there is room again, but
-    // for a body's very end that costs the caller one more read, as the end always does.
-    if (parser_->out.empty() || consumed == 0) break;
-  }
-  step.done = parser_->is_done();
-  return step;
 }
 
 }  // namespace corten::http

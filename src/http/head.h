@@ -1,11 +1,9 @@
-// Internal: the head of a message, parsed. The only file that knows Boost.Beast is head.cc.
+// Internal: the head of a message, parsed. Only head.cc knows Boost.Beast.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <expected>
-#include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -58,24 +56,5 @@ std::size_t head_length(std::string_view bytes, std::size_t& scanned);
 std::expected<RequestHead, HeadFailure> parse_request_head(std::string_view head, const HeadLimits& limits);
 // `to_head_request`: the answer to HEAD has no body whatever its fields say.
 Result<ResponseHead> parse_response_head(std::string_view head, bool to_head_request);
-
-// Takes the chunked coding off (RFC 9112 section 7.1). Chunk extensions and trailers are checked and dropped.
-class ChunkDecoder {
- public:
-  ChunkDecoder();
-  ~ChunkDecoder();
-
-  struct Step {
-    std::size_t consumed = 0;  // of `in`
-    std::size_t produced = 0;  // in `out`
-    bool done = false;         // the last chunk and its trailers are consumed
-  };
-  // Neither consumed nor produced nor done: needs more input than this. invalid: not the chunked coding.
-  Result<Step> decode(std::string_view in, std::span<std::byte> out);
-
- private:
-  struct Parser;
-  std::unique_ptr<Parser> parser_;
-};
 
 }  // namespace corten::http

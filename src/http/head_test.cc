@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <array>
-
 namespace corten::http {
 namespace {
 
@@ -108,41 +106,6 @@ TEST(ResponseHead, DecidesFraming) {
   EXPECT_EQ(framing("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n"), Framing::none);
   EXPECT_FALSE(parse_response_head("HTTP/1.1 two OK\r\n\r\n", false));
   EXPECT_FALSE(parse_response_head("SSH-2.0-OpenSSH\r\n\r\n", false));
-}
-
-// Feeds the text in pieces of `step` bytes, as a network would.
-Result<std::string> dechunk(std::string_view text, std::size_t step, std::size_t room = 7) {
-  ChunkDecoder decoder;
-  std::string window;
-  std::string result;
-  std::vector<std::byte> out(room);
-  for (std::size_t fed = 0;;) {
-    const auto progress = TRY(decoder.decode(window, out));
-    window.erase(0, progress.consumed);
-    result.append(reinterpret_cast<const char*>(out.data()), progress.produced);
-    if (progress.done) return result;
-    if (progress.consumed == 0 && progress.produced == 0) {
-      if (fed == text.size()) return fail(ErrorKind::unavailable, "not complete");
-      window += text.substr(fed, step);
-      fed = std::min(text.size(), fed + step);
-    }
-  }
-}
-
-TEST(ChunkDecoder, GivesTheSameForAnyCuts) {
-  constexpr std::string_view text = "4\r\nWiki\r\n6;ext=\"q\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\n";
-  for (const std::size_t step : {1, 2, 3, 5, 100})
-    for (const std::size_t room : {1, 3, 100}) EXPECT_EQ(dechunk(text, step, room).value_or("broken"), "Wikipedia in \r\n\r\nchunks.");
-}
-
-TEST(ChunkDecoder, RefusesBrokenCoding) {
-  for (const auto* text :
-       {"g\r\nabc\r\n0\r\n\r\n", "-1\r\nabc", "ffffffffffffffff1\r\nabc", "3\r\nabcd\r\n0\r\n\r\n", "\r\n3\r\nabc\r\n0\r\n\r\n",
-        "3\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "3 \r\nabcX\r\n0\r\n\r\n", "0\r\nbad trailer\r\n\r\n"}) {
-    const auto result = dechunk(text, 100);
-    ASSERT_FALSE(result) << text;
-    EXPECT_EQ(result.error().kind(), ErrorKind::invalid) << text << ": " << result.error().text();
-  }
 }
 
 }  // namespace
