@@ -79,7 +79,8 @@ Result<UniqueFd> mount_modern(const OverlayMount& mount) {
 Result<UniqueFd> mount_in_thread(const OverlayMount& mount) {
   if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) return sys_fail("make a mount namespace");
   if (::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return sys_fail("make mounts private");
-  if (::fchdir(mount.base_fd) != 0) return sys_fail("go to {}", mount.base);
+  // By name: the descriptor belongs to the old namespace.
+  if (::chdir(mount.base.c_str()) != 0) return sys_fail("go to {}", mount.base);
   std::string options = "redirect_dir=off,metacopy=off,index=off,lowerdir=";
   for (const std::string& lower : mount.lowers) options += (options.back() == '=' ? "" : ":") + lower;
   if (!mount.upper.empty()) options += ",upperdir=" + mount.upper + ",workdir=" + mount.work;
@@ -116,9 +117,9 @@ bool kernel_takes_single_layers() {
 // What a volatile mount leaves behind to say that the files may be torn; it would refuse the next mount. Whoever mounts
 // again says that he does not mind.
 void forget_volatile(const OverlayMount& mount) {
-  const std::string incompat = mount.work + "/work/incompat";
-  if (::unlinkat(mount.base_fd, (incompat + "/volatile").c_str(), AT_REMOVEDIR) == 0)
-    ::unlinkat(mount.base_fd, incompat.c_str(), AT_REMOVEDIR);
+  const std::string incompat = mount.work + "/work/incompat", mark = incompat + "/volatile";
+  ::unlinkat(mount.base_fd, (mark + "/dirty").c_str(), 0);
+  if (::unlinkat(mount.base_fd, mark.c_str(), AT_REMOVEDIR) == 0) ::unlinkat(mount.base_fd, incompat.c_str(), AT_REMOVEDIR);
 }
 
 }  // namespace
