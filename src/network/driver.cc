@@ -140,6 +140,7 @@ Result<> DriverImpl::remove_network(std::string_view id) {
 Result<> DriverImpl::start() {
   CHECK(remove_orphans());
   CHECK(host_->firewall->start());
+  if (const auto result = host_->firewall->watch(); !result) log::warn("{}", result.error().text());
   {
     const std::lock_guard lock(mutex_);
     started_ = true;

@@ -5,7 +5,11 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -332,6 +336,40 @@ Result<bool> Firewall::restore_if_gone() {
   if (std::ranges::find(tables, table_) != tables.end()) return false;
   CHECK(program());
   return true;
+}
+
+Result<> Firewall::watch() {
+  events_ = TRY(sys::NetlinkSocket::open(NETLINK_NETFILTER));
+  CHECK(events_.subscribe(NFNLGRP_NFTABLES));
+  wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
+  if (!wake_) return sys_fail("watch nftables for changes");
+  watcher_ = std::jthread([this](const std::stop_token& stop) { watch_events(stop); });
+  return {};
+}
+
+Firewall::~Firewall() {
+  if (!watcher_.joinable()) return;
+  watcher_.request_stop();
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+}
+
+void Firewall::watch_events(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    pollfd wait[] = {{.fd = events_.fd(), .events = POLLIN}, {.fd = wake_.get(), .events = POLLIN}};
+    if (::poll(wait, 2, -1) < 0 && errno != EINTR) return;
+    bool deleted = false;
+    const auto read = events_.read_events([&](const sys::NetlinkAnswer& event) {
+      if (event.type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE)) deleted = true;
+    });
+    // When events were lost, one of them may have been ours.
+    if (read && !deleted) continue;
+    const auto restored = restore_if_gone();
+    if (!restored)
+      log::warn("{}", restored.error().text());
+    else if (*restored)
+      log::warn("nftables table {} was deleted by somebody else; it is back", table_);
+  }
 }
 
 Result<> Firewall::remove_all() {

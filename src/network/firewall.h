@@ -19,6 +19,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -51,6 +52,7 @@ struct FirewallPort {
 class Firewall {
  public:
   static Result<std::unique_ptr<Firewall>> open(std::string table);
+  ~Firewall();
 
   const std::string& table() const { return table_; }
 
@@ -65,6 +67,9 @@ class Firewall {
   Result<> start();
   // Programs the table again if it is gone. True when it was.
   Result<bool> restore_if_gone();
+  // Watches for its being deleted by others ("nft flush ruleset", a reload of the host's firewall) and restores it at
+  // once. On a thread of its own until the firewall ends.
+  Result<> watch();
   // Deletes the table.
   Result<> remove_all();
 
@@ -77,6 +82,7 @@ class Firewall {
   };
 
   explicit Firewall(std::string table) : table_(std::move(table)) {}
+  void watch_events(const std::stop_token& stop);
   Result<> program();  // mutex held
   // Commits; if the table is gone, programs everything instead.
   Result<> commit_or_program(sys::NftBatch& batch);
@@ -87,6 +93,9 @@ class Firewall {
   bool started_ = false;
   std::map<std::string, FirewallNetwork> networks_;
   std::map<Key, FirewallPort> ports_;
+  sys::NetlinkSocket events_;
+  UniqueFd wake_;
+  std::jthread watcher_;  // last: it uses all of the above
 };
 
 }  // namespace corten::network

@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -583,8 +585,16 @@ TEST_F(NetworkTest, AFlushedTableComesBack) {
   const UniqueFd server = serve(one.namespace_fd(), 80);
   sys::NftBatch flush(NFPROTO_IPV4, driver_->table_name());
   flush.delete_table();
+  auto events = must(sys::NetlinkSocket::open(NETLINK_NETFILTER));
+  must(events.subscribe(NFNLGRP_NFTABLES));
   must(flush.commit(netfilter_));
-  const Endpoint two = must(network_->create(spec({{.container_port = 80, .host_port = 8081}})));
+  // Ours goes, and comes back by itself.
+  bool back = false;
+  while (!back && wait_for(events.fd(), POLLIN, patience_ms))
+    must(events.read_events([&](const sys::NetlinkAnswer& event) {
+      if (event.type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE)) back = true;
+    }));
+  EXPECT_TRUE(back);
   EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &server).connected);
 }
 

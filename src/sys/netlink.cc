@@ -268,6 +268,7 @@ Result<> NetlinkSocket::query(NetlinkBatch& batch, const NetlinkVisitor& visit) 
       if (done || header.nlmsg_seq != first) return;
       if (header.nlmsg_type == NLMSG_DONE) {
         done = true;
+        visit({header.nlmsg_type, header.nlmsg_flags, {}});
       } else if (header.nlmsg_type == NLMSG_ERROR) {
         done = true;
         Verdict verdict = read_verdict(header, payload);
@@ -281,6 +282,25 @@ Result<> NetlinkSocket::query(NetlinkBatch& batch, const NetlinkVisitor& visit) 
   }
   if (failure) return fail_verdict(*failure);
   return {};
+}
+
+Result<> NetlinkSocket::subscribe(int group) {
+  // Without an address of its own the socket has number 0, which the kernel leaves out of what it multicasts.
+  const sockaddr_nl any{.nl_family = AF_NETLINK};
+  if (::bind(fd_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0)
+    return sys_fail("bind a netlink socket");
+  if (::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) == 0) return {};
+  return sys_fail("join netlink group {}", group);
+}
+
+Result<> NetlinkSocket::read_events(const NetlinkVisitor& visit) {
+  for (;;) {
+    const auto datagram = TRY(receive(false));
+    if (datagram.empty()) return {};
+    for_each_message(datagram, [&](const nlmsghdr& header, std::span<const std::byte> payload) {
+      visit({header.nlmsg_type, header.nlmsg_flags, payload});
+    });
+  }
 }
 
 Result<> NetlinkSocket::commit(NetlinkBatch& batch) {

@@ -125,8 +125,14 @@ class NetlinkSocket {
   };
   Result<> execute(NetlinkBatch& batch, std::vector<Failure>* failed = nullptr);
 
-  // Sends the batch's one request and gives each answer to `visit` until the kernel says that it is done.
+  // Sends the batch's one request and gives each answer to `visit` until the kernel says that it is done; that last
+  // message (NLMSG_DONE) is given, too, for its flags.
   Result<> query(NetlinkBatch& batch, const NetlinkVisitor& visit);
+
+  // Joins a multicast group (RTNLGRP_*, NFNLGRP_*), whose messages then wait to be read.
+  Result<> subscribe(int group);
+  // Gives the messages that are there to `visit`, without waiting. Kind exhausted (ENOBUFS) when some were lost.
+  Result<> read_events(const NetlinkVisitor& visit);
 
   // Sends a batch framed as a netfilter transaction (see nftables.h): all of it takes effect, or nothing.
   Result<> commit(NetlinkBatch& batch);
