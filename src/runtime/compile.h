@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/error.h"
 #include "oci/runtime_spec.h"
 #include "runtime/launch_plan.h"
+#include "runtime/seccomp_compile.h"
 #include "sys/cgroup_host.h"
 
 namespace corten::runtime {
@@ -30,6 +32,7 @@ struct HostFeatures {
   bool root_is_ramfs = false;
   std::uint32_t kernel_version = 0;  // major << 16 | minor << 8
   sys::CgroupHost cgroups;
+  std::shared_ptr<SeccompCache> seccomp_cache = std::make_shared<SeccompCache>();
 };
 Result<HostFeatures> detect_host();
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,14 +20,27 @@ Result<oci::Seccomp> docker_default_seccomp(sys::CapabilityMask capabilities);
 
 // A profile file as Docker takes it with `--security-opt seccomp=FILE`: OCI's form, plus archMap, and includes, excludes and minKernel in
 // each rule, which are settled here. `invalid` for what is not such a file.
-Result<oci::Seccomp> resolve_seccomp_profile(std::string_view json, sys::CapabilityMask capabilities);
+Result<oci::Seccomp> resolve_seccomp_profile(std::string_view text, sys::CapabilityMask capabilities);
 
 struct SeccompProgram {
   std::vector<std::uint8_t> filter;  // struct sock_filter[]
   std::uint32_t flags = 0;           // SECCOMP_FILTER_FLAG_*
 };
-// Compiles with libseccomp (about 5 ms for the default profile). System calls that this libseccomp or architecture does
-// not know are left out, as Docker does. Thread-safe and cached: the same profile again costs a look-up.
-Result<std::shared_ptr<const SeccompProgram>> compile_seccomp(const oci::Seccomp& profile);
+
+// Compiles with libseccomp (some milliseconds for the default profile). System calls that neither libseccomp nor we know the number of are
+// left out, as Docker does. A call that is newer than everything the profile names gives ENOSYS instead of the profile's
+// denial, so that programs fall back to older calls. `invalid` names what is wrong with the profile.
+Result<SeccompProgram> compile_seccomp(const oci::Seccomp& profile);
+
+// The compiled programs of the last profiles. Thread-safe; compiling happens outside of the lock.
+class SeccompCache {
+ public:
+  Result<std::shared_ptr<const SeccompProgram>> compile(const oci::Seccomp& profile);
+
+ private:
+  static constexpr std::size_t max_entries = 64;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<const SeccompProgram>> programs_;  // by the profile as JSON
+};
 
 }  // namespace corten::runtime
