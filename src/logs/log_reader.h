@@ -1,7 +1,8 @@
 // Reading a container's log files: newest N records, a span of time, following a file that grows and is rotated.
 //
 // The files are written by corten-shim (json-file in Docker's format; local in the format of local_format.h), but what is
-// read is taken as hostile: a damaged line is skipped (json-file) or ends that file (local), nothing is unbounded.
+// read is taken as hostile: a damaged line is skipped (json-file) or ends that file (local), nothing is unbounded. A last
+// line without its end is not yet a record.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ struct ReadOptions {
   bool want_stderr = true;
   std::optional<Timestamp> since;  // records at or after
   std::optional<Timestamp> until;  // records at or before
-  std::int64_t tail = -1;          // the last N records of those wanted; negative: all
+  // Begin with the last N records of the log, before the other conditions are looked at (as Docker does); negative: all.
+  std::int64_t tail = -1;
   bool follow = false;
 };
 
