@@ -20,12 +20,20 @@
 
 namespace corten::http {
 
+// TLS goes through the proxy by CONNECT; plain requests are sent to it with an absolute target.
+struct ProxyConfig {
+  std::string host;
+  std::uint16_t port = 0;
+  std::string authorization;  // value of Proxy-Authorization, none where empty
+};
+
 struct ClientOptions {
   std::string unix_path;  // non-empty: a unix socket, and host, port and tls are not used
   std::string host;
   std::uint16_t port = 0;
   std::optional<TlsClientConfig> tls;
-  std::string host_header;  // empty: "host:port", or "localhost" for unix sockets
+  std::optional<ProxyConfig> proxy;
+  std::string host_header;  // empty: host and (unless the usual one) port, or "localhost" for unix sockets
   std::string user_agent = "Corten";
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds idle_timeout{0};  // longest silence of the peer while we wait for it; 0: for ever

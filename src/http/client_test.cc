@@ -212,6 +212,32 @@ TEST(Client, BoundsWhatItReads) {
   EXPECT_FALSE(response->read_all(999));
 }
 
+TEST(Client, GoesThroughAProxyInPlain) {
+  TestServer proxy([](Request& request, ResponseWriter& writer) {
+    EXPECT_EQ(request.headers.get("Host").value_or(""), "registry.test:5000");
+    EXPECT_EQ(request.headers.get("Proxy-Authorization").value_or(""), "Basic eDp5");
+    static_cast<void>(writer.write_all(200, request.path, "text/plain"));
+  });
+  const auto port = proxy.listen_tcp();
+  auto client = *Client::create(
+      {.host = "registry.test", .port = 5000, .proxy = ProxyConfig{.host = "127.0.0.1", .port = port, .authorization = "Basic eDp5"}});
+  auto response = client->send(test::get("/v2/"));
+  ASSERT_TRUE(response) << response.error().text();
+  EXPECT_EQ(*response->read_all(), "/v2/");
+}
+
+TEST(Client, SaysWhatAProxyRefused) {
+  TestServer proxy([](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(403, "no", "text/plain")); });
+  const auto port = proxy.listen_tcp();
+  auto client = *Client::create({.host = "registry.test",
+                                 .port = 443,
+                                 .tls = TlsClientConfig{.verify_server = false},
+                                 .proxy = ProxyConfig{.host = "127.0.0.1", .port = port}});
+  const auto response = client->send(test::get("/v2/"));
+  ASSERT_FALSE(response);
+  EXPECT_EQ(response.error().kind(), ErrorKind::unavailable);
+}
+
 TEST(Client, ServesManyThreads) {
   TestServer server([](Request& request, ResponseWriter& writer) {
     static_cast<void>(writer.write_all(200, request.path, "text/plain"));

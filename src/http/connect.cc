@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "http/head.h"
 #include "http/socket_address.h"
 
 namespace corten::http {
@@ -56,13 +57,35 @@ Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline
   return fd;
 }
 
-Result<UniqueFd> connect_tcp(const ClientOptions& options, Deadline deadline) {
-  Result<UniqueFd> last = fail(ErrorKind::unavailable, "connect to {}: no address", options.host);
-  for (const auto& address : TRY(resolve(options.host, options.port, false))) {
+Result<UniqueFd> connect_tcp(const std::string& host, std::uint16_t port, Deadline deadline) {
+  Result<UniqueFd> last = fail(ErrorKind::unavailable, "connect to {}: no address", host);
+  for (const auto& address : TRY(resolve(host, port, false))) {
     last = connect_address(address, deadline);
     if (last) return last;
   }
   return last;
+}
+
+// RFC 9110 section 9.3.6: asks a proxy for a tunnel. The tunnel's first byte is ours to send, so nothing of it can be
+// read by mistake along with the proxy's answer.
+Result<UniqueFd> open_tunnel(UniqueFd fd, const ClientOptions& options, Deadline deadline) {
+  const auto stream = make_plain_stream(std::move(fd));
+  const auto target = fmt::format("{}:{}", options.host, options.port);
+  auto head = fmt::format("CONNECT {} HTTP/1.1\r\nHost: {}\r\n", target, target);
+  if (!options.proxy->authorization.empty()) head += "Proxy-Authorization: " + options.proxy->authorization + "\r\n";
+  CHECK(write_text(*stream, {head, "\r\n"}, deadline));
+  InputBuffer input;
+  std::size_t scanned = 0;
+  std::size_t length = 0;
+  while ((length = head_length(input.view(), scanned)) == 0) {
+    if (input.size() > options.max_head_size || TRY(fill(*stream, input, deadline)) == 0)
+      return fail(ErrorKind::unavailable, "the proxy {} gave no answer to CONNECT", options.proxy->host);
+  }
+  const auto answer = TRY(parse_response_head(input.view().substr(0, length), true));
+  if (answer.status / 100 != 2)
+    return fail(ErrorKind::unavailable, "the proxy {} refused a tunnel to {}: {} {}", options.proxy->host, target,
+                answer.status, reason_phrase(answer.status));
+  return stream->take_fd();
 }
 
 }  // namespace
@@ -70,8 +93,11 @@ Result<UniqueFd> connect_tcp(const ClientOptions& options, Deadline deadline) {
 Result<std::unique_ptr<Stream>> connect_to(const ClientOptions& options, const TlsContext* tls) {
   if (!options.unix_path.empty()) return make_plain_stream(TRY(connect_unix(options.unix_path)));
   const auto deadline = Deadline::after(options.connect_timeout);
-  auto fd = TRY(connect_tcp(options, deadline));
+  const auto& proxy = options.proxy;
+  auto fd = proxy ? TRY_AS(connect_tcp(proxy->host, proxy->port, deadline), "reach the proxy")
+                  : TRY(connect_tcp(options.host, options.port, deadline));
   if (!tls) return make_plain_stream(std::move(fd));
+  if (proxy) fd = TRY(open_tunnel(std::move(fd), options, deadline));
   const auto& name = options.tls->server_name.empty() ? options.host : options.tls->server_name;
   return TRY_AS(TlsStream::connect(*tls, std::move(fd), name, options.tls->verify_server, deadline),
                 fmt::format("connect to {}:{}", options.host, options.port));

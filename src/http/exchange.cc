@@ -15,6 +15,15 @@ constexpr std::size_t max_early_answer = 4 << 20;
 
 bool sends_body(const ClientRequest& request) { return request.body_source || !request.body.empty(); }
 
+void append_request_line(std::string& head, const ClientRequest& request, const ClientOptions& options) {
+  head += request.method;
+  head += ' ';
+  if (options.proxy && !options.tls && options.unix_path.empty())
+    head += "http://" + host_and_port(options.host, options.port, false);
+  for (const char c : request.target) head += static_cast<unsigned char>(c) <= ' ' ? '+' : c;
+  head += " HTTP/1.1\r\n";
+}
+
 std::string make_head(const ClientRequest& request, const ClientOptions& options) {
   std::string head;
   head.reserve(256);
@@ -24,17 +33,16 @@ std::string make_head(const ClientRequest& request, const ClientOptions& options
     for (const char c : value) head += c == '\r' || c == '\n' || c == '\0' ? ' ' : c;
     head += "\r\n";
   };
-  head += request.method;
-  head += ' ';
-  for (const char c : request.target) head += static_cast<unsigned char>(c) <= ' ' ? '+' : c;
-  head += " HTTP/1.1\r\n";
+  append_request_line(head, request, options);
+  if (options.proxy && !options.tls && !options.proxy->authorization.empty())
+    field("Proxy-Authorization", options.proxy->authorization);
   if (!request.headers.has("Host")) {
     if (!options.host_header.empty()) {
       field("Host", options.host_header);
     } else if (!options.unix_path.empty()) {
       field("Host", "localhost");
     } else {
-      field("Host", fmt::format("{}:{}", options.host, options.port));
+      field("Host", host_and_port(options.host, options.port, options.tls.has_value()));
     }
   }
   if (!options.user_agent.empty() && !request.headers.has("User-Agent")) field("User-Agent", options.user_agent);
@@ -156,6 +164,12 @@ Result<ResponseHead> receive_head(ClientConnection& connection, bool to_head_req
 }
 
 }  // namespace
+
+std::string host_and_port(const std::string& host, std::uint16_t port, bool tls) {
+  const bool bare_ipv6 = host.contains(':') && !host.starts_with('[');
+  const auto name = bare_ipv6 ? "[" + host + "]" : host;
+  return port == (tls ? 443 : 80) ? name : fmt::format("{}:{}", name, port);
+}
 
 std::expected<Answer, ExchangeFailure> exchange(ClientConnection& connection, const ClientRequest& request,
                                                 const ClientOptions& options) {

@@ -25,6 +25,9 @@ struct ExchangeFailure {
   bool may_retry = false;
 };
 
+// "host:port", without the port where it is the scheme's own: for Host fields and absolute targets.
+std::string host_and_port(const std::string& host, std::uint16_t port, bool tls);
+
 // Interim answers (100 Continue) are skipped, 101 is final. While a body is being sent, an answer that comes early is
 // taken in, so that a server that writes while it reads does not block both sides.
 std::expected<Answer, ExchangeFailure> exchange(ClientConnection& connection, const ClientRequest& request,

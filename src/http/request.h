@@ -65,7 +65,8 @@ struct Request {
   // The rest of the body; invalid (and body_too_large set) where it is longer than `limit` bytes.
   Result<std::string> read_all(std::size_t limit = default_body_limit);
   // Fires when the client closes its connection (or its sending side) or the server shuts down. The first call starts
-  // the watching, so handlers that are quick should not ask. Not to be used after a hijack.
+  // the watching, so handlers that are quick should not ask. A std::stop_callback on it runs on a thread that all
+  // connections share: it must not block. Not to be used after a hijack.
   std::stop_token stop_token() { return body ? body->stop_token() : std::stop_token(); }
   // The protocol of the client's Upgrade header, empty where it did not ask.
   std::string_view upgrade() const;

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "http/connection.h"
@@ -125,12 +126,10 @@ void ServerCore::refuse_when_out_of_descriptors(const Listener& listener) {
 void ServerCore::admit(UniqueFd fd, const std::shared_ptr<Listener>& listener) {
   const bool tls = listener->tls() != nullptr;
   if (listener->transport() != Transport::unix_socket) tune_tcp(fd.get());
-  drop_parked(true);
-  {
-    const std::lock_guard lock(mutex_);
-    if (stopping_) return;
-    if (connections_.size() >= options.max_connections) return refuse_busy(std::move(fd), tls);
-  }
+  drop_parked(Drop::expired);
+  if (statistics().connections >= options.max_connections) drop_parked(Drop::oldest);
+  if (stopping_) return;
+  if (statistics().connections >= options.max_connections) return refuse_busy(std::move(fd), tls);
   auto connection = std::make_unique<ServerConnection>(*this, std::move(fd), listener);
   {
     const std::lock_guard lock(mutex_);
@@ -178,7 +177,9 @@ std::unique_ptr<ServerConnection> ServerCore::take_parked(ServerConnection* conn
 
 void ServerCore::unpark(ServerConnection* key) {
   auto connection = take_parked(key);
-  if (!connection) return;
+  char byte = 0;
+  // Most come back only to close; that needs no thread.
+  if (!connection || ::recv(connection->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) return;
   auto submitted = pool_->submit([core = shared_from_this(), connection = std::move(connection)]() mutable {
     ServerConnection::run(std::move(connection));
   });
@@ -186,20 +187,22 @@ void ServerCore::unpark(ServerConnection* key) {
 }
 
 // No timer wakes an idle server: what has expired is closed when somebody else comes.
-void ServerCore::drop_parked(bool only_expired) {
+void ServerCore::drop_parked(Drop which) {
   std::vector<Parked> dropped;
-  {
-    const std::lock_guard lock(mutex_);
+  const auto take = [&](auto entry) {
+    dropped.push_back(std::move(entry->second));
+    return parked_.erase(entry);
+  };
+  std::unique_lock lock(mutex_);
+  if (which == Drop::oldest) {
+    const auto oldest = std::ranges::min_element(parked_, {}, [](const auto& entry) { return entry.second.expiry; });
+    if (oldest != parked_.end()) take(oldest);
+  } else {
     const auto now = std::chrono::steady_clock::now();
-    for (auto entry = parked_.begin(); entry != parked_.end();) {
-      if (only_expired && entry->second.expiry > now) {
-        ++entry;
-        continue;
-      }
-      dropped.push_back(std::move(entry->second));
-      entry = parked_.erase(entry);
-    }
+    for (auto entry = parked_.begin(); entry != parked_.end();)
+      entry = which == Drop::all || entry->second.expiry <= now ? take(entry) : std::next(entry);
   }
+  lock.unlock();
   for (const auto& parked : dropped) poller.remove(parked.watch);
 }
 
@@ -259,7 +262,7 @@ void ServerCore::cut_everything() {
 
 Result<> ServerCore::shutdown(std::chrono::milliseconds grace) {
   stop_listening();
-  drop_parked(false);
+  drop_parked(Drop::all);
   stop_handlers();
   std::size_t left = 0;
   {

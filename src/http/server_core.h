@@ -64,7 +64,8 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   std::unique_ptr<ServerConnection> take_parked(ServerConnection* connection);
   void stop_listening();
   void stop_handlers();
-  void drop_parked(bool only_expired);
+  enum class Drop : std::uint8_t { expired, oldest, all };
+  void drop_parked(Drop which);
   void cut_everything();
 
   std::shared_ptr<WorkerPool> pool_;

@@ -326,6 +326,17 @@ TEST(Server, RefusesMoreConnectionsThanItsLimit) {
   EXPECT_EQ(server.server().statistics().connections, 2u);
 }
 
+TEST(Server, DropsAnIdleConnectionForANewOne) {
+  TestServer server(echo, {.max_connections = 2});
+  const auto idle = server.connect();
+  while (server.server().statistics().parked < 1) std::this_thread::yield();
+  const auto busy = server.connect();
+  test::send_text(busy.get(), "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+  test::read_until(busy.get(), "|");
+  EXPECT_THAT(server.talk(close_get), EndsWith("GET /bye?|"));
+  EXPECT_EQ(test::read_to_end(idle.get()), "");
+}
+
 TEST(Server, LetsASlowReaderBlockNobodyElse) {
   TestServer server([](Request& request, ResponseWriter& writer) {
     if (request.path != "/flood") return echo(request, writer);

@@ -57,6 +57,7 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_length, 
 Result<TlsContext> TlsContext::for_server(const TlsServerConfig& config) {
   auto context = TRY(new_context(TLS_server_method()));
   CHECK(use_key_pair(context.get(), config.certificate_file, config.key_file));
+  SSL_CTX_set_num_tickets(context.get(), 0);  // clients of a daemon do not resume sessions
   SSL_CTX_set_alpn_select_cb(context.get(), choose_protocol, nullptr);
   if (config.verify_client) {
     if (config.ca_file.empty())

@@ -175,6 +175,42 @@ TEST_F(Tls, CutsRelaysAtShutdown) {
   EXPECT_EQ(test::read_to_end(theirs.fd.get()), "");
 }
 
+// A proxy that knows CONNECT only: joins the two connections byte by byte.
+TEST_F(Tls, GoesThroughATunnel) {
+  TestServer server(tell_subject);
+  const auto port = server.listen_tcp(server_config(true));
+  const UniqueFd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::listen(listening.get(), 1), 0);  // binds to a free port
+  const auto address = format_address(*local_address(listening.get()));
+  std::thread proxy([&] {
+    const UniqueFd inner(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    EXPECT_THAT(test::read_until(inner.get(), "\r\n\r\n"), StartsWith(fmt::format("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", port)));
+    test::send_text(inner.get(), "HTTP/1.1 200 Connection established\r\n\r\n");
+    const auto outer = test::connect_tcp(port);
+    const auto pump = [](int from, int to) {
+      char piece[4096];
+      for (ssize_t count; (count = ::recv(from, piece, sizeof piece, 0)) > 0;)
+        test::send_text(to, {piece, static_cast<std::size_t>(count)});
+      ::shutdown(to, SHUT_WR);
+    };
+    std::thread back([&] { pump(outer.get(), inner.get()); });
+    pump(inner.get(), outer.get());
+    back.join();
+  });
+  {
+    TlsClientConfig config{.ca_file = certificates_->cert("ca"),
+                           .certificate_file = certificates_->cert("client"),
+                           .key_file = certificates_->key("client")};
+    const auto proxy_port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+    auto through = *Client::create(
+        {.host = "127.0.0.1", .port = port, .tls = config, .proxy = ProxyConfig{.host = "127.0.0.1", .port = proxy_port}});
+    auto response = through->send(test::get("/"));
+    ASSERT_TRUE(response) << response.error().text();
+    EXPECT_EQ(*response->read_all(), "client");
+  }
+  proxy.join();
+}
+
 TEST_F(Tls, NamesTheFileThatDoesNotDo) {
   auto server = *Server::create({}, tell_subject);
   const auto listen = [&](TlsServerConfig config) {
