@@ -1,0 +1,149 @@
+// system df.
+#include "cli/commands/all.h"
+#include "cli/common.h"
+#include "cli/container_row.h"
+#include "cli/formatter.h"
+#include "cli/image_row.h"
+#include "cli/json_get.h"
+#include "cli/units.h"
+
+namespace corten::cli {
+namespace {
+
+using gotemplate::Value;
+using Arguments = std::span<const Value>;
+
+constexpr Flag system_df_flags[] = {
+    {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = format_usage},
+    {.name = "verbose", .shorthand = 'v', .usage = "Show detailed information on space usage"},
+};
+
+struct UsageRow {
+  std::string type;
+  std::int64_t total = 0;
+  std::int64_t active = 0;
+  double size = 0;
+  double reclaimable = 0;
+  bool percent = true;
+};
+
+Result<Value> row_type(const UsageRow& row, Arguments) { return text_value(row.type); }
+Result<Value> row_total(const UsageRow& row, Arguments) { return text_value(std::to_string(row.total)); }
+Result<Value> row_active(const UsageRow& row, Arguments) { return text_value(std::to_string(row.active)); }
+Result<Value> row_size(const UsageRow& row, Arguments) { return text_value(human_size(row.size)); }
+Result<Value> row_reclaimable(const UsageRow& row, Arguments) {
+  std::string text = human_size(row.reclaimable);
+  if (row.percent && row.size > 0) text += fmt::format(" ({}%)", static_cast<int>(row.reclaimable * 100 / row.size));
+  return text_value(std::move(text));
+}
+
+constexpr Column<UsageRow> columns[] = {
+    {"Type", "TYPE", row_type},   {"TotalCount", "TOTAL", row_total},           {"Active", "ACTIVE", row_active},
+    {"Size", "SIZE", row_size},   {"Reclaimable", "RECLAIMABLE", row_reclaimable},
+};
+
+constexpr std::string_view table = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+
+UsageRow image_usage(const json::Value& usage) {
+  UsageRow row{.type = "Images", .size = real_at(usage, "LayersSize")};
+  double used = 0;
+  for (const auto& image : array_at(usage, "Images")) {
+    ++row.total;
+    if (number_at(image, "Containers") <= 0) continue;
+    ++row.active;
+    const double shared = real_at(image, "SharedSize");
+    if (real_at(image, "Size") != -1 && shared != -1) used += real_at(image, "Size") - shared;
+  }
+  row.reclaimable = row.size - used;
+  return row;
+}
+
+UsageRow container_usage(const json::Value& usage) {
+  UsageRow row{.type = "Containers"};
+  for (const auto& container : array_at(usage, "Containers")) {
+    ++row.total;
+    const std::string state = text_at(container, "State");
+    const double size = real_at(container, "SizeRw");
+    row.size += size;
+    if (state == "running" || state == "paused" || state == "restarting") {
+      ++row.active;
+    } else {
+      row.reclaimable += size;
+    }
+  }
+  return row;
+}
+
+UsageRow volume_usage(const json::Value& usage) {
+  UsageRow row{.type = "Local Volumes"};
+  for (const auto& volume : array_at(usage, "Volumes")) {
+    ++row.total;
+    const double size = real_at(volume, "UsageData", "Size");
+    const bool used = number_at(volume, "UsageData", "RefCount") > 0;
+    if (used) ++row.active;
+    if (size > 0) {
+      row.size += size;
+      if (!used) row.reclaimable += size;
+    }
+  }
+  return row;
+}
+
+UsageRow cache_usage(const json::Value& usage) {
+  UsageRow row{.type = "Build Cache", .percent = false};
+  for (const auto& item : array_at(usage, "BuildCache")) {
+    ++row.total;
+    const double size = real_at(item, "Size");
+    if (bool_at(item, "InUse")) ++row.active;
+    if (bool_at(item, "Shared")) continue;
+    row.size += size;
+    if (!bool_at(item, "InUse")) row.reclaimable += size;
+  }
+  return row;
+}
+
+struct VolumeRow {
+  const json::Value* volume;
+};
+Result<Value> volume_name(const VolumeRow& row, Arguments) { return text_value(text_at(*row.volume, "Name")); }
+Result<Value> volume_links(const VolumeRow& row, Arguments) {
+  return text_value(std::to_string(number_at(*row.volume, "UsageData", "RefCount")));
+}
+Result<Value> volume_size(const VolumeRow& row, Arguments) { return text_value(human_size(real_at(*row.volume, "UsageData", "Size"))); }
+constexpr Column<VolumeRow> volume_columns[] = {{"Name", "VOLUME NAME", volume_name}, {"Links", "LINKS", volume_links}, {"Size", "SIZE", volume_size}};
+
+Outcome print_verbose(Context& context, const json::Value& usage) {
+  std::vector<ImageRow> images;
+  for (const auto& image : array_at(usage, "Images")) add_image_rows(image, true, false, false, images);
+  context.print("Images space usage:\n\n");
+  context.print(TRY(format_images("table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.VirtualSize}}\t{{.SharedSize}}\t"
+                                  "{{.UniqueSize}}\t{{.Containers}}", images)));
+  std::vector<ContainerRow> containers;
+  for (const auto& container : array_at(usage, "Containers")) containers.push_back({&container, true});
+  context.print("\nContainers space usage:\n\n");
+  context.print(TRY(format_containers("table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t"
+                                      "{{.Names}}", containers)));
+  std::vector<VolumeRow> volumes;
+  for (const auto& volume : array_at(usage, "Volumes")) volumes.push_back({&volume});
+  context.print("\nLocal Volumes space usage:\n\n");
+  context.print(TRY(format_rows<VolumeRow>("", "table {{.Name}}\t{{.Links}}\t{{.Size}}", "*formatter.volumeContext", volume_columns, volumes)));
+  context.print(fmt::format("\nBuild cache usage: {}\n\n", human_size(cache_usage(usage).size)));
+  return done();
+}
+
+Outcome run_system_df(Context& context, const Invocation& invocation) {
+  const FlagValues& flags = invocation.flags;
+  client::Client& client = *TRY(context.client());
+  const json::Value usage = TRY(client.get("/system/df"));
+  const std::string format = flags.string("format");
+  if (flags.boolean("verbose") && (format.empty() || format == "table")) return print_verbose(context, usage);
+  const std::vector<UsageRow> rows{image_usage(usage), container_usage(usage), volume_usage(usage), cache_usage(usage)};
+  context.print(TRY(format_rows<UsageRow>(format, table, "*formatter.diskUsageContext", columns, rows)));
+  return done();
+}
+
+}  // namespace
+
+const Command system_df_command{.usage = "[OPTIONS]", .summary = "Show corten disk usage", .flags = system_df_flags, .run = run_system_df};
+
+}  // namespace corten::cli

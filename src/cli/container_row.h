@@ -1,0 +1,26 @@
+// A row of `ps`.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "cli/formatter.h"
+#include "json/codec.h"
+
+namespace corten::cli {
+
+struct ContainerRow {
+  const json::Value* summary;  // of GET /containers/json
+  bool truncate = true;
+};
+
+// The default table, with or without sizes.
+std::string container_table(bool size);
+Result<std::string> format_containers(std::string_view format, std::span<const ContainerRow> rows);
+
+// "0.0.0.0:8080->80/tcp, 443/tcp", neighbouring ports as ranges.
+std::string displayed_ports(const json::Array& ports);
+
+}  // namespace corten::cli
