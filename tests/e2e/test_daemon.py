@@ -1,0 +1,183 @@
+"""The daemon itself: restarts, kill -9, wedged containers, several side by side, configuration."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import BIN, wait_until
+
+
+def test_containers_outlive_a_killed_daemon(make_daemon):
+    daemon = make_daemon()
+    cli = daemon.corten
+    cli("run", "-d", "--name", "web", "-p", "127.0.0.1::80", "busybox", "sh", "-c",
+        "mkdir /w; echo page > /w/index.html; httpd -p 80 -h /w; i=0; while :; do echo line $i; i=$((i+1)); sleep 0.02; done")  # fmt: skip
+    cli("run", "-d", "--name", "ends", "busybox", "sh", "-c", "sleep 0.4; exit 42")
+    cli("run", "-d", "--name", "again", "--restart", "always", "busybox", "sh", "-c", "sleep 0.3")
+    pid = cli("inspect", "-f", "{{.State.Pid}}", "web")
+    port = json.loads(cli("inspect", "-f", "{{json .NetworkSettings.Ports}}", "web"))["80/tcp"][0]["HostPort"]
+    daemon.kill()
+    time.sleep(1)  # the time in which nobody is there
+    subprocess.run(["curl", "-fsS", f"http://127.0.0.1:{port}/"], check=True, capture_output=True)
+    daemon.start()
+    assert cli("inspect", "-f", "{{.State.Pid}} {{.State.Status}}", "web") == f"{pid} running"
+    assert cli("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "ends") == "exited 42"
+    wait_until(lambda: cli("inspect", "-f", "{{.State.Status}}", "again") in ("running", "restarting"), 10, "the restart policy")
+    lines = cli("logs", "web").split("\n")
+    assert lines == [f"line {n}" for n in range(len(lines))], "output was lost"
+    assert subprocess.run(["curl", "-fsS", f"http://127.0.0.1:{port}/"], check=True, capture_output=True, text=True).stdout == "page\n"
+    assert cli("exec", "web", "echo", "in") == "in"
+    assert port in cli("port", "web")
+    cli("rm", "-f", "web")
+    assert subprocess.run(["curl", "-fsS", "-m", "1", f"http://127.0.0.1:{port}/"], capture_output=True).returncode != 0
+
+
+def test_clean_stop_leaves_containers_and_finds_them(make_daemon):
+    daemon = make_daemon()
+    daemon.corten("run", "-d", "--name", "stays", "busybox", "sleep", "100")
+    pid = daemon.corten("inspect", "-f", "{{.State.Pid}}", "stays")
+    assert daemon.stop() == 0
+    assert os.path.exists(f"/proc/{pid}")
+    daemon.start()
+    assert daemon.corten("inspect", "-f", "{{.State.Pid}}", "stays") == pid
+
+
+def test_without_live_restore_containers_stop_with_the_daemon(make_daemon):
+    daemon = make_daemon("--live-restore=false", "--shutdown-timeout", "2")
+    daemon.corten("run", "-d", "--name", "s", "busybox", "sleep", "100")
+    daemon.corten("run", "-d", "--name", "r", "--restart", "unless-stopped", "busybox", "sleep", "100")
+    pid = daemon.corten("inspect", "-f", "{{.State.Pid}}", "s")
+    assert daemon.stop() == 0
+    assert not os.path.exists(f"/proc/{pid}")
+    daemon.start()
+    assert daemon.corten("inspect", "-f", "{{.State.Status}}", "s") == "exited"
+    wait_until(lambda: daemon.corten("inspect", "-f", "{{.State.Status}}", "r") == "running", 10, "unless-stopped")
+
+
+def test_images_and_volumes_outlive_the_daemon(make_daemon):
+    daemon = make_daemon()
+    daemon.corten("run", "--name", "c", "-v", "kept:/v", "busybox", "sh", "-c", "echo x > /v/f; echo y > /g")
+    daemon.corten("commit", "c", "made:1")
+    daemon.kill()
+    daemon.start()
+    assert daemon.corten("run", "--rm", "-v", "kept:/v", "made:1", "cat", "/v/f", "/g").split() == ["x", "y"]
+
+
+def test_a_killed_shim_takes_its_container_along(make_daemon):
+    daemon = make_daemon()
+    cli = daemon.corten
+    cli("run", "-d", "--name", "k", "busybox", "sh", "-c", "sleep 1000 & sleep 1000")
+    pid = int(cli("inspect", "-f", "{{.State.Pid}}", "k"))
+    shim = int(next(line for line in open(f"/proc/{pid}/status") if line.startswith("PPid")).split()[1])
+    os.kill(shim, signal.SIGKILL)
+    wait_until(lambda: cli("inspect", "-f", "{{.State.Status}}", "k") == "exited", 10, "the exit")
+    assert cli("inspect", "-f", "{{.State.ExitCode}}", "k") != "0"
+    assert not os.path.exists(f"/proc/{pid}")
+    cli("start", "k")
+    assert cli("inspect", "-f", "{{.State.Status}}", "k") == "running"
+
+
+def test_a_wedged_shim_holds_up_nobody(make_daemon):
+    daemon = make_daemon()
+    cli = daemon.corten
+    cli("run", "-d", "--name", "wedged", "busybox", "sleep", "1000")
+    cli("run", "-d", "--name", "fine", "busybox", "sleep", "1000")
+    pid = int(cli("inspect", "-f", "{{.State.Pid}}", "wedged"))
+    shim = int(next(line for line in open(f"/proc/{pid}/status") if line.startswith("PPid")).split()[1])
+    os.kill(shim, signal.SIGSTOP)
+    try:
+        stuck = cli.popen("exec", "wedged", "true", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        begin = time.monotonic()
+        assert "wedged" in cli("ps")
+        cli("inspect", "wedged")
+        assert cli("exec", "fine", "echo", "ok") == "ok"
+        cli("run", "--rm", "busybox", "true")
+        cli("rm", "-f", "fine")
+        assert time.monotonic() - begin < 3
+        stuck.kill()
+        stuck.wait()
+    finally:
+        os.kill(shim, signal.SIGCONT)
+    cli("rm", "-f", "wedged")
+
+
+def test_two_daemons_side_by_side(make_daemon):
+    one, two = make_daemon(), make_daemon()
+    one.corten("run", "-d", "--name", "same", "busybox", "sleep", "100")
+    two.corten("run", "-d", "--name", "same", "busybox", "sleep", "100")
+    assert one.corten("ps", "-q") != two.corten("ps", "-q")
+    one.corten("rm", "-f", "same")
+    assert two.corten("exec", "same", "echo", "alive") == "alive"
+
+
+def test_one_data_root_one_daemon(make_daemon):
+    daemon = make_daemon()
+    second = subprocess.run([*daemon.arguments()[:-1], "--host", f"unix://{daemon.base}/other.sock"], capture_output=True, text=True, timeout=20)
+    assert second.returncode == 1 and "another" in second.stderr.lower()
+
+
+def test_configuration_file(make_daemon):
+    daemon = make_daemon(start=False)
+    (daemon.base / "daemon.json").write_text(json.dumps(
+        {"labels": ["a=b"], "log-driver": "local", "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 100, "Hard": 200}},
+         "default-shm-size": "8M", "log-opts": {"max-size": "1m"}}))  # fmt: skip
+    daemon.start()
+    info = daemon.corten.json("info", "--format", "{{json .}}")
+    assert info["Labels"] == ["a=b"] and info["LoggingDriver"] == "local"
+    config = daemon.base / "daemon.json"
+    config.write_text('{"labels":["c=d"],"log-driver":"local"}')
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: daemon.corten.json("info", "--format", "{{json .Labels}}") == ["c=d"], 5, "the reload")
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("{", "invalid JSON"),
+        ('{"no-such-key": 1}', "don't match any configuration option: no-such-key"),
+        ('{"mtu": "wide"}', "mtu"),
+        ('{"data-root": "/x"}', "both as a flag and in the configuration file"),
+        ('{"storage-driver": "zfs"}', "storage-driver"),
+    ],
+)
+def test_bad_configuration(tmp_path, text, said):
+    (tmp_path / "daemon.json").write_text(text)
+    result = subprocess.run([BIN / "cortend", "--config-file", tmp_path / "daemon.json", "--data-root", tmp_path / "d", "--validate"],
+                            capture_output=True, text=True)  # fmt: skip
+    assert result.returncode == 1 and said in result.stderr
+
+
+def test_state_directories_are_private(make_daemon):
+    daemon = make_daemon()
+    daemon.corten("run", "-d", "--name", "c", "busybox", "sleep", "100")
+    identity = daemon.corten("inspect", "-f", "{{.Id}}", "c")
+    assert os.stat(daemon.data_root).st_mode & 0o066 == 0
+    for path in (daemon.data_root / "containers" / identity, daemon.exec_root / "containers" / identity):
+        assert os.stat(path).st_mode & 0o077 == 0, path
+    assert os.stat(daemon.data_root / "corten.db").st_mode & 0o077 == 0
+
+
+def test_tls(make_daemon, tmp_path):
+    run = lambda *words: subprocess.run(["openssl", *words], check=True, capture_output=True, cwd=tmp_path)
+    run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2")
+    for name in ("server", "client"):
+        run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (tmp_path / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "2", "-extfile", "ext")
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    daemon = make_daemon("--host", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", tmp_path / "ca.pem", "--tlscert", tmp_path / "server.pem",
+                         "--tlskey", tmp_path / "server.key")  # fmt: skip
+    flags = ["--tlsverify", "--tlscacert", f"{tmp_path}/ca.pem", "--tlscert", f"{tmp_path}/client.pem", "--tlskey", f"{tmp_path}/client.key"]
+    for client in filter(None, (daemon.corten, daemon.docker)):
+        base = [str(client.program), "-H", f"tcp://127.0.0.1:{port}"]
+        out = subprocess.run([*base, *flags, "run", "--rm", "-i", "busybox", "cat"], input="over tls", capture_output=True, text=True, env=daemon.environment, timeout=30)
+        assert out.stdout == "over tls", out
+        refused = subprocess.run([*base, "--tls", "version"], capture_output=True, text=True, env=daemon.environment, timeout=30)
+        assert refused.returncode != 0
