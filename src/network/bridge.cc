@@ -57,6 +57,19 @@ std::optional<Ipv4Prefix> address_of(std::span<const sys::AddressInfo> addresses
   return Ipv4Prefix{{found->address}, found->prefix_length};
 }
 
+// Two daemons that hand out the same addresses on one bridge would be worse than one that does not start.
+Result<> check_owner(sys::NetlinkSocket& socket, const sys::LinkInfo& bridge, const std::string& alias) {
+  if (!bridge.alias.starts_with(instance_alias_prefix) || bridge.alias == alias) return {};
+  for (const sys::LinkInfo& link : TRY(sys::list_links(socket)))
+    if (link.master == bridge.index)
+      return fail(ErrorKind::conflict,
+                  "bridge {} is in use by another daemon ({}): give this one a bridge of its own (--bridge)", bridge.name,
+                  bridge.alias);
+  sys::NetlinkBatch batch;
+  sys::put_link_alias(batch, bridge.index, alias);
+  return socket.execute(batch);
+}
+
 }  // namespace
 
 std::vector<Ipv4Prefix> usual_pools() {
@@ -76,6 +89,7 @@ Result<Bridge> ensure_bridge(sys::NetlinkSocket& socket, const std::string& link
   if (!found && found.error().kind() != ErrorKind::not_found) return std::unexpected(std::move(found).error());
   if (found && found->kind != "bridge")
     return fail(ErrorKind::conflict, "network link {} exists and is not a bridge", link);
+  if (found) CHECK(check_owner(socket, *found, alias));
 
   const auto present = found ? address_of(TRY(sys::list_ipv4_addresses(socket)), found->index) : std::nullopt;
   if (!wanted) wanted = present ? *present : TRY(free_pool(socket, pools));

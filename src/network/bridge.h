@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -12,14 +13,18 @@
 
 namespace corten::network {
 
+// What the alias of every bridge that some daemon of ours made starts with.
+inline constexpr std::string_view instance_alias_prefix = "corten_";
+
 struct Bridge {
   int index = 0;
   Ipv4Prefix address;
 };
 
 // Ensures that a bridge `link` exists, is up and has `wanted` (or, without, the address it has, or the first of `pools`
-// that overlaps no route of the host). `alias` marks those that we made. Kinds: conflict (a link of that name is no
-// bridge, or the prefix overlaps a route), exhausted (no pool is free), invalid (name).
+// that overlaps no route of the host). `alias` marks those that we made. One that another daemon made is taken over
+// only when nothing is attached to it. Kinds: conflict (a link of that name is no bridge or another daemon's, or the
+// prefix overlaps a route), exhausted (no pool is free), invalid (name).
 Result<Bridge> ensure_bridge(sys::NetlinkSocket& socket, const std::string& link, std::optional<Ipv4Prefix> wanted,
                              std::span<const Ipv4Prefix> pools, std::uint32_t mtu, const std::string& alias);
 

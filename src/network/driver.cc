@@ -11,12 +11,18 @@
 
 namespace corten::network {
 
+namespace {
+
+constexpr std::chrono::milliseconds orphan_delay{2000};
+
+}  // namespace
+
 InstanceNames instance_names(std::string_view instance) {
   // FNV-1a: stable between versions, and nobody gains by a collision.
   std::uint64_t hash = 0xcbf29ce484222325;
   for (const unsigned char c : instance) hash = (hash ^ c) * 0x100000001b3;
   const std::string text = fmt::format("{:016x}", hash);
-  return {.link_prefix = "ct" + text.substr(0, 5), .table = "corten_" + text.substr(0, 12)};
+  return {.link_prefix = "ct" + text.substr(0, 5), .table = std::string(instance_alias_prefix) + text.substr(0, 12)};
 }
 
 std::string Host::new_link_name() {
@@ -34,6 +40,7 @@ class DriverImpl final : public Driver {
  public:
   DriverImpl(DriverConfig config, std::shared_ptr<Host> host) : config_(std::move(config)), host_(std::move(host)) {}
   ~DriverImpl() override {
+    host_->worker->cancel(this);
     for (const auto& network : networks()) network->stop_pool();
   }
 
@@ -49,7 +56,9 @@ class DriverImpl final : public Driver {
  private:
   std::vector<std::shared_ptr<NetworkImpl>> networks() const;
   Result<> check_free(const NetworkConfig& config) const;  // mutex_ held
+  // On the worker's thread:
   Result<> remove_orphans();
+  Result<> delete_links_now(const std::function<bool(const sys::LinkInfo&)>& which);
   Result<> delete_links(const std::function<bool(const sys::LinkInfo&)>& which);
 
   const DriverConfig config_;
@@ -138,7 +147,6 @@ Result<> DriverImpl::remove_network(std::string_view id) {
 }
 
 Result<> DriverImpl::start() {
-  CHECK(remove_orphans());
   CHECK(host_->firewall->start());
   if (const auto result = host_->firewall->watch(); !result) log::warn("{}", result.error().text());
   {
@@ -146,15 +154,18 @@ Result<> DriverImpl::start() {
     started_ = true;
   }
   for (const auto& network : networks()) network->start_pool();
+  host_->worker->schedule(this, orphan_delay, [this] {
+    if (const auto result = remove_orphans(); !result) log::warn("{}", result.error().text());
+  });
   return {};
 }
 
-// Endpoint links whose container no record knows. Normally there are none: the kernel collects them with their
-// namespaces.
+// Endpoint links whose container no record knows. Normally there are none: the kernel collects those of an earlier
+// daemon with their namespaces, given a moment, and deleting them here would only hold up the first starts.
 Result<> DriverImpl::remove_orphans() {
   std::set<std::string> known;
-  for (const auto& network : networks()) known.merge(network->adopted_links());
-  return delete_links([&](const sys::LinkInfo& link) {
+  for (const auto& network : networks()) known.merge(network->links());
+  return delete_links_now([&](const sys::LinkInfo& link) {
     if (!link.name.starts_with(host_->names.link_prefix) || link.kind != "veth" || known.contains(link.name))
       return false;
     log::warn("removing link {}, which belongs to no container", link.name);
@@ -162,16 +173,18 @@ Result<> DriverImpl::remove_orphans() {
   });
 }
 
+Result<> DriverImpl::delete_links_now(const std::function<bool(const sys::LinkInfo&)>& which) {
+  sys::NetlinkBatch batch;
+  for (const sys::LinkInfo& link : TRY(sys::list_links(host_->worker_route)))
+    if (which(link)) sys::put_delete_link(batch, link.name);
+  std::vector<sys::NetlinkSocket::Failure> failures;
+  auto result = host_->worker_route.execute(batch, &failures);
+  if (std::ranges::all_of(failures, [](const auto& failure) { return failure.sys_errno == ENODEV; })) return {};
+  return wrap(std::move(result), "remove network links");
+}
+
 Result<> DriverImpl::delete_links(const std::function<bool(const sys::LinkInfo&)>& which) {
-  return host_->worker->run([&]() -> Result<> {
-    sys::NetlinkBatch batch;
-    for (const sys::LinkInfo& link : TRY(sys::list_links(host_->worker_route)))
-      if (which(link)) sys::put_delete_link(batch, link.name);
-    std::vector<sys::NetlinkSocket::Failure> failures;
-    auto result = host_->worker_route.execute(batch, &failures);
-    if (std::ranges::all_of(failures, [](const auto& failure) { return failure.sys_errno == ENODEV; })) return {};
-    return wrap(std::move(result), "remove network links");
-  });
+  return host_->worker->run([&] { return delete_links_now(which); });
 }
 
 Result<UniqueFd> DriverImpl::make_namespace() {

@@ -123,7 +123,7 @@ class [[nodiscard]] Endpoint {
   void release_namespace() { namespace_.reset(); }
 
   // Publishes more ports: all or none. The answer has one entry per request and host address family; info().ports
-  // grows by it. Kinds: conflict (port taken; Docker's text), invalid, exhausted.
+  // grows by it. Kinds: internal (port taken, with Docker's text, and as Docker answers it), invalid.
   Result<std::vector<PublishedPort>> publish(std::span<const PortRequest> requests);
   // Takes back those ports of this endpoint that match; others are ignored.
   Result<> unpublish(std::span<const PublishedPort> ports);
@@ -174,13 +174,13 @@ class Driver {
   static Result<std::shared_ptr<Driver>> open(DriverConfig config);
 
   // Makes the bridge or takes over an existing one of that name. Kind conflict when the name, id, device or prefix
-  // is in use by another network.
+  // is in use by another network, or the device by another daemon.
   virtual Result<std::shared_ptr<Network>> add_network(NetworkConfig config) = 0;
   // Deletes the bridge. Kind conflict while endpoints exist.
   virtual Result<> remove_network(std::string_view id) = 0;
 
   // Programs nftables for all networks and adopted endpoints in one transaction, replacing what an earlier daemon of
-  // this instance left, removes its orphan links, and starts filling the pools.
+  // this instance left, and starts filling the pools. Orphan links are removed two seconds later, in the background.
   virtual Result<> start() = 0;
 
   // A namespace with nothing but lo, up: network mode "none".

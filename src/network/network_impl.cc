@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "network/conntrack.h"
+#include "network/host_settings.h"
 #include "sys/netlink_route.h"
 
 namespace corten::network {
@@ -26,7 +27,8 @@ std::vector<Ipv4> reserved_addresses(const NetworkConfig& config, const Bridge& 
 NetworkImpl::NetworkImpl(std::shared_ptr<Host> host, NetworkConfig config, const Bridge& bridge)
     : host_(std::move(host)),
       config_(std::move(config)),
-      bridge_(bridge),
+      prefix_(bridge.address),
+      bridge_index_(bridge.index),
       ipam_(bridge.address, config_.ip_range.value_or(bridge.address), reserved_addresses(config_, bridge)),
       pool_(
           *host_->worker, config_.pool_size, [this] { return prepare_next(); },
@@ -36,15 +38,15 @@ NetworkImpl::~NetworkImpl() = default;
 
 FirewallNetwork NetworkImpl::firewall_network() const {
   return {.link = config_.link,
-          .prefix = bridge_.address.masked(),
+          .prefix = prefix_.masked(),
           .masquerade = config_.masquerade,
           .inter_container = config_.inter_container,
           .internal = config_.internal};
 }
 
-std::set<std::string> NetworkImpl::adopted_links() const {
+std::set<std::string> NetworkImpl::links() const {
   const std::lock_guard lock(mutex_);
-  return adopted_links_;
+  return links_;
 }
 
 Endpoint NetworkImpl::make_endpoint(const EndpointSpec& spec, Ipv4 address, const Mac& mac, std::string host_link) {
@@ -55,37 +57,73 @@ Endpoint NetworkImpl::make_endpoint(const EndpointSpec& spec, Ipv4 address, cons
                     .container_id = spec.container_id,
                     .container_name = spec.container_name,
                     .address = address,
-                    .prefix_length = bridge_.address.length,
-                    .gateway = config_.internal ? Ipv4{} : bridge_.address.address,
+                    .prefix_length = prefix_.length,
+                    .gateway = config_.internal ? Ipv4{} : prefix_.address,
                     .mac = mac,
                     .host_link = std::move(host_link)};
   ++endpoints_;
   return endpoint;
 }
 
-// Makes the veth, one end on the bridge and the other inside, and configures the inner one. Three system calls.
+Result<> NetworkImpl::try_link(const std::string& name, int namespace_fd, const std::string& interface_name,
+                               const Mac& mac) {
+  sys::NetlinkBatch batch;
+  sys::put_veth(batch, {.name = name,
+                        .master = bridge_index_,
+                        .peer_name = interface_name,
+                        .peer_namespace = namespace_fd,
+                        .peer_mac = mac.bytes,
+                        .mtu = config_.mtu});
+  if (host_->hairpin || !config_.inter_container)
+    sys::put_bridge_port(batch, name, host_->hairpin, !config_.inter_container);
+  return host_->worker_route.execute(batch);
+}
+
+Result<std::string> NetworkImpl::make_link(int namespace_fd, const std::string& interface_name, const Mac& mac) {
+  for (int tries = 1;; ++tries) {
+    std::string name = host_->new_link_name();
+    auto made = try_link(name, namespace_fd, interface_name, mac);
+    if (made) {
+      const std::lock_guard lock(mutex_);
+      links_.insert(name);
+      return name;
+    }
+    const int sys_errno = made.error().sys_errno();
+    const bool bridge_gone = (sys_errno == ENODEV || sys_errno == EINVAL) && tries == 1 &&
+                             !sys::find_link(host_->worker_route, config_.link);
+    if (bridge_gone) {
+      CHECK(repair_bridge());
+    } else if (sys_errno != EEXIST || tries == name_tries) {
+      return std::unexpected(
+          std::move(made).error().wrap(fmt::format("make a virtual link {} on {}", name, config_.link)));
+    }
+  }
+}
+
+Result<> NetworkImpl::repair_bridge() {
+  log::warn("bridge {} was deleted by somebody else; making it again", config_.link);
+  const auto bridge =
+      TRY(ensure_bridge(host_->worker_route, config_.link, prefix_, {}, config_.mtu, host_->names.table));
+  CHECK(prepare_bridge(config_.link));
+  bridge_index_ = bridge.index;
+  sys::NetlinkBatch batch;
+  for (const std::string& link : links()) {
+    sys::put_link_master(batch, link, bridge.index);
+    if (host_->hairpin || !config_.inter_container)
+      sys::put_bridge_port(batch, link, host_->hairpin, !config_.inter_container);
+  }
+  // Links of containers that are just ending are gone, which is no failure.
+  if (const auto result = host_->worker_route.execute(batch); !result)
+    log::debug("attach links to {}: {}", config_.link, result.error().text());
+  return {};
+}
+
 Result<std::string> NetworkImpl::connect(int namespace_fd, sys::NetlinkSocket& inside,
                                          const std::string& interface_name, Ipv4 address, const Mac& mac,
                                          bool default_route) {
-  std::string name;
-  for (int tries = 1;; ++tries) {
-    name = host_->new_link_name();
-    sys::NetlinkBatch batch;
-    sys::put_veth(batch, {.name = name,
-                          .master = bridge_.index,
-                          .peer_name = interface_name,
-                          .peer_namespace = namespace_fd,
-                          .peer_mac = mac.bytes,
-                          .mtu = config_.mtu});
-    if (host_->hairpin || !config_.inter_container)
-      sys::put_bridge_port(batch, name, host_->hairpin, !config_.inter_container);
-    const auto made = host_->worker_route.execute(batch);
-    if (made) break;
-    if (made.error().sys_errno() != EEXIST || tries == name_tries)
-      return wrap(Result<std::string>(std::unexpected(made.error())),
-                  fmt::format("make a virtual link {} on {}", name, config_.link));
-  }
+  const std::string name = TRY(make_link(namespace_fd, interface_name, mac));
   Cleanup undo([&] {
+    forget_link(name);
     sys::NetlinkBatch batch;
     sys::put_delete_link(batch, name);
     if (const auto result = host_->worker_route.execute(batch); !result)
@@ -95,9 +133,9 @@ Result<std::string> NetworkImpl::connect(int namespace_fd, sys::NetlinkSocket& i
   sys::NetlinkBatch batch;
   sys::put_link_up(batch, 1);
   // The address before "up": neighbours are told of it when the link comes up.
-  sys::put_address(batch, link.index, address.value, bridge_.address.length);
+  sys::put_address(batch, link.index, address.value, prefix_.length);
   sys::put_link_up(batch, link.index);
-  if (default_route && !config_.internal) sys::put_default_route(batch, bridge_.address.address.value);
+  if (default_route && !config_.internal) sys::put_default_route(batch, prefix_.address.value);
   CHECK_AS(inside.execute(batch), fmt::format("configure {} inside a container", interface_name));
   undo.cancel();
   return name;
@@ -116,7 +154,15 @@ Result<PreparedEndpoint> NetworkImpl::prepare_next() {
   return prepared;
 }
 
-void NetworkImpl::discard(PreparedEndpoint prepared) { ipam_.give(prepared.address); }
+void NetworkImpl::forget_link(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  links_.erase(name);
+}
+
+void NetworkImpl::discard(PreparedEndpoint prepared) {
+  forget_link(prepared.host_link);
+  ipam_.give(prepared.address);
+}
 
 Result<Ipv4> NetworkImpl::take_address(const std::optional<Ipv4>& wanted) {
   if (wanted) {
@@ -214,7 +260,7 @@ Result<Endpoint> NetworkImpl::adopt(const EndpointInfo& info) {
   ++endpoints_;
   {
     const std::lock_guard lock(mutex_);
-    adopted_links_.insert(info.host_link);
+    links_.insert(info.host_link);
   }
   endpoint.info_.ports = host_->ports->take_again(info.ports);
   CHECK(connect_ports(endpoint.info_, endpoint.info_.ports));
@@ -281,10 +327,7 @@ void NetworkImpl::end(EndpointInfo& info) {
   const std::vector<PublishedPort> ports = info.ports;
   if (const auto result = unpublish(info, ports); !result)
     log::warn("unpublish ports of {}: {}", info.container_name, result.error().text());
-  {
-    const std::lock_guard lock(mutex_);
-    adopted_links_.erase(info.host_link);
-  }
+  forget_link(info.host_link);
   ipam_.give(info.address);
   --endpoints_;
 }

@@ -20,7 +20,7 @@ class NetworkImpl final : public Network, public std::enable_shared_from_this<Ne
   ~NetworkImpl() override;
 
   const NetworkConfig& config() const override { return config_; }
-  Ipv4Prefix prefix() const override { return bridge_.address; }
+  Ipv4Prefix prefix() const override { return prefix_; }
   Result<Endpoint> create(const EndpointSpec& spec) override;
   Result<Endpoint> attach(int namespace_fd, const EndpointSpec& spec, const std::string& interface_name,
                           bool default_route) override;
@@ -30,7 +30,8 @@ class NetworkImpl final : public Network, public std::enable_shared_from_this<Ne
   void start_pool() { pool_.start(); }
   void stop_pool() { pool_.stop(); }
   std::size_t endpoints() const { return endpoints_; }
-  std::set<std::string> adopted_links() const;
+  // Host-side links of all endpoints, those on the shelf included.
+  std::set<std::string> links() const;
   FirewallNetwork firewall_network() const;
 
   // For Endpoint.
@@ -48,19 +49,26 @@ class NetworkImpl final : public Network, public std::enable_shared_from_this<Ne
   Result<PreparedEndpoint> prepare_next();
   Result<std::string> connect(int namespace_fd, sys::NetlinkSocket& inside, const std::string& interface_name,
                               Ipv4 address, const Mac& mac, bool default_route);
+  // Makes the veth, one end on the bridge and the other inside, down; gives the name of the host's end.
+  Result<std::string> make_link(int namespace_fd, const std::string& interface_name, const Mac& mac);
+  Result<> try_link(const std::string& name, int namespace_fd, const std::string& interface_name, const Mac& mac);
+  // After somebody deleted the bridge: makes it again and attaches all links.
+  Result<> repair_bridge();
   Result<> change_mac(PreparedEndpoint& prepared, const Mac& mac);
   void discard(PreparedEndpoint prepared);
+  void forget_link(const std::string& name);
   // Makes the kernel and the relay carry traffic to ports that are already held.
   Result<> connect_ports(const EndpointInfo& info, std::span<const PublishedPort> ports);
   std::vector<FirewallPort> firewall_ports(const EndpointInfo& info, std::span<const PublishedPort> ports) const;
 
   const std::shared_ptr<Host> host_;
   const NetworkConfig config_;
-  const Bridge bridge_;
+  const Ipv4Prefix prefix_;  // with the bridge's own address
+  int bridge_index_;         // used on the worker's thread only
   Ipam ipam_;
   std::atomic<std::size_t> endpoints_ = 0;
   mutable std::mutex mutex_;
-  std::set<std::string> adopted_links_;
+  std::set<std::string> links_;
   EndpointPool pool_;  // last: its tasks use the above
 };
 

@@ -151,14 +151,21 @@ void put_link_mac(NetlinkBatch& batch, int index, const std::array<std::uint8_t,
   batch.end();
 }
 
+void put_link_alias(NetlinkBatch& batch, int index, std::string_view alias) {
+  batch.begin(RTM_NEWLINK, 0, link_header(index, false));
+  batch.put_string(IFLA_IFALIAS, alias);
+  batch.end();
+}
+
 void put_link_mtu(NetlinkBatch& batch, int index, std::uint32_t mtu) {
   batch.begin(RTM_NEWLINK, 0, link_header(index, false));
   batch.put_u32(IFLA_MTU, mtu);
   batch.end();
 }
 
-void put_link_master(NetlinkBatch& batch, int index, int master) {
-  batch.begin(RTM_NEWLINK, 0, link_header(index, false));
+void put_link_master(NetlinkBatch& batch, std::string_view name, int master) {
+  batch.begin(RTM_NEWLINK, 0, link_header(0, false));
+  batch.put_string(IFLA_IFNAME, name);
   batch.put_u32(IFLA_MASTER, static_cast<std::uint32_t>(master));
   batch.end();
 }

@@ -64,8 +64,9 @@ void put_bridge(NetlinkBatch& batch, std::string_view name, const std::array<std
 void put_veth(NetlinkBatch& batch, const VethSpec& veth);
 void put_link_up(NetlinkBatch& batch, int index);
 void put_link_mac(NetlinkBatch& batch, int index, const std::array<std::uint8_t, 6>& mac);
+void put_link_alias(NetlinkBatch& batch, int index, std::string_view alias);
 void put_link_mtu(NetlinkBatch& batch, int index, std::uint32_t mtu);
-void put_link_master(NetlinkBatch& batch, int index, int master);
+void put_link_master(NetlinkBatch& batch, std::string_view name, int master);
 // Behaviour as a bridge's port: `hairpin` sends frames back to where they came from, `isolated` ports do not reach
 // each other. By name, so that it can follow put_veth in the same batch.
 void put_bridge_port(NetlinkBatch& batch, std::string_view name, bool hairpin, bool isolated);
