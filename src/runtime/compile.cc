@@ -16,7 +16,7 @@ namespace {
 Result<> compile_seccomp_part(Compilation& work, const oci::RuntimeSpec& spec, ProcessPlan& plan) {
   if (!spec.linux_config || !spec.linux_config->seccomp) return {};
   if (!work.host.seccomp) {
-    work.warnings.push_back("this kernel has no seccomp: the container runs without a filter");
+    work.warn("this kernel has no seccomp: the container runs without a filter");
     return {};
   }
   if (!spec.linux_config->seccomp->listener_path.empty())

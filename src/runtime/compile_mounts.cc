@@ -87,7 +87,7 @@ Result<> add_cgroup_mount(Compilation& work, MountPlan mount, LaunchPlan& plan) 
   mount.parameters.clear();
   switch (work.host.cgroups.mode()) {
     case sys::CgroupMode::none:
-      work.warnings.push_back("this machine has no cgroup file system: " + mount.target + " stays empty");
+      work.warn("this machine has no cgroup file system: " + mount.target + " stays empty");
       return {};
     case sys::CgroupMode::v1:
     case sys::CgroupMode::hybrid: add_v1_trees(work, mount, plan); return {};

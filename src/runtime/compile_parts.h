@@ -16,6 +16,7 @@ struct Compilation {
   sys::CapabilityMask grantable = 0;
   std::vector<std::string> warnings;
 
+  void warn(std::string_view text) { warnings.emplace_back(text); }
   NamespaceMode mode(const LaunchPlan& plan, NamespaceKind kind) const {
     return plan.namespaces[static_cast<std::size_t>(kind)].mode;
   }

@@ -31,7 +31,7 @@ sys::CapabilityMask mask_of(Compilation& work, const std::vector<std::string>& n
     if (usable) mask |= sys::capability_bit(*bit);
     else if (std::string text = fmt::format("capability {} cannot be given: the daemon or the kernel does not have it", name);
              std::ranges::find(work.warnings, text) == work.warnings.end())
-      work.warnings.push_back(std::move(text));
+      work.warn(text);
   }
   return mask;
 }
@@ -53,7 +53,7 @@ Result<> compile_capabilities(Compilation& work, const oci::Process& process, Pr
   if ((sets.effective & ~sets.permitted) != 0)
     return fail(ErrorKind::invalid, "process.capabilities: effective has what permitted has not");
   if ((sets.ambient & ~(sets.permitted & sets.inheritable)) != 0) {
-    work.warnings.push_back("ambient capabilities that are not both permitted and inheritable are left out");
+    work.warn("ambient capabilities that are not both permitted and inheritable are left out");
     sets.ambient &= sets.permitted & sets.inheritable;
   }
   plan.capabilities = sets;
@@ -71,7 +71,7 @@ Result<> compile_rlimits(Compilation& work, const oci::Process& process, Process
     RlimitPlan value{resource, limit.soft, limit.hard};
     const auto ours = work.host.rlimits[index].hard;
     if (!work.host.can_raise_limits && value.hard > ours) {
-      work.warnings.push_back(fmt::format("ulimit {}={}:{} is above the daemon's own hard limit and cannot be raised without CAP_SYS_RESOURCE: {} is used",
+      work.warn(fmt::format("ulimit {}={}:{} is above the daemon's own hard limit and cannot be raised without CAP_SYS_RESOURCE: {} is used",
                                           limit.type, limit.soft, limit.hard, ours));
       value.hard = ours;
       value.soft = std::min(value.soft, ours);
@@ -88,7 +88,7 @@ Result<> compile_oom_score(Compilation& work, const oci::Process& process, Proce
     return fail(ErrorKind::invalid, "invalid value {}, range for oom score adj is [-1000, 1000]", wanted);
   plan.oom_score_adj = wanted;
   if (wanted >= work.host.own_oom_score_adj || work.host.can_raise_limits) return {};
-  work.warnings.push_back(fmt::format("oom_score_adj {} is below the daemon's own {} and cannot be lowered without CAP_SYS_RESOURCE: {} is used",
+  work.warn(fmt::format("oom_score_adj {} is below the daemon's own {} and cannot be lowered without CAP_SYS_RESOURCE: {} is used",
                                       wanted, work.host.own_oom_score_adj, work.host.own_oom_score_adj));
   plan.oom_score_adj = work.host.own_oom_score_adj;
   return {};
@@ -151,10 +151,10 @@ Result<> check_texts(const ProcessPlan& plan) {
 void compile_labels(Compilation& work, const oci::Process& process, ProcessPlan& plan) {
   if (work.host.apparmor) plan.apparmor_profile = process.apparmor_profile == "unconfined" ? "" : process.apparmor_profile;
   else if (!process.apparmor_profile.empty() && process.apparmor_profile != "unconfined")
-    work.warnings.push_back("AppArmor is not enabled on this machine: profile " + process.apparmor_profile + " is not applied");
+    work.warn("AppArmor is not enabled on this machine: profile " + process.apparmor_profile + " is not applied");
   if (work.host.selinux) plan.selinux_label = process.selinux_label;
   else if (!process.selinux_label.empty())
-    work.warnings.push_back("SELinux is not enabled on this machine: label " + process.selinux_label + " is not applied");
+    work.warn("SELinux is not enabled on this machine: label " + process.selinux_label + " is not applied");
 }
 
 }  // namespace
