@@ -5,13 +5,11 @@
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "shimproto/shim_client.h"
 
 namespace corten::network {
 class Driver;
 class Network;
-}
-namespace corten::shimproto {
-class ShimHub;
 }
 namespace corten::volume {
 class Volumes;
