@@ -1,4 +1,5 @@
 // From the words of the command line to a command.
+#include <algorithm>
 #include <array>
 
 #include "cli/context.h"
@@ -12,6 +13,8 @@ namespace {
 
 constexpr std::array<std::string_view, 16> elsewhere{"build", "builder", "buildx", "pull", "push", "login", "logout", "search",
                                                     "network", "volume", "plugin", "context", "manifest", "swarm", "compose", "trust"};
+
+constexpr std::array<std::string_view, 8> log_levels{"trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"};
 
 struct Output {
   int out;
@@ -105,7 +108,7 @@ int help_command(std::span<const std::string> words, const Output& io) {
   for (const auto& word : words.subspan(1)) path += " " + word;
   if (const Entry* entry = find_entry(path)) return io.print(command_help(*entry, help_columns(io.out)));
   if (const Group* group = find_group(path)) return io.print(group_help(*group));
-  return unknown_command(path, io);
+  return io.complain(fmt::format("unknown help topic: {}\n", path), 1);
 }
 
 int run_group(const Group& group, const GlobalOptions& options, std::span<const std::string> words, int in, const Output& io) {
@@ -113,7 +116,7 @@ int run_group(const Group& group, const GlobalOptions& options, std::span<const 
   const std::string path = fmt::format("{} {}", group.name, words[0]);
   if (const Entry* entry = find_entry(path)) return run_entry(*entry, options, words.subspan(1), in, io);
   if (words[0].starts_with('-')) {
-    return io.complain(fmt::format("unknown {}: {}\n\nUsage:  {} {} COMMAND\n\nRun '{} {} --help' for more information\n",
+    return io.complain(fmt::format("unknown {}: {}\n\nUsage:  {} {}\n\nRun '{} {} --help' for more information\n",
                                    words[0].starts_with("--") ? "flag" : "shorthand flag",
                                    words[0].starts_with("--") ? words[0] : fmt::format("'{}' in {}", words[0].substr(1, 1), words[0]),
                                    program_name, group.name, program_name, group.name),
@@ -149,8 +152,15 @@ int run_command_line(std::span<const std::string> words, int in, int out, int er
                        125);
   }
   if (parsed->flags.boolean("version")) return io.print(fmt::format("Corten version {}\n", version_text));
+  if (parsed->help_deprecated) (void)write_all(err, "Flag shorthand -h has been deprecated, use --help\n");
   if (parsed->help || parsed->arguments.empty()) return io.print(program_help(help_columns(out)));
   const GlobalOptions options = global_options(parsed->flags);
+  if (!options.host.empty() && !options.context.empty()) {
+    return io.complain("conflicting options: cannot specify both --host and --context\n", 1);
+  }
+  if (std::find(log_levels.begin(), log_levels.end(), options.log_level) == log_levels.end()) {
+    return io.complain(fmt::format("Unable to parse logging level: {}\n", options.log_level), 1);
+  }
   const std::string& word = parsed->arguments[0];
   const auto rest = std::span<const std::string>(parsed->arguments).subspan(1);
   if (word == "help") return help_command(rest, io);

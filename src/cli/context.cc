@@ -112,11 +112,12 @@ std::string Context::endpoint() const { return resolve_host(options_).value_or(s
 Result<client::Client*> Context::client() {
   if (!client_) {
     client::Options options;
-    options.host = TRY(resolve_host(options_));
+    options.host = TRY_AS(resolve_host(options_), "Failed to initialize: unable to resolve corten endpoint");
+    if (options.host.find("://") == std::string::npos) options.host.insert(0, "tcp://");
     options.tls = tls_config(options_);
     options.user_agent = fmt::format("Corten-Client/{} (linux)", version_text);
     options.api_version = environment("DOCKER_API_VERSION");
-    client_ = TRY(client::Client::create(std::move(options)));
+    client_ = TRY_AS(client::Client::create(std::move(options)), "Failed to initialize: unable to resolve corten endpoint");
   }
   return client_.get();
 }

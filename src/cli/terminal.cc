@@ -20,7 +20,7 @@ std::optional<WindowSize> window_size(int fd) {
 
 std::size_t help_columns(int fd) {
   const auto size = window_size(fd);
-  return size && size->columns > 0 ? size->columns : 80;
+  return (size && size->columns > 0 ? size->columns : 80) - 1;
 }
 
 Result<RawMode> RawMode::enter(int fd) {

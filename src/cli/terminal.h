@@ -21,7 +21,7 @@ struct WindowSize {
 
 bool is_terminal(int fd);
 std::optional<WindowSize> window_size(int fd);
-// Columns to wrap help at: the terminal's, else 80.
+// Columns to wrap help at: one less than the terminal has, else than 80, as Docker does.
 std::size_t help_columns(int fd);
 
 // Raw mode until destroyed, also when the program leaves by a fatal signal that goes through SignalWatch.

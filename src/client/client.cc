@@ -65,7 +65,7 @@ Result<http::ClientOptions> endpoint_options(const Options& options) {
     return fail(ErrorKind::not_implemented, "host {} cannot be used: protocol {} is not supported, use unix:// or tcp://", host, scheme);
   }
   if (scheme != "tcp" && scheme != "http" && scheme != "https") {
-    return fail(ErrorKind::invalid, "unable to parse docker host `{}`: unknown protocol {}", host, scheme);
+    return fail(ErrorKind::invalid, "invalid bind address format: {}", host);
   }
   rest = rest.substr(0, rest.find('/'));
   const bool tls = options.tls.has_value() || scheme == "https";

@@ -126,6 +126,10 @@ Outcome run_start(Context& context, const Invocation& invocation) {
   if (flags.changed("checkpoint")) parameters.emplace_back("checkpoint", flags.string("checkpoint"));
   if (flags.changed("checkpoint-dir")) parameters.emplace_back("checkpoint-dir", flags.string("checkpoint-dir"));
   client::Client& client = *TRY(context.client());
+  if (flags.changed("checkpoint")) {
+    CHECK(client.start_container(invocation.arguments[0], parameters));
+    return done();
+  }
   std::vector<std::string> failed;
   for (const auto& name : invocation.arguments) {
     if (auto started = client.start_container(name, parameters); started) {

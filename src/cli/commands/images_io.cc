@@ -155,7 +155,7 @@ const Command commit_command{.usage = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", 
                              .completes = Completes::containers};
 const Command import_command{.usage = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
                              .summary = "Import the contents from a tarball to create a filesystem image", .min_arguments = 1,
-                             .max_arguments = 2, .flags = import_flags, .run = run_import, .completes = Completes::files};
+                             .max_arguments = many, .flags = import_flags, .run = run_import, .completes = Completes::files};
 const Command load_command{.usage = "[OPTIONS]", .summary = "Load an image from a tar archive or STDIN", .flags = load_flags, .run = run_load,
                            .completes = Completes::files};
 const Command save_command{.usage = "[OPTIONS] IMAGE [IMAGE...]",

@@ -22,9 +22,9 @@ int failure_code(std::string_view text) {
   return 125;
 }
 
-Outcome failed(Context& context, std::string_view command, const Error& error) {
+Outcome failed(Context& context, std::string_view command, const Error& error, int code) {
   context.warn(fmt::format("{0}: {1}\n\nRun '{0} {2} --help' for more information", program_name, error.text(), command));
-  return done(failure_code(error.text()));
+  return done(code);
 }
 
 // The file that --cidfile names: made before the container, removed again when there is none.
@@ -99,13 +99,14 @@ Result<std::string> create(Context& context, client::Client& client, const FlagV
 }
 
 Outcome run_create(Context& context, const Invocation& invocation) {
-  const auto fails = [&](const Error& error) { return failed(context, invocation.path, error); };
-  if (auto valid = check_pull(invocation.flags.string("pull")); !valid) return fails(valid.error());
+  const auto refuse = [&](const Error& error) { return failed(context, invocation.path, error, 125); };
+  const auto fails = [&](const Error& error) { return failed(context, invocation.path, error, failure_code(error.text())); };
+  if (auto valid = check_pull(invocation.flags.string("pull")); !valid) return refuse(valid.error());
   auto request = read_create_request(invocation.flags, invocation.arguments);
-  if (!request) return fails(request.error());
+  if (!request) return refuse(request.error());
   show_warnings(context, *request);
   auto client = context.client();
-  if (!client) return fails(client.error());
+  if (!client) return refuse(client.error());
   auto id = create(context, **client, invocation.flags, *request);
   if (!id) return fails(id.error());
   context.print_line(*id);
@@ -183,10 +184,11 @@ class Runner {
 
 Outcome run_run(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;
-  const auto fails = [&](const Error& error) { return failed(context, invocation.path, error); };
-  if (auto valid = check_pull(flags.string("pull")); !valid) return fails(valid.error());
+  const auto refuse = [&](const Error& error) { return failed(context, invocation.path, error, 125); };
+  const auto fails = [&](const Error& error) { return failed(context, invocation.path, error, failure_code(error.text())); };
+  if (auto valid = check_pull(flags.string("pull")); !valid) return refuse(valid.error());
   auto request = read_create_request(flags, invocation.arguments);
-  if (!request) return fails(request.error());
+  if (!request) return refuse(request.error());
   const bool detach = flags.boolean("detach");
   auto& config = request->config;
   if (detach) {
@@ -199,7 +201,7 @@ Outcome run_run(Context& context, const Invocation& invocation) {
   if (const auto size = window_size(context.out()); config.tty && size) request->host.console_size = {size->rows, size->columns};
   show_warnings(context, *request);
   auto client = context.client();
-  if (!client) return fails(client.error());
+  if (!client) return refuse(client.error());
   auto id = create(context, **client, flags, *request);
   if (!id) return fails(id.error());
   if (detach) {
