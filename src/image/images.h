@@ -164,8 +164,10 @@ class Images {
   Result<std::vector<DeleteItem>> remove(std::string_view reference, const RemoveOptions& options);
   Result<PruneReport> prune(const PruneOptions& options);
 
- private:
+ public:
   class Impl;
+
+ private:
   explicit Images(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

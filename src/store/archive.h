@@ -49,6 +49,8 @@ struct ExtractOptions {
   bool no_overwrite_dir_non_dir = false;
   // The end marker (two zero blocks) must be there; off for layers, whose digest proves them whole.
   bool need_end_marker = true;
+  // Off when the caller has decompressed: what still looks compressed is then no tar.
+  bool decompress = true;
   ExtractLimits limits = {};
   // Layer mode: an O_PATH descriptor of what the layers below have at a path (relative, no links followed), or none.
   // Parents that the tar does not list get their owner and mode from there, and hard links to files below become

@@ -435,8 +435,9 @@ Result<ExtractStats> extract(ByteSource& tar, int root_fd, std::string_view path
   const std::string base = trimmed(path);
   // The destination must be there and a directory.
   CHECK(sys::open_beneath(root_fd, base.empty() ? "." : base, O_PATH | O_DIRECTORY));
-  const auto plain = TRY(decompress(tar));
-  Extractor extractor(*plain, root_fd, base, options);
+  std::unique_ptr<ByteSource> plain;
+  if (options.decompress) plain = TRY(decompress(tar));
+  Extractor extractor(plain ? *plain : tar, root_fd, base, options);
   return extractor.run();
 }
 

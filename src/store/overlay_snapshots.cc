@@ -83,16 +83,16 @@ class OverlaySnapshots : public Snapshots {
       CHECK(drain(tar));
       return known->info;
     }
-    const std::uint64_t number = catalog_->next_number();
-    Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
-    const ExtractStats stats = TRY(unpack(number, parent, tar));
+    const auto staged = TRY(stage_layer(parent, tar, false));
+    return staged->commit(chain_id);
+  }
+
+  Result<std::unique_ptr<StagedLayer>> stage_layer(std::string_view parent, ByteSource& tar,
+                                                   bool need_end_marker) override {
+    auto staged = std::make_unique<Staged>(*this, std::string(parent), catalog_->next_number());
+    staged->stats = TRY(unpack(staged->number, parent, tar, need_end_marker));
     failpoint("layer-unpacked");
-    const LayerInfo info{std::string(chain_id), std::string(parent), stats.bytes, stats.entries};
-    // Somebody else may have made the same layer meanwhile; then ours goes.
-    if (!TRY(catalog_->add_layer(info, number))) return TRY(catalog_->layer(chain_id)).info;
-    undo.cancel();
-    janitor_.flush_soon();
-    return info;
+    return staged;
   }
 
   Result<LayerInfo> layer(std::string_view chain_id) const override { return TRY(catalog_->layer(chain_id)).info; }
@@ -124,7 +124,7 @@ class OverlaySnapshots : public Snapshots {
     const OverlayLayer layer = TRY(catalog_->layer(chain_id));
     const std::uint64_t number = catalog_->next_number();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
-    CHECK(unpack(number, layer.info.parent, *tar));
+    CHECK(unpack(number, layer.info.parent, *tar, false));
     const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
     undo.cancel();
     janitor_.remove(layout::snapshot(old));
@@ -252,6 +252,28 @@ class OverlaySnapshots : public Snapshots {
   }
 
  private:
+  struct Staged : StagedLayer {
+    Staged(OverlaySnapshots& driver_, std::string parent_, std::uint64_t number_)
+        : driver(driver_), parent(std::move(parent_)), number(number_) {}
+    ~Staged() override {
+      if (!kept) driver.janitor_.remove(layout::snapshot(number));
+    }
+    Result<LayerInfo> commit(std::string_view chain_id) override {
+      const LayerInfo info{std::string(chain_id), parent, stats.bytes, stats.entries};
+      // Somebody else may have made the same layer meanwhile; then ours goes.
+      kept = TRY(driver.catalog_->add_layer(info, number));
+      if (!kept) return driver.layer(chain_id);
+      driver.janitor_.flush_soon();
+      return info;
+    }
+
+    OverlaySnapshots& driver;
+    std::string parent;
+    std::uint64_t number;
+    ExtractStats stats;
+    bool kept = false;
+  };
+
   // <number>/fs with the attributes of `top`, and <number>/work.
   Result<> make_snapshot(std::uint64_t number, const struct stat& top, bool with_work) {
     const std::string name = layout::snapshot(number), files = layout::snapshot_files(number),
@@ -268,7 +290,7 @@ class OverlaySnapshots : public Snapshots {
     return {};
   }
 
-  Result<ExtractStats> unpack(std::uint64_t number, std::string_view parent, ByteSource& tar) {
+  Result<ExtractStats> unpack(std::uint64_t number, std::string_view parent, ByteSource& tar, bool need_end_marker) {
     const auto chain = TRY(catalog_->chain(parent));
     struct stat top {};
     top.st_mode = 0755;
@@ -279,7 +301,7 @@ class OverlaySnapshots : public Snapshots {
     const UniqueFd files(
         ::openat(base_fd_.get(), layout::snapshot_files(number).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!files) return sys_fail("open snapshot {}", number);
-    ExtractOptions options{.layer = true, .need_end_marker = false};
+    ExtractOptions options{.layer = true, .need_end_marker = need_end_marker, .decompress = false};
     options.below = [&](const std::string& path) { return find_below(chain, path); };
     return extract(tar, files.get(), "/", options);
   }

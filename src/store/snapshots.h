@@ -63,6 +63,14 @@ struct ActiveInfo {
   std::string parent;  // chain id or empty
 };
 
+// A layer unpacked and not yet named: what streams in is named by its hash, known at the end. Dropped unless committed.
+class StagedLayer {
+ public:
+  virtual ~StagedLayer() = default;
+  // The layer is there at return; if it was there already, that one stays and this one is dropped.
+  virtual Result<LayerInfo> commit(std::string_view chain_id) = 0;
+};
+
 class Snapshots {
  public:
   virtual ~Snapshots() = default;
@@ -75,6 +83,9 @@ class Snapshots {
   // the existing layer stays. On error nothing is left. `parent` must exist (not_found). The layer is visible at
   // return but recorded by the database only with the caller's next durable commit or within moments.
   virtual Result<LayerInfo> apply_layer(std::string_view chain_id, std::string_view parent, ByteSource& tar) = 0;
+  // The first half of apply_layer. A tar that nothing else vouches for must have its end marker.
+  virtual Result<std::unique_ptr<StagedLayer>> stage_layer(std::string_view parent, ByteSource& tar,
+                                                           bool need_end_marker) = 0;
   virtual Result<LayerInfo> layer(std::string_view chain_id) const = 0;
   // conflict while an active snapshot or another layer stands on it.
   virtual Result<> remove_layer(std::string_view chain_id) = 0;

@@ -1,0 +1,115 @@
+#include "image/load.h"
+
+namespace corten::image {
+namespace {
+
+constexpr std::size_t max_files = 20'000;
+constexpr std::size_t max_document = 8U << 20;
+constexpr int max_links = 8;
+
+// "./a//b/../c" → "a/c"; ".." at the top stays there.
+std::string normal(std::string_view path) {
+  std::vector<std::string_view> parts;
+  while (!path.empty()) {
+    const std::size_t slash = path.find('/');
+    const std::string_view part = path.substr(0, slash);
+    path.remove_prefix(slash == std::string_view::npos ? path.size() : slash + 1);
+    if (part.empty() || part == ".") continue;
+    if (part != "..") {
+      parts.push_back(part);
+    } else if (!parts.empty()) {
+      parts.pop_back();
+    }
+  }
+  std::string out;
+  for (const std::string_view part : parts) out += (out.empty() ? "" : "/") + std::string(part);
+  return out;
+}
+
+}  // namespace
+
+Result<ArchiveFiles> ArchiveFiles::read(store::ByteSource& tar, const store::ContentStore& content) {
+  ArchiveFiles out(content);
+  const auto plain = TRY(store::decompress(tar));
+  store::TarReader reader(*plain);
+  store::TarEntry entry;
+  while (TRY(reader.next(entry))) {
+    if (out.paths_.size() + out.links_.size() >= max_files)
+      return fail(ErrorKind::invalid, "image archive has more than {} files", max_files);
+    CHECK(out.add(reader, entry));
+  }
+  return out;
+}
+
+Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entry) {
+  const std::string path = normal(entry.name);
+  if (path.size() > 4096) return fail(ErrorKind::invalid, "image archive has a name of {} bytes", path.size());
+  if (entry.type == store::TarType::symlink) {
+    const std::size_t slash = path.rfind('/');
+    links_[path] = normal(path.substr(0, slash == std::string::npos ? 0 : slash) + "/" + entry.link);
+    return {};
+  }
+  if (entry.type == store::TarType::hard_link) {
+    links_[path] = normal(entry.link);
+    return {};
+  }
+  if (entry.type != store::TarType::file) return {};
+  if (entry.sparse) return fail(ErrorKind::invalid, "image archive: {} is a sparse file", path);
+  store::BlobWriter blob = TRY(content_->writer());
+  for (;;) {
+    const auto piece = TRY(reader.chunk());
+    if (piece.empty()) break;
+    CHECK(blob.write(piece));
+  }
+  const store::BlobInfo info = TRY(blob.seal());
+  links_.erase(path);
+  paths_[path] = info.digest;
+  sizes_[info.digest.text()] = info.size;
+  writers_.emplace(info.digest.text(), std::move(blob));
+  return {};
+}
+
+std::optional<oci::Digest> ArchiveFiles::resolve(const std::string& name) const {
+  std::string path = normal(name);
+  for (int i = 0; i < max_links; ++i) {
+    if (const auto found = paths_.find(path); found != paths_.end()) return found->second;
+    const auto link = links_.find(path);
+    if (link == links_.end()) return std::nullopt;
+    path = link->second;
+  }
+  return std::nullopt;
+}
+
+Result<oci::Digest> ArchiveFiles::digest(const std::string& path) const {
+  const auto found = resolve(path);
+  if (!found) return fail(ErrorKind::invalid, "image archive has no {}", path.substr(0, 200));
+  return *found;
+}
+
+Result<UniqueFd> ArchiveFiles::open(const oci::Digest& digest) {
+  const auto found = writers_.find(digest.text());
+  if (found == writers_.end()) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
+  auto fd = found->second.read_back();
+  // Kept already, by this or another load.
+  return fd ? std::move(fd) : content_->reader(digest);
+}
+
+Result<std::string> ArchiveFiles::text(const oci::Digest& digest) {
+  store::FdSource source(TRY(open(digest)));
+  return store::read_all(source, max_document, "document in the image archive");
+}
+
+std::uint64_t ArchiveFiles::size(const oci::Digest& digest) const {
+  const auto found = sizes_.find(digest.text());
+  return found == sizes_.end() ? 0 : found->second;
+}
+
+Result<> ArchiveFiles::keep(const oci::Digest& digest) {
+  const auto found = writers_.find(digest.text());
+  if (found == writers_.end()) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
+  if (content_->has(digest)) return {};
+  CHECK(found->second.commit(digest));
+  return {};
+}
+
+}  // namespace corten::image

@@ -1,0 +1,303 @@
+#include "image/images.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "image/images_impl.h"
+#include "store/failpoint.h"
+
+namespace corten::image {
+namespace {
+
+constexpr std::size_t max_document = 8U << 20;
+
+Timestamp time_of(const std::string& text) {
+  const auto time = parse_rfc3339(text);
+  return time ? *time : Timestamp{};
+}
+
+// All that an image keeps alive.
+std::set<std::string> names_used(const Image& image) {
+  std::set<std::string> out = {image.id, image.manifest_digest};
+  for (const oci::Descriptor& layer : image.manifest.layers) out.insert(layer.digest);
+  for (std::string& chain : oci::chain_ids(image.config.rootfs.diff_ids)) out.insert(std::move(chain));
+  return out;
+}
+
+}  // namespace
+
+// --- pins and collection
+
+void Images::Impl::Pins::add(const std::string& name) {
+  if (!names_.insert(name).second) return;
+  const std::lock_guard lock(impl_.pins_mutex_);
+  ++impl_.pins_[name];
+}
+
+Images::Impl::Pins::~Pins() {
+  {
+    const std::lock_guard lock(impl_.pins_mutex_);
+    for (const std::string& name : names_)
+      if (--impl_.pins_[name] == 0) impl_.pins_.erase(name);
+  }
+  const std::lock_guard lock(impl_.write_mutex_);
+  impl_.collect(names_);
+}
+
+void Images::Impl::collect(const std::set<std::string>& names) {
+  const CatalogPtr now = catalog();
+  std::set<std::string> left = names;
+  for (const auto& [id, image] : now->images) {
+    for (const std::string& used : names_used(*image)) left.erase(used);
+    if (left.empty()) return;
+  }
+  static_cast<void>(collect_layers(left, *now));
+  const std::lock_guard lock(pins_mutex_);
+  for (const std::string& name : left) {
+    if (pins_.contains(name)) continue;
+    const auto digest = oci::Digest::parse(name);
+    if (digest && store_.content().has(*digest)) static_cast<void>(store_.content().remove(*digest));
+  }
+}
+
+std::vector<std::string> Images::Impl::collect_layers(const std::set<std::string>& chains, const Catalog&) {
+  std::vector<std::string> removed;
+  const std::lock_guard lock(pins_mutex_);
+  // From the top: a layer goes when nothing stands on it any more.
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (const std::string& chain : chains) {
+      if (pins_.contains(chain) || !store_.snapshots().has_layer(chain)) continue;
+      if (!store_.snapshots().remove_layer(chain)) continue;  // in use
+      removed.push_back(chain);
+      progress = true;
+    }
+  }
+  return removed;
+}
+
+// What a crash left: blobs and layers that no image knows.
+void Images::Impl::collect_everything() {
+  std::set<std::string> names;
+  if (const auto blobs = store_.content().list())
+    for (const store::BlobInfo& blob : *blobs) names.insert(blob.digest.text());
+  for (const store::LayerInfo& layer : store_.snapshots().layers()) names.insert(layer.chain_id);
+  collect(names);
+}
+
+// --- opening
+
+Result<std::shared_ptr<Image>> Images::Impl::read_image(const oci::Digest& manifest, const oci::Digest& config) const {
+  auto image = std::make_shared<Image>();
+  image->id = config.text();
+  image->manifest_digest = manifest.text();
+  const std::string config_text = TRY_AS(store_.content().read(config, max_document), "image config");
+  image->config = TRY(oci::parse_image_config(config_text));
+  const std::string manifest_text = TRY_AS(store_.content().read(manifest, max_document), "image manifest");
+  image->manifest = TRY(oci::parse_manifest(manifest_text));
+  if (image->manifest.layers.size() != image->config.rootfs.diff_ids.size())
+    return fail(ErrorKind::invalid, "image {} has {} layers in its manifest and {} in its config", image->id,
+                image->manifest.layers.size(), image->config.rootfs.diff_ids.size());
+  image->created = time_of(image->config.created);
+  for (const std::string& chain : oci::chain_ids(image->config.rootfs.diff_ids)) {
+    image->chain_id = chain;
+    if (const auto layer = store_.snapshots().layer(chain)) image->size += layer->bytes;
+  }
+  return image;
+}
+
+Result<> Images::Impl::open() {
+  auto next = std::make_shared<Catalog>();
+  for (const store::SqlRow& row : TRY(store_.database().query("SELECT id, manifest, parent, tagged FROM images"))) {
+    const auto config = oci::Digest::parse(store::as_text(row[0])), manifest = oci::Digest::parse(store::as_text(row[1]));
+    auto image = config && manifest ? read_image(*manifest, *config)
+                                    : Result<std::shared_ptr<Image>>(fail(ErrorKind::internal, "damaged record"));
+    if (!image) {
+      log::error("image {} is left out: {}", store::as_text(row[0]), image.error().text());
+      continue;
+    }
+    (*image)->parent = store::as_text(row[2]);
+    (*image)->tagged = Timestamp(std::chrono::nanoseconds(store::as_int(row[3])));
+    next->images[(*image)->id] = std::move(*image);
+  }
+  for (const store::SqlRow& row : TRY(store_.database().query("SELECT name, image FROM tags")))
+    if (next->images.contains(store::as_text(row[1]))) next->tags[store::as_text(row[0])] = store::as_text(row[1]);
+  replace(std::move(next));
+  repair_layers();
+  collect_everything();
+  return {};
+}
+
+// Layers whose files the power cut may have torn, made again from their blobs.
+void Images::Impl::repair_layers() {
+  const auto suspects = store_.snapshots().suspect_layers();
+  std::map<std::string, std::string> blobs;
+  for (const auto& [id, image] : catalog()->images) {
+    const auto chains = oci::chain_ids(image->config.rootfs.diff_ids);
+    for (std::size_t i = 0; i < chains.size(); ++i) blobs[chains[i]] = image->manifest.layers[i].digest;
+  }
+  for (const std::string& chain : suspects) {
+    const auto rebuild = [&]() -> Result<> {
+      const auto blob = blobs.find(chain);
+      if (blob == blobs.end()) return store_.snapshots().rebuild_layer(chain, nullptr);
+      const oci::Digest digest = TRY(oci::Digest::parse(blob->second));
+      store::FdSource source(TRY(store_.content().reader(digest)));
+      const auto tar = TRY(store::decompress(source));
+      return store_.snapshots().rebuild_layer(chain, tar.get());
+    };
+    if (auto done = rebuild(); !done)
+      log::error("layer {} may be damaged and cannot be unpacked again: {}", chain, done.error().text());
+    else
+      log::info("layer {} was unpacked again after an unclean stop of the machine", chain);
+  }
+}
+
+void Images::Impl::replace(std::shared_ptr<const Catalog> next) {
+  const std::lock_guard lock(catalog_mutex_);
+  catalog_ = std::move(next);
+}
+
+Result<ImagePtr> Images::Impl::resolve(std::string_view reference) const {
+  ImagePtr image = TRY(catalog()->find(reference));
+  if (image == nullptr) return no_such_image(reference);
+  return image;
+}
+
+// --- making visible
+
+Result<std::string> Images::Impl::publish(const NewImage& made) {
+  auto image = TRY(read_image(made.manifest, made.config));
+  const std::lock_guard lock(write_mutex_);
+  const CatalogPtr now_known = catalog();
+  auto next = std::make_shared<Catalog>(*now_known);
+  const Timestamp time = now();
+  const std::int64_t stamp = time.time_since_epoch().count();
+  store::Transaction transaction;
+  const auto known = next->images.find(image->id);
+  if (known != next->images.end()) {
+    // The manifest it came with first stays: its blobs are there.
+    image = std::make_shared<Image>(*known->second);
+    if (image->parent.empty()) image->parent = made.parent;
+  } else {
+    image->parent = made.parent;
+  }
+  if (!made.names.empty()) image->tagged = time;
+  transaction.push_back({"INSERT INTO images(id, manifest, parent, tagged) VALUES(?, ?, ?, ?) "
+                         "ON CONFLICT DO UPDATE SET parent = excluded.parent, tagged = excluded.tagged",
+                         {image->id, image->manifest_digest, image->parent, made.names.empty() ? image->tagged.time_since_epoch().count() : stamp}});
+  for (const std::string& name : made.names) {
+    transaction.push_back({"INSERT INTO tags(name, image) VALUES(?, ?) ON CONFLICT DO UPDATE SET image = excluded.image", {name, image->id}});
+    next->tags[name] = image->id;
+  }
+  store::failpoint("image-before-publish");
+  CHECK_AS(store_.database().commit(std::move(transaction)), "record image " + image->id);
+  store::failpoint("image-published");
+  const std::string id = image->id;
+  next->images[id] = std::move(image);
+  replace(std::move(next));
+  return id;
+}
+
+Result<> Images::Impl::tag(std::string_view source, std::string_view target) {
+  const ImagePtr image = TRY(resolve(source));
+  oci::Reference name = TRY(oci::parse_reference(target));
+  if (!name.digest.empty()) return fail(ErrorKind::invalid, "refusing to create a tag with a digest reference");
+  const std::string full = name.with_default_tag().full();
+  const std::lock_guard lock(write_mutex_);
+  auto next = std::make_shared<Catalog>(*catalog());
+  const auto known = next->images.find(image->id);
+  if (known == next->images.end()) return no_such_image(source);
+  auto tagged = std::make_shared<Image>(*known->second);
+  tagged->tagged = now();
+  CHECK(store_.database().commit(
+      {{"INSERT INTO tags(name, image) VALUES(?, ?) ON CONFLICT DO UPDATE SET image = excluded.image", {full, image->id}},
+       {"UPDATE images SET tagged = ? WHERE id = ?", {static_cast<std::int64_t>(tagged->tagged.time_since_epoch().count()), image->id}}}));
+  next->tags[full] = image->id;
+  known->second = std::move(tagged);
+  replace(std::move(next));
+  return {};
+}
+
+Result<> Images::Impl::untag_locked(const std::string& full_name) {
+  CHECK(store_.database().commit({{"DELETE FROM tags WHERE name = ?", {full_name}}}));
+  auto next = std::make_shared<Catalog>(*catalog());
+  next->tags.erase(full_name);
+  replace(std::move(next));
+  return {};
+}
+
+Result<std::vector<std::string>> Images::Impl::delete_locked(const std::string& id) {
+  const CatalogPtr before = catalog();
+  const auto found = before->images.find(id);
+  if (found == before->images.end()) return no_such_image(id);
+  store::failpoint("image-before-delete");
+  CHECK(store_.database().commit({{"DELETE FROM tags WHERE image = ?", {id}}, {"DELETE FROM images WHERE id = ?", {id}}}));
+  store::failpoint("image-deleted");
+  auto next = std::make_shared<Catalog>(*before);
+  next->images.erase(id);
+  std::erase_if(next->tags, [&](const auto& tag) { return tag.second == id; });
+  const ImagePtr gone = found->second;
+  replace(next);
+  // The layers by themselves first, because the answer lists them.
+  std::set<std::string> names = names_used(*gone);
+  for (const auto& [other, image] : next->images)
+    for (const std::string& used : names_used(*image)) names.erase(used);
+  std::set<std::string> chains;
+  for (const std::string& chain : oci::chain_ids(gone->config.rootfs.diff_ids))
+    if (names.contains(chain)) chains.insert(chain);
+  std::vector<std::string> removed = collect_layers(chains, *next);
+  collect(names);
+  return removed;
+}
+
+// --- the public class
+
+Images::Images(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Images::~Images() = default;
+
+Result<std::unique_ptr<Images>> Images::open(store::Store& store) {
+  auto impl = std::make_unique<Impl>(store);
+  CHECK_AS(impl->open(), "open the images");
+  return std::unique_ptr<Images>(new Images(std::move(impl)));
+}
+
+Result<ImagePtr> Images::resolve(std::string_view reference) const { return impl_->resolve(reference); }
+
+Result<ImageSummary> Images::summary(std::string_view reference) const {
+  const CatalogPtr catalog = impl_->catalog();
+  const ImagePtr image = TRY(catalog->find(reference));
+  if (image == nullptr) return no_such_image(reference);
+  return catalog->summary_of(image);
+}
+
+Result<std::vector<ImageSummary>> Images::list(const ListOptions& options) const { return impl_->list(options); }
+
+std::vector<std::string> Images::names(std::string_view image_id) const {
+  std::vector<std::string> out;
+  for (const std::string& name : impl_->catalog()->names_of(image_id))
+    if (!is_digest_name(name)) out.push_back(familiar_of(name));
+  return out;
+}
+
+std::size_t Images::count() const { return impl_->catalog()->images.size(); }
+Result<std::vector<HistoryItem>> Images::history(std::string_view reference) const { return impl_->history(reference); }
+
+Result<std::string> Images::raw_config(std::string_view image_id) const {
+  const ImagePtr image = TRY(impl_->resolve(image_id));
+  const oci::Digest digest = TRY(oci::Digest::parse(image->id));
+  return impl_->store().content().read(digest, max_document);
+}
+
+UsageReport Images::usage() const { return impl_->usage(); }
+
+Result<std::string> Images::import(store::ByteSource& tar, const ImportOptions& options) { return impl_->import(tar, options); }
+Result<std::vector<std::string>> Images::load(store::ByteSource& tar, const Progress& progress) { return impl_->load(tar, progress); }
+Result<std::string> Images::commit(const CommitOptions& options) { return impl_->commit(options); }
+Result<> Images::save(const std::vector<std::string>& references, store::ByteSink& tar) const { return impl_->save(references, tar); }
+Result<> Images::tag(std::string_view source, std::string_view target) { return impl_->tag(source, target); }
+Result<std::vector<DeleteItem>> Images::remove(std::string_view reference, const RemoveOptions& options) {
+  return impl_->remove(reference, options);
+}
+Result<PruneReport> Images::prune(const PruneOptions& options) { return impl_->prune(options); }
+
+}  // namespace corten::image

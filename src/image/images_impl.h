@@ -1,0 +1,111 @@
+// The state behind Images. Private to the module; its operations are spread over the .cc files by verb.
+//
+// Writers build blobs and layers without any lock, under pins that keep the collector off, and then replace the catalogue
+// in one step under write_mutex_: database first, memory second.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "image/catalog.h"
+#include "image/images.h"
+#include "store/archive.h"
+
+namespace corten::image {
+
+struct NewImage {
+  oci::Digest manifest;
+  oci::Digest config;
+  std::string parent;
+  std::vector<std::string> names;  // full, with tag
+};
+
+class Images::Impl {
+ public:
+  explicit Impl(store::Store& store) : store_(store), catalog_(std::make_shared<Catalog>()) {}
+
+  // Digests and chain ids that an operation relies on before an image refers to them.
+  class Pins {
+   public:
+    explicit Pins(Impl& impl) : impl_(impl) {}
+    // Collects what was pinned and did not make it into an image.
+    ~Pins();
+    Pins(const Pins&) = delete;
+    Pins& operator=(const Pins&) = delete;
+    void add(const std::string& name);
+
+   private:
+    Impl& impl_;
+    std::set<std::string> names_;
+  };
+
+  Result<> open();
+  CatalogPtr catalog() const {
+    const std::lock_guard lock(catalog_mutex_);
+    return catalog_;
+  }
+  Result<ImagePtr> resolve(std::string_view reference) const;
+
+  // Makes the image and its names visible, durably. Blobs and layers must be there, pinned. Returns the id.
+  Result<std::string> publish(const NewImage& image);
+  Result<std::string> import(store::ByteSource& tar, const ImportOptions& options);
+  Result<std::string> commit(const CommitOptions& options);
+  Result<std::vector<std::string>> load(store::ByteSource& tar, const Progress& progress);
+  Result<> save(const std::vector<std::string>& references, store::ByteSink& tar);
+  Result<> tag(std::string_view source, std::string_view target);
+  Result<std::vector<DeleteItem>> remove(std::string_view reference, const RemoveOptions& options);
+  Result<PruneReport> prune(const PruneOptions& options);
+  Result<std::vector<ImageSummary>> list(const ListOptions& options) const;
+  Result<std::vector<HistoryItem>> history(std::string_view reference) const;
+  UsageReport usage() const;
+
+  store::Store& store() const { return store_; }
+
+ private:
+  friend class Remover;
+  Result<std::shared_ptr<Image>> read_image(const oci::Digest& manifest, const oci::Digest& config) const;
+  void repair_layers();
+  void collect_everything();
+  // Removes those of the names (digests, chain ids) that no image and no pin uses.
+  void collect(const std::set<std::string>& names);
+  // The layers (top first) that went with it, as rmi lists them.
+  std::vector<std::string> collect_layers(const std::set<std::string>& chains, const Catalog& catalog);
+  void replace(std::shared_ptr<const Catalog> next);
+  // Database and memory together; write_mutex_ is held.
+  Result<> untag_locked(const std::string& full_name);
+  Result<std::vector<std::string>> delete_locked(const std::string& id);
+
+  store::Store& store_;
+  // Serialises what changes the catalogue. Held over the database's commit: whoever changes images waits for the disk, readers
+  // do not.
+  std::mutex write_mutex_;
+  mutable std::mutex catalog_mutex_;
+  CatalogPtr catalog_;
+  std::mutex pins_mutex_;
+  std::map<std::string, unsigned> pins_;
+};
+
+// What of a stream's layer an image needs to know.
+struct MadeLayer {
+  oci::Descriptor blob;
+  std::string diff_id;
+  std::string chain_id;
+  bool empty = false;  // the tar has no entries
+};
+
+// Unpacks an uncompressed layer tar on top of `parent` while its compressed blob is written.
+Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent, store::ByteSource& tar,
+                             bool need_end_marker);
+// The media type of a layer blob as stored.
+std::string_view layer_media_type(store::Compression compression);
+// Writes config and manifest and publishes the image.
+Result<std::string> publish_config(Images::Impl& impl, Images::Impl::Pins& pins, const oci::ImageConfig& config,
+                                   std::vector<oci::Descriptor> layers, const std::string& parent,
+                                   std::vector<std::string> names);
+// The full names of one repo[:tag] option, none for "".
+Result<std::vector<std::string>> names_of_option(const std::string& reference);
+
+}  // namespace corten::image

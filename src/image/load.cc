@@ -1,0 +1,243 @@
+#include "image/load.h"
+
+#include <algorithm>
+
+#include "store/channel.h"
+#include "store/failpoint.h"
+
+namespace corten::image {
+namespace {
+
+constexpr std::size_t max_images = 1000;
+constexpr int max_index_depth = 4;
+
+constexpr const char* containerd_name = "io.containerd.image.name";
+constexpr const char* ref_name = "org.opencontainers.image.ref.name";
+constexpr const char* docker_reference_type = "vnd.docker.reference.type";
+
+std::string annotation(const oci::Descriptor& descriptor, const char* key) {
+  const auto found = descriptor.annotations.find(key);
+  return found == descriptor.annotations.end() ? std::string() : found->second;
+}
+
+// The name an OCI layout's entry carries, if it is one: a bare tag ("latest") names nothing.
+std::vector<std::string> names_of(const oci::Descriptor& descriptor) {
+  std::string text = annotation(descriptor, containerd_name);
+  if (text.empty()) {
+    text = annotation(descriptor, ref_name);
+    if (text.find_first_of(":/") == std::string::npos) return {};
+  }
+  const auto parsed = oci::parse_reference(text);
+  if (!parsed || !parsed->digest.empty()) return {};
+  return {parsed->with_default_tag().full()};
+}
+
+// An OCI layout, walked through its indexes to the image for this machine.
+class LayoutReader {
+ public:
+  explicit LayoutReader(ArchiveFiles& files) : files_(files) {}
+
+  // All manifests that could be meant, in order, with the names on the way.
+  Result<> index(const std::string& text, const std::vector<std::string>& names, int depth) {
+    if (depth > max_index_depth) return fail(ErrorKind::invalid, "image indexes are nested deeper than {}", max_index_depth);
+    const oci::Index index = TRY(oci::parse_index(text));
+    std::vector<const oci::Descriptor*> wanted;
+    for (const oci::Descriptor& entry : index.manifests) {
+      if (!annotation(entry, docker_reference_type).empty()) continue;  // attestations
+      if (depth > 0 && entry.platform && !oci::matches(oci::host_platform(), *entry.platform)) continue;
+      wanted.push_back(&entry);
+    }
+    // Below the top an index is one image for several machines.
+    if (depth > 0 && wanted.size() > 1) wanted.resize(1);
+    for (const oci::Descriptor* entry : wanted) {
+      std::vector<std::string> all = names;
+      for (std::string& name : names_of(*entry)) all.push_back(std::move(name));
+      CHECK(descriptor(*entry, all, depth));
+    }
+    return {};
+  }
+
+  std::vector<ArchiveImage> images;
+
+ private:
+  Result<> descriptor(const oci::Descriptor& entry, const std::vector<std::string>& names, int depth) {
+    const oci::Digest digest = TRY(oci::Digest::parse(entry.digest));
+    if (!files_.has_blob(digest)) {
+      // `docker save` of one platform leaves the others' manifests out.
+      if (depth > 0) return {};
+      return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
+    }
+    if (files_.size(digest) != static_cast<std::uint64_t>(entry.size))
+      return fail(ErrorKind::invalid, "blob {} has {} bytes, its descriptor says {}", digest.text(), files_.size(digest), entry.size);
+    const std::string text = TRY(files_.text(digest));
+    if (oci::is_index_type(entry.media_type)) return index(text, names, depth + 1);
+    if (!oci::is_manifest_type(entry.media_type))
+      return fail(ErrorKind::invalid, "image index has an entry of media type \"{}\"", entry.media_type.substr(0, 100));
+    const oci::Manifest manifest = TRY(oci::parse_manifest(text));
+    ArchiveImage image;
+    image.manifest = digest;
+    image.names = names;
+    image.config = TRY(oci::Digest::parse(manifest.config.digest));
+    for (const oci::Descriptor& layer : manifest.layers) {
+      const oci::Digest blob = TRY(oci::Digest::parse(layer.digest));
+      if (files_.has_blob(blob) && files_.size(blob) != static_cast<std::uint64_t>(layer.size))
+        return fail(ErrorKind::invalid, "layer {} has {} bytes, its descriptor says {}", blob.text(), files_.size(blob), layer.size);
+      image.layers.push_back(blob);
+    }
+    images.push_back(std::move(image));
+    if (images.size() > max_images) return fail(ErrorKind::invalid, "image archive has more than {} images", max_images);
+    return {};
+  }
+
+  ArchiveFiles& files_;
+};
+
+Result<std::vector<ArchiveImage>> images_of_layout(ArchiveFiles& files) {
+  const oci::Digest digest = TRY(files.digest("index.json"));
+  const std::string text = TRY(files.text(digest));
+  LayoutReader reader(files);
+  CHECK(reader.index(text, {}, 0));
+  return std::move(reader.images);
+}
+
+Result<ArchiveImage> image_of(ArchiveFiles& files, const ArchiveManifest& entry) {
+  ArchiveImage image;
+  image.config = TRY(files.digest(entry.config));
+  for (const std::string& layer : entry.layers) image.layers.push_back(TRY(files.digest(layer)));
+  for (const std::string& tag : entry.repo_tags) {
+    const oci::Reference parsed = TRY_AS(oci::parse_reference(tag), fmt::format("invalid tag {:?}", tag.substr(0, 300)));
+    if (parsed.tag.empty()) return fail(ErrorKind::invalid, "invalid tag \"{}\"", tag.substr(0, 300));
+    image.names.push_back(parsed.full());
+  }
+  return image;
+}
+
+Result<std::vector<ArchiveImage>> images_of_manifest(ArchiveFiles& files) {
+  const oci::Digest digest = TRY(files.digest("manifest.json"));
+  const std::string text = TRY(files.text(digest));
+  const auto entries = TRY_AS(json::from_text<std::vector<ArchiveManifest>>(text), "manifest.json");
+  if (entries.size() > max_images) return fail(ErrorKind::invalid, "image archive has more than {} images", max_images);
+  std::vector<ArchiveImage> out;
+  for (const ArchiveManifest& entry : entries) out.push_back(TRY(image_of(files, entry)));
+  // An archive that is both layouts has the images' own manifests, too: with them, digests stay what they were.
+  if (!files.has("index.json") || !files.has("oci-layout")) return out;
+  const auto layout = TRY(images_of_layout(files));
+  for (ArchiveImage& image : out)
+    for (const ArchiveImage& other : layout)
+      if (other.config == image.config && other.layers == image.layers) image.manifest = other.manifest;
+  return out;
+}
+
+// Unpacks what is not there yet and makes the blobs visible, one image.
+class ImageLoader {
+ public:
+  ImageLoader(Images::Impl& impl, ArchiveFiles& files, const ArchiveImage& image) : impl_(impl), files_(files), image_(image), pins_(impl) {}
+
+  Result<std::string> run() {
+    const std::string text = TRY(files_.text(image_.config));
+    const oci::ImageConfig config = TRY(oci::parse_image_config(text));
+    if (config.rootfs.diff_ids.size() != image_.layers.size())
+      return fail(ErrorKind::invalid, "invalid manifest, layers length mismatch: expected {}, got {}", config.rootfs.diff_ids.size(),
+                  image_.layers.size());
+    if (!config.platform.os.empty() && config.platform.os != "linux")
+      return fail(ErrorKind::invalid, "cannot load {} image on linux", config.platform.os.substr(0, 100));
+    pins_.add(image_.config.text());
+    std::string chain;
+    for (std::size_t i = 0; i < image_.layers.size(); ++i) {
+      pins_.add(image_.layers[i].text());
+      pins_.add(oci::chain_id(chain, config.rootfs.diff_ids[i]));
+      CHECK_AS(layer(image_.layers[i], chain, config.rootfs.diff_ids[i]), fmt::format("layer {}", image_.layers[i].text()));
+      chain = oci::chain_id(chain, config.rootfs.diff_ids[i]);
+      store::failpoint("load-layer");
+    }
+    CHECK(files_.keep(image_.config));
+    const oci::Digest manifest = TRY(manifest_of());
+    return impl_.publish({manifest, image_.config, "", image_.names});
+  }
+
+ private:
+  Result<> layer(const oci::Digest& blob, const std::string& parent, const std::string& diff_id) {
+    const std::string chain = oci::chain_id(parent, diff_id);
+    if (!impl_.store().snapshots().has_layer(chain)) CHECK(unpack(blob, parent, diff_id, chain));
+    if (impl_.store().content().has(blob)) return {};
+    return files_.keep(blob);
+  }
+
+  Result<> unpack(const oci::Digest& blob, const std::string& parent, const std::string& diff_id, const std::string& chain) {
+    const bool in_archive = files_.has_blob(blob);
+    store::FdSource source(TRY(in_archive ? files_.open(blob) : impl_.store().content().reader(blob)));
+    const auto plain = TRY(store::decompress(source));
+    oci::Hasher hasher;
+    store::WriteBehind behind([&](store::ByteSource& bytes) -> Result<> {
+      std::vector<std::byte> buffer(256U << 10);
+      while (const std::size_t got = TRY(bytes.read(buffer))) hasher.update(std::span(buffer).first(got));
+      return {};
+    });
+    store::TeeSource tee(*plain, behind);
+    const auto staged = TRY(impl_.store().snapshots().stage_layer(parent, tee, false));
+    CHECK(store::drain(tee));
+    CHECK(behind.finish());
+    if (const std::string got = hasher.finish().text(); got != diff_id)
+      return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", got, diff_id);
+    CHECK(staged->commit(chain));
+    return {};
+  }
+
+  Result<oci::Digest> manifest_of() {
+    if (image_.manifest) {
+      pins_.add(image_.manifest->text());
+      CHECK(files_.keep(*image_.manifest));
+      return *image_.manifest;
+    }
+    oci::Manifest manifest;
+    manifest.media_type = oci::media_type::oci_manifest;
+    const store::BlobInfo config = TRY(impl_.store().content().info(image_.config));
+    manifest.config = {.media_type = std::string(oci::media_type::oci_config), .digest = config.digest.text(), .size = static_cast<std::int64_t>(config.size)};
+    for (const oci::Digest& layer : image_.layers) {
+      const store::BlobInfo info = TRY(impl_.store().content().info(layer));
+      manifest.layers.push_back({.media_type = std::string(TRY(media_type(layer))), .digest = layer.text(), .size = static_cast<std::int64_t>(info.size)});
+    }
+    const std::string text = json::to_text(manifest);
+    pins_.add(oci::Digest::of(text).text());
+    return TRY(impl_.store().content().put(text)).digest;
+  }
+
+  Result<std::string_view> media_type(const oci::Digest& blob) {
+    store::FdSource source(TRY(impl_.store().content().reader(blob)));
+    std::array<std::byte, 10> head{};
+    const std::size_t got = TRY(store::read_full(source, head));
+    return layer_media_type(store::sniff_compression(std::span(head).first(got)));
+  }
+
+  Images::Impl& impl_;
+  ArchiveFiles& files_;
+  const ArchiveImage& image_;
+  Images::Impl::Pins pins_;
+};
+
+}  // namespace
+
+Result<std::vector<ArchiveImage>> images_of(ArchiveFiles& files) {
+  if (files.has("manifest.json")) return images_of_manifest(files);
+  if (files.has("index.json")) return images_of_layout(files);
+  return fail(ErrorKind::invalid, "not an image archive: it has neither manifest.json nor index.json");
+}
+
+Result<std::vector<std::string>> Images::Impl::load(store::ByteSource& tar, const Progress& progress) {
+  ArchiveFiles files = TRY(ArchiveFiles::read(tar, store_.content()));
+  store::failpoint("load-read");
+  std::vector<std::string> out;
+  for (const ArchiveImage& image : TRY(images_of(files))) {
+    const std::string id = TRY(ImageLoader(*this, files, image).run());
+    std::vector<std::string> lines;
+    for (const std::string& name : image.names) lines.push_back("Loaded image: " + familiar_of(name));
+    if (lines.empty()) lines.push_back("Loaded image ID: " + id);
+    for (std::string& line : lines) {
+      if (progress) progress(line);
+      out.push_back(std::move(line));
+    }
+  }
+  return out;
+}
+
+}  // namespace corten::image

@@ -1,0 +1,151 @@
+// import and commit: a tar that becomes a layer, and a config around it.
+#include "image/images_impl.h"
+#include "store/channel.h"
+#include "store/failpoint.h"
+
+namespace corten::image {
+namespace {
+
+// sha256 of the empty tar (two zero blocks): Docker makes no layer of it.
+constexpr std::string_view empty_diff = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+
+oci::History history_of(const std::string& created, std::string created_by, std::string comment, std::string author) {
+  oci::History out;
+  out.created = created;
+  out.created_by = std::move(created_by);
+  out.comment = std::move(comment);
+  out.author = std::move(author);
+  return out;
+}
+
+}  // namespace
+
+std::string_view layer_media_type(store::Compression compression) {
+  switch (compression) {
+    case store::Compression::gzip: return oci::media_type::oci_layer_gzip;
+    case store::Compression::zstd: return oci::media_type::oci_layer_zstd;
+    default: return oci::media_type::oci_layer;
+  }
+}
+
+Result<std::vector<std::string>> names_of_option(const std::string& reference) {
+  if (reference.empty()) return std::vector<std::string>{};
+  const oci::Reference parsed = TRY(oci::parse_reference(reference));
+  if (!parsed.digest.empty()) return fail(ErrorKind::invalid, "cannot import digest reference");
+  return std::vector<std::string>{parsed.with_default_tag().full()};
+}
+
+// One pass over the tar: this thread unpacks it, another one hashes and compresses it into its blob.
+Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent, store::ByteSource& tar,
+                             bool need_end_marker) {
+  store::BlobWriter blob = TRY(store.content().writer());
+  oci::Hasher hasher;
+  store::WriteBehind behind([&](store::ByteSource& source) -> Result<> {
+    const auto gzip = TRY(store::compress(blob, store::Compression::gzip));
+    std::vector<std::byte> buffer(256U << 10);
+    while (const std::size_t got = TRY(source.read(buffer))) {
+      hasher.update(std::span(buffer).first(got));
+      CHECK(gzip->write(std::span(buffer).first(got)));
+    }
+    return gzip->finish();
+  });
+  store::TeeSource tee(tar, behind);
+  const auto staged = TRY(store.snapshots().stage_layer(parent, tee, need_end_marker));
+  CHECK(store::drain(tee));
+  CHECK(behind.finish());
+  MadeLayer out;
+  out.diff_id = hasher.finish().text();
+  if (out.diff_id == empty_diff) {
+    out.empty = true;
+    out.chain_id = parent;
+    return out;
+  }
+  out.chain_id = oci::chain_id(parent, out.diff_id);
+  const store::BlobInfo info = TRY(blob.seal());
+  pins.add(info.digest.text());
+  pins.add(out.chain_id);
+  CHECK(blob.commit());
+  CHECK(staged->commit(out.chain_id));
+  out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip), .digest = info.digest.text(), .size = static_cast<std::int64_t>(info.size)};
+  store::failpoint("layer-made");
+  return out;
+}
+
+Result<std::string> publish_config(Images::Impl& impl, Images::Impl::Pins& pins, const oci::ImageConfig& config,
+                                   std::vector<oci::Descriptor> layers, const std::string& parent,
+                                   std::vector<std::string> names) {
+  const std::string text = json::to_text(config);
+  pins.add(oci::Digest::of(text).text());
+  const store::BlobInfo blob = TRY(impl.store().content().put(text));
+  oci::Manifest manifest;
+  manifest.media_type = oci::media_type::oci_manifest;
+  manifest.config = {.media_type = std::string(oci::media_type::oci_config), .digest = blob.digest.text(), .size = static_cast<std::int64_t>(blob.size)};
+  manifest.layers = std::move(layers);
+  const std::string manifest_text = json::to_text(manifest);
+  pins.add(oci::Digest::of(manifest_text).text());
+  const store::BlobInfo manifest_blob = TRY(impl.store().content().put(manifest_text));
+  return impl.publish({manifest_blob.digest, blob.digest, parent, std::move(names)});
+}
+
+Result<std::string> Images::Impl::import(store::ByteSource& tar, const ImportOptions& options) {
+  std::vector<std::string> names = TRY(names_of_option(options.reference));
+  Pins pins(*this);
+  const auto plain = TRY(store::decompress(tar));
+  // Nothing vouches for this archive, so it must have its end.
+  const MadeLayer layer = TRY_AS(make_layer(store_, pins, "", *plain, true), "import");
+  oci::ImageConfig config;
+  config.created = format_rfc3339(now());
+  config.platform = options.platform.value_or(oci::host_platform());
+  config.config = options.config;
+  config.history.push_back(history_of(config.created, "", options.message.empty() ? "Imported from -" : options.message, ""));
+  std::vector<oci::Descriptor> layers;
+  if (layer.empty) {
+    config.history.back().empty_layer = true;
+  } else {
+    config.rootfs.diff_ids.push_back(layer.diff_id);
+    layers.push_back(layer.blob);
+  }
+  return publish_config(*this, pins, config, std::move(layers), "", std::move(names));
+}
+
+Result<std::string> Images::Impl::commit(const CommitOptions& options) {
+  std::vector<std::string> names = TRY(names_of_option(options.reference));
+  Pins pins(*this);
+  oci::ImageConfig config;
+  std::vector<oci::Descriptor> layers;
+  std::string chain, parent;
+  if (!options.base_image.empty()) {
+    const ImagePtr base = TRY(resolve(options.base_image));
+    for (const oci::Descriptor& layer : base->manifest.layers) {
+      pins.add(layer.digest);
+      // Pinned now; but somebody may have removed the image just before.
+      const oci::Digest digest = TRY(oci::Digest::parse(layer.digest));
+      if (!store_.content().has(digest)) return no_such_image(options.base_image);
+    }
+    for (const std::string& id : oci::chain_ids(base->config.rootfs.diff_ids)) pins.add(id);
+    config = base->config;
+    layers = base->manifest.layers;
+    chain = base->chain_id;
+    parent = base->id;
+  }
+  store::Channel channel;
+  std::thread writer([&] { channel.close(store_.snapshots().write_diff(options.snapshot_key, channel)); });
+  auto layer = make_layer(store_, pins, chain, channel, true);
+  channel.abandon();
+  writer.join();
+  if (!layer) return std::unexpected(std::move(layer).error().wrap("commit"));
+  config.created = format_rfc3339(now());
+  config.author = options.author;
+  config.container = options.container_id;
+  config.config = options.config;
+  if (config.platform.os.empty()) config.platform = oci::host_platform();
+  config.history.push_back(history_of(config.created, options.created_by, options.comment, options.author));
+  config.history.back().empty_layer = layer->empty;
+  if (!layer->empty) {
+    config.rootfs.diff_ids.push_back(layer->diff_id);
+    layers.push_back(layer->blob);
+  }
+  return publish_config(*this, pins, config, std::move(layers), parent, std::move(names));
+}
+
+}  // namespace corten::image

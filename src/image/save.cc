@@ -1,0 +1,143 @@
+// Images in one tar that is both a docker-archive and an OCI layout, the same bytes for the same images.
+#include <algorithm>
+#include <set>
+
+#include "image/images_impl.h"
+#include "image/load.h"
+#include "store/tar.h"
+
+namespace corten::image {
+namespace {
+
+struct Saved {
+  ImagePtr image;
+  std::vector<std::string> names;  // full, with tag
+};
+
+std::string blob_path(std::string_view digest) { return "blobs/sha256/" + std::string(digest.substr(digest.find(':') + 1)); }
+
+class SaveWriter {
+ public:
+  SaveWriter(const store::ContentStore& content, store::ByteSink& sink) : content_(content), tar_(sink) {}
+
+  Result<> run(const std::vector<Saved>& images) {
+    std::set<std::string> blobs;
+    for (const Saved& saved : images) {
+      blobs.insert(saved.image->id);
+      blobs.insert(saved.image->manifest_digest);
+      for (const oci::Descriptor& layer : saved.image->manifest.layers) blobs.insert(layer.digest);
+    }
+    CHECK(directory("blobs/"));
+    CHECK(directory("blobs/sha256/"));
+    for (const std::string& digest : blobs) CHECK_AS(blob(digest), "save " + digest);
+    CHECK(text("index.json", index_of(images)));
+    CHECK(text("manifest.json", manifest_of(images)));
+    CHECK(text("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
+    if (const std::string repositories = repositories_of(images); !repositories.empty()) CHECK(text("repositories", repositories));
+    return tar_.finish();
+  }
+
+ private:
+  Result<> directory(const std::string& name) { return tar_.header({.type = store::TarType::directory, .name = name, .mode = 0755}); }
+  Result<> text(const std::string& name, const std::string& bytes) {
+    return tar_.file({.type = store::TarType::file, .name = name, .mode = 0644}, bytes);
+  }
+
+  Result<> blob(const std::string& name) {
+    const oci::Digest digest = TRY(oci::Digest::parse(name));
+    const store::BlobInfo info = TRY(content_.info(digest));
+    store::FdSource source(TRY(content_.reader(digest)));
+    CHECK(tar_.header({.type = store::TarType::file, .name = blob_path(name), .mode = 0644, .size = info.size}));
+    std::vector<std::byte> buffer(1U << 20);
+    while (const std::size_t got = TRY(source.read(buffer))) CHECK(tar_.data(std::span(buffer).first(got)));
+    return {};
+  }
+
+  std::string index_of(const std::vector<Saved>& images) const {
+    oci::Index index;
+    index.media_type = oci::media_type::oci_index;
+    for (const Saved& saved : images) {
+      oci::Descriptor entry;
+      entry.media_type = saved.image->manifest.media_type.empty() ? oci::media_type::oci_manifest : saved.image->manifest.media_type;
+      entry.digest = saved.image->manifest_digest;
+      if (const auto digest = oci::Digest::parse(entry.digest))
+        if (const auto info = content_.info(*digest)) entry.size = static_cast<std::int64_t>(info->size);
+      entry.platform = saved.image->config.platform;
+      if (saved.names.empty()) index.manifests.push_back(entry);
+      for (const std::string& name : saved.names) {
+        oci::Descriptor named = entry;
+        named.annotations["io.containerd.image.name"] = name;
+        named.annotations["org.opencontainers.image.ref.name"] = name.substr(name.rfind(':') + 1);
+        index.manifests.push_back(std::move(named));
+      }
+    }
+    return json::to_text(index);
+  }
+
+  static std::string manifest_of(const std::vector<Saved>& images) {
+    std::vector<ArchiveManifest> out;
+    for (const Saved& saved : images) {
+      ArchiveManifest& entry = out.emplace_back();
+      entry.config = blob_path(saved.image->id);
+      for (const std::string& name : saved.names) entry.repo_tags.push_back(familiar_of(name));
+      for (const oci::Descriptor& layer : saved.image->manifest.layers) entry.layers.push_back(blob_path(layer.digest));
+    }
+    return json::to_text(out);
+  }
+
+  // What the oldest readers look at: name → tag → top layer.
+  static std::string repositories_of(const std::vector<Saved>& images) {
+    std::map<std::string, std::map<std::string, std::string>> out;
+    for (const Saved& saved : images) {
+      if (saved.image->manifest.layers.empty()) continue;
+      const std::string top = saved.image->manifest.layers.back().digest.substr(7);
+      for (const std::string& name : saved.names)
+        if (const auto parsed = oci::parse_reference(name)) out[parsed->familiar_name()][parsed->tag] = top;
+    }
+    return out.empty() ? std::string() : json::to_text(out);
+  }
+
+  const store::ContentStore& content_;
+  store::TarWriter tar_;
+};
+
+// What a reference means to save: one tag, all tags of a repository, or an image without a name.
+Result<> add_reference(const Catalog& catalog, const std::string& reference, std::vector<Saved>& images) {
+  const ImagePtr image = TRY(catalog.find(reference));
+  std::vector<std::pair<ImagePtr, std::string>> found;
+  const auto parsed = oci::parse_reference(reference);
+  if (parsed && parsed->name_only()) {
+    for (const auto& [name, id] : catalog.tags)
+      if (name.starts_with(parsed->name() + ":")) found.emplace_back(catalog.images.at(id), name);
+  } else if (parsed && parsed->digest.empty() && image != nullptr) {
+    found.emplace_back(image, parsed->full());
+  }
+  if (found.empty()) {
+    if (image == nullptr) return no_such_image(reference);
+    found.emplace_back(image, "");
+  }
+  for (const auto& [wanted, name] : found) {
+    auto known = std::find_if(images.begin(), images.end(), [&](const Saved& saved) { return saved.image->id == wanted->id; });
+    if (known == images.end()) known = images.insert(images.end(), Saved{wanted, {}});
+    if (!name.empty() && std::find(known->names.begin(), known->names.end(), name) == known->names.end()) known->names.push_back(name);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> Images::Impl::save(const std::vector<std::string>& references, store::ByteSink& tar) {
+  if (references.empty()) return fail(ErrorKind::invalid, "no images to save");
+  Pins pins(*this);
+  const CatalogPtr catalog = this->catalog();
+  std::vector<Saved> images;
+  for (const std::string& reference : references) CHECK(add_reference(*catalog, reference, images));
+  for (const Saved& saved : images) {
+    pins.add(saved.image->id);
+    pins.add(saved.image->manifest_digest);
+    for (const oci::Descriptor& layer : saved.image->manifest.layers) pins.add(layer.digest);
+  }
+  return SaveWriter(store_.content(), tar).run(images);
+}
+
+}  // namespace corten::image
