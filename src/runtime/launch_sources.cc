@@ -101,7 +101,11 @@ struct SlotCheck {
   }
 };
 
+// To setresuid and its kin this number means "leave it as it is": the process would stay root.
+constexpr std::uint32_t no_id = 0xffffffff;
+
 Result<> check_process(const ProcessPlan& process) {
+  if (process.uid == no_id || process.gid == no_id) return fail(ErrorKind::invalid, "{} is not a user or group id", no_id);
   if (process.args.empty() || process.args.front().empty()) return fail(ErrorKind::invalid, "no command specified");
   for (const auto& extra : process.extra_fds)
     if (extra.target < 3 || extra.target > 1000) return fail(ErrorKind::invalid, "descriptor {} cannot be passed on", extra.target);
