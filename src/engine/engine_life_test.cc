@@ -132,7 +132,8 @@ TEST_F(LifeTest, RestartPolicyRunsItAgainUntilItIsStopped) {
 }
 
 TEST_F(LifeTest, RestartKeepsTheWritableLayer) {
-  const auto id = run(request({"sh", "-c", "test -e /tmp/mark && exit 7; touch /tmp/mark; sleep 100"}));
+  const auto id = run(request({"sh", "-c", "test -e /tmp/mark && exit 7; touch /tmp/mark; echo made; sleep 100"}));
+  ASSERT_TRUE(eventually([&] { return log_of(id) == "made\n"; }));
   must(engine_->restart(id, {.signal = "", .timeout = 0s}));
   EXPECT_EQ(wait(id), 7);
 }

@@ -30,8 +30,7 @@ class LifeTest : public testing::Test {
   void SetUp() override;
   void TearDown() override;
 
-  // A daemon's beginning and end. close() is what SIGTERM does with live restore on; crash() leaves like kill -9, as
-  // far as one process can: nothing is flushed or told.
+  // A daemon's beginning and end. close() is what SIGTERM does with live restore on.
   void open();
   void close();
 
