@@ -59,9 +59,7 @@ bool ChunkDecoder::take(char c) {
     case State::extension:
       if (c == '\r') return expect('\r', State::size_lf);
       return is_text(c) && ++line_length_ <= max_line;
-    case State::size_lf:
-      line_length_ = 0;
-      return expect('\n', left_ == 0 ? State::trailer_start : State::data);
+    case State::size_lf: line_length_ = 0; return expect('\n', left_ == 0 ? State::trailer_start : State::data);
     case State::data_cr: return expect('\r', State::data_lf);
     case State::data_lf: return expect('\n', State::size_start);
     case State::trailer_start:

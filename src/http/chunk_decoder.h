@@ -10,8 +10,8 @@
 
 namespace corten::http {
 
-// Works on any cut of the input, a byte at a time if need be. Chunk extensions and trailers are dropped; their lines are
-// bounded. Not Beast's: its own decoder asserts on an empty body that arrives in pieces.
+// Works on any cut of the input, a byte at a time if need be. Chunk extensions and trailers are dropped; their lines
+// are bounded. Not Beast's: its own decoder asserts on an empty body that arrives in pieces.
 class ChunkDecoder {
  public:
   struct Step {
@@ -25,17 +25,17 @@ class ChunkDecoder {
 
  private:
   enum class State : std::uint8_t {
-    size_start,     // at the first digit of a size
-    size,           // behind at least one digit
-    extension,      // behind the ';'
-    size_lf,        // the CR of the size line has come
-    data,           // left_ bytes of it
+    size_start,  // at the first digit of a size
+    size,        // behind at least one digit
+    extension,   // behind the ';'
+    size_lf,     // the CR of the size line has come
+    data,        // left_ bytes of it
     data_cr,
     data_lf,
     trailer_start,  // at the start of a line
     trailer,
     trailer_lf,
-    end_lf,         // the CR of the empty line has come
+    end_lf,  // the CR of the empty line has come
     done,
   };
   // False: the byte must not be here.
@@ -44,8 +44,8 @@ class ChunkDecoder {
   bool take_trailer(char c);
 
   State state_ = State::size_start;
-  std::uint64_t left_ = 0;        // of this chunk
-  std::size_t line_length_ = 0;   // of the size line, or of all trailers
+  std::uint64_t left_ = 0;       // of this chunk
+  std::size_t line_length_ = 0;  // of the size line, or of all trailers
   bool trailer_has_colon_ = false;
 };
 

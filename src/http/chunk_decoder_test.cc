@@ -28,15 +28,18 @@ Result<std::string> dechunk(std::string_view text, std::size_t step, std::size_t
 }
 
 TEST(ChunkDecoder, GivesTheSameForAnyCuts) {
-  constexpr std::string_view text = "4\r\nWiki\r\n6;ext=\"q\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\n";
+  constexpr std::string_view text =
+      "4\r\nWiki\r\n6;ext=\"q\"\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\n";
   for (const std::size_t step : {1, 2, 3, 5, 100})
-    for (const std::size_t room : {1, 3, 100}) EXPECT_EQ(dechunk(text, step, room).value_or("broken"), "Wikipedia in \r\n\r\nchunks.");
+    for (const std::size_t room : {1, 3, 100})
+      EXPECT_EQ(dechunk(text, step, room).value_or("broken"), "Wikipedia in \r\n\r\nchunks.");
 }
 
 TEST(ChunkDecoder, RefusesBrokenCoding) {
   for (const auto* text :
-       {"g\r\nabc\r\n0\r\n\r\n", "-1\r\nabc", "ffffffffffffffff1\r\nabc", "3\r\nabcd\r\n0\r\n\r\n", "\r\n3\r\nabc\r\n0\r\n\r\n",
-        "3\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "3 \r\nabc\r\n0\r\n\r\n", "3;a\nb\r\nabc\r\n0\r\n\r\n", "\r\n", ";\r\n", "0\r\nbad trailer\r\n\r\n"}) {
+       {"g\r\nabc\r\n0\r\n\r\n", "-1\r\nabc", "ffffffffffffffff1\r\nabc", "3\r\nabcd\r\n0\r\n\r\n",
+        "\r\n3\r\nabc\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n0\r\n\r\n", "3 \r\nabc\r\n0\r\n\r\n",
+        "3;a\nb\r\nabc\r\n0\r\n\r\n", "\r\n", ";\r\n", "0\r\nbad trailer\r\n\r\n"}) {
     const auto result = dechunk(text, 100);
     ASSERT_FALSE(result) << text;
     EXPECT_EQ(result.error().kind(), ErrorKind::invalid) << text << ": " << result.error().text();

@@ -120,7 +120,8 @@ Client::~Client() = default;
 
 Result<std::unique_ptr<Client>> Client::create(ClientOptions options) {
   auto state = std::make_shared<State>();
-  if (options.unix_path.empty() && options.host.empty()) return fail(ErrorKind::invalid, "a client needs a server's address");
+  if (options.unix_path.empty() && options.host.empty())
+    return fail(ErrorKind::invalid, "a client needs a server's address");
   if (!options.unix_path.empty()) options.tls.reset();
   if (options.tls) state->tls = TRY(TlsContext::for_client(*options.tls));
   state->options = std::move(options);

@@ -59,10 +59,10 @@ TEST(Client, ReadsEachKindOfFraming) {
 }
 
 TEST(Client, RefusesBrokenAnswers) {
-  for (const auto* answer :
-       {"", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "220 smtp.example.org\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc"}) {
+  for (const auto* answer : {"", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+                             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+                             "220 smtp.example.org\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc"}) {
     const auto result = ask(answer);
     ASSERT_FALSE(result) << answer;
     EXPECT_EQ(result.error().kind(), ErrorKind::unavailable) << result.error().text();
@@ -110,7 +110,9 @@ TEST(Client, DoesNotKeepAConnectionWithAnUnreadBody) {
 
 TEST(Client, StreamsBodiesFromASource) {
   TestServer server([](Request& request, ResponseWriter& writer) {
-    static_cast<void>(writer.write_all(200, fmt::format("{} {}", request.read_all(64 << 20)->size(), request.content_length.value_or(0)), "text/plain"));
+    static_cast<void>(writer.write_all(
+        200, fmt::format("{} {}", request.read_all(64 << 20)->size(), request.content_length.value_or(0)),
+        "text/plain"));
   });
   auto client = server.client();
   for (const bool counted : {false, true}) {
@@ -132,7 +134,9 @@ TEST(Client, PassesOnAFailureOfTheSource) {
   TestServer server([](Request& request, ResponseWriter&) { static_cast<void>(request.read_all()); });
   auto client = server.client();
   ClientRequest request = test::post("/", "");
-  request.body_source = [](std::span<std::byte>) -> Result<std::size_t> { return fail(ErrorKind::not_found, "no such tar"); };
+  request.body_source = [](std::span<std::byte>) -> Result<std::size_t> {
+    return fail(ErrorKind::not_found, "no such tar");
+  };
   const auto response = client->send(request);
   ASSERT_FALSE(response);
   EXPECT_EQ(response.error().kind(), ErrorKind::not_found);
@@ -165,7 +169,8 @@ TEST(Client, TakesAnAnswerThatComesWhileItIsSending) {
 }
 
 TEST(Client, GetsTheAnswerOfAServerThatStopsReading) {
-  TestServer server([](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(400, "enough", "text/plain")); });
+  TestServer server(
+      [](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(400, "enough", "text/plain")); });
   auto client = server.client();
   ClientRequest request = test::post("/", "");
   request.body_source = [left = std::size_t{64 << 20}](std::span<std::byte> into) mutable -> Result<std::size_t> {
@@ -219,15 +224,18 @@ TEST(Client, GoesThroughAProxyInPlain) {
     static_cast<void>(writer.write_all(200, request.path, "text/plain"));
   });
   const auto port = proxy.listen_tcp();
-  auto client = *Client::create(
-      {.host = "registry.test", .port = 5000, .proxy = ProxyConfig{.host = "127.0.0.1", .port = port, .authorization = "Basic eDp5"}});
+  auto client =
+      *Client::create({.host = "registry.test",
+                       .port = 5000,
+                       .proxy = ProxyConfig{.host = "127.0.0.1", .port = port, .authorization = "Basic eDp5"}});
   auto response = client->send(test::get("/v2/"));
   ASSERT_TRUE(response) << response.error().text();
   EXPECT_EQ(*response->read_all(), "/v2/");
 }
 
 TEST(Client, SaysWhatAProxyRefused) {
-  TestServer proxy([](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(403, "no", "text/plain")); });
+  TestServer proxy(
+      [](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(403, "no", "text/plain")); });
   const auto port = proxy.listen_tcp();
   auto client = *Client::create({.host = "registry.test",
                                  .port = 443,

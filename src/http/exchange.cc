@@ -153,7 +153,8 @@ Result<ResponseHead> receive_head(ClientConnection& connection, bool to_head_req
     std::size_t length = 0;
     while ((length = head_length(input.view(), scanned)) == 0) {
       if (input.size() > options.max_head_size)
-        return fail(ErrorKind::unavailable, "the server's answer has a head of more than {} bytes", options.max_head_size);
+        return fail(ErrorKind::unavailable, "the server's answer has a head of more than {} bytes",
+                    options.max_head_size);
       if (TRY(fill(*connection.stream, input, Deadline::after(options.idle_timeout))) == 0)
         return fail(ErrorKind::unavailable, "the server closed the connection without an answer");
     }
@@ -179,7 +180,8 @@ std::expected<Answer, ExchangeFailure> exchange(ClientConnection& connection, co
   if (!head) {
     const auto kind = head.error().kind() == ErrorKind::cancelled ? ErrorKind::unavailable : head.error().kind();
     const bool harmless = !*sent || (request.method != "POST" && request.method != "PATCH");
-    const bool may_retry = harmless && !request.body_source && connection.input.empty() && kind == ErrorKind::unavailable;
+    const bool may_retry =
+        harmless && !request.body_source && connection.input.empty() && kind == ErrorKind::unavailable;
     return std::unexpected(ExchangeFailure{std::move(head).error().as(kind), may_retry});
   }
   return Answer{*std::move(head), *sent || !sends_body(request)};

@@ -16,7 +16,8 @@ struct ClientConnection {
 
 struct Answer {
   ResponseHead head;
-  bool request_complete = true;  // false: the server answered before it had read the body; do not use the connection again
+  bool request_complete =
+      true;  // false: the server answered before it had read the body; do not use the connection again
 };
 
 struct ExchangeFailure {

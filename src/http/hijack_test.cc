@@ -52,8 +52,9 @@ TEST(Hijack, UpgradesWhenAsked) {
   Handover handover;
   TestServer server(handover.handler());
   const auto fd = server.connect();
-  test::send_text(fd.get(),
-                  "POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}early");
+  test::send_text(
+      fd.get(),
+      "POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}early");
   auto connection = handover.promise.get_future().get();
   EXPECT_EQ(test::read_until(fd.get(), "\r\n\r\n"),
             "HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"

@@ -23,7 +23,8 @@ Result<> remove_stale_socket(const std::string& path, const SocketAddress& addre
     if (errno == ENOENT) return {};
     return sys_fail("look at {}", path);
   }
-  if (!S_ISSOCK(status.st_mode)) return fail(ErrorKind::conflict, "listen on {}: there is a file that is no socket", path);
+  if (!S_ISSOCK(status.st_mode))
+    return fail(ErrorKind::conflict, "listen on {}: there is a file that is no socket", path);
   const auto probe = TRY(new_socket(AF_UNIX));
   if (::connect(probe.get(), address.get(), address.length) == 0 || errno == EAGAIN)
     return fail(ErrorKind::conflict, "listen on {}: another process is serving this socket", path);
@@ -35,7 +36,8 @@ Result<UniqueFd> listen_on(const SocketAddress& address) {
   auto fd = TRY(new_socket(address.family()));
   const int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  // Each address of a host gets a socket of its own, so ours must not take the IPv4 one along, except for "every address".
+  // Each address of a host gets a socket of its own, so ours must not take the IPv4 one along, except for "every
+  // address".
   if (address.family() == AF_INET6) {
     const auto* in = reinterpret_cast<const sockaddr_in6*>(&address.storage);
     const int only_v6 = IN6_IS_ADDR_UNSPECIFIED(&in->sin6_addr) ? 0 : 1;

@@ -137,8 +137,9 @@ Result<UniqueFd> relay_in_background(std::unique_ptr<TlsStream> remote) {
   UniqueFd ours(pair[0]);
   UniqueFd theirs(pair[1]);
   try {
-    std::thread([remote = std::move(remote), end = std::move(theirs)]() mutable { relay(*remote, std::move(end)); })
-        .detach();
+    std::thread([remote = std::move(remote), end = std::move(theirs)]() mutable {
+      relay(*remote, std::move(end));
+    }).detach();
   } catch (const std::system_error& error) {
     return fail(ErrorKind::exhausted, "start a thread: {}", error.what());
   }

@@ -9,8 +9,8 @@
 
 namespace corten::http {
 
-// Blocks. The end of one direction is passed on (close_notify and FIN, or SHUT_WR) while the other goes on. Returns when
-// both have ended or one side broke.
+// Blocks. The end of one direction is passed on (close_notify and FIN, or SHUT_WR) while the other goes on. Returns
+// when both have ended or one side broke.
 void relay(TlsStream& remote, UniqueFd local);
 
 // The same on a detached thread of its own (a client's); yields the other end of the local socket.

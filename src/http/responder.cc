@@ -40,13 +40,14 @@ std::string error_body(std::string_view message) {
 
 std::string http_date() {
   static constexpr std::array days{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  static constexpr std::array months{"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  static constexpr std::array months{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const std::time_t seconds = std::time(nullptr);
   std::tm utc{};
   ::gmtime_r(&seconds, &utc);
-  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", days.at(static_cast<std::size_t>(utc.tm_wday)), utc.tm_mday,
-                     months.at(static_cast<std::size_t>(utc.tm_mon)), utc.tm_year + 1900, utc.tm_hour, utc.tm_min,
-                     utc.tm_sec);
+  return fmt::format("{}, {:02} {} {} {:02}:{:02}:{:02} GMT", days.at(static_cast<std::size_t>(utc.tm_wday)),
+                     utc.tm_mday, months.at(static_cast<std::size_t>(utc.tm_mon)), utc.tm_year + 1900, utc.tm_hour,
+                     utc.tm_min, utc.tm_sec);
 }
 
 ConnectionBody::ConnectionBody(ServerConnection& connection, const RequestHead& head)
@@ -94,7 +95,8 @@ Result<> Responder::claim(int status, Mode mode) {
 std::string Responder::make_head(std::string_view content_type, std::string_view framing) {
   std::string head;
   head.reserve(384);
-  fmt::format_to(std::back_inserter(head), "HTTP/1.{} {} {}\r\n", request_.version_minor, status_, reason_phrase(status_));
+  fmt::format_to(std::back_inserter(head), "HTTP/1.{} {} {}\r\n", request_.version_minor, status_,
+                 reason_phrase(status_));
   for (const auto& [name, value] : headers_) append_field(head, name, value);
   if (!content_type.empty() && !headers_.has("Content-Type")) append_field(head, "Content-Type", content_type);
   const auto& server = connection_.core().options.server_name;

@@ -49,7 +49,7 @@ struct ServerOptions {
   std::chrono::milliseconds idle_timeout{300'000};  // between requests, and between bytes of a request body
   // Told what no client can be told, one line each: exceptions out of handlers, failures to accept. From any thread.
   std::function<void(std::string_view)> report;
-  std::string server_name = "Corten";               // value of the Server field, none where empty
+  std::string server_name = "Corten";  // value of the Server field, none where empty
 };
 
 class Server {

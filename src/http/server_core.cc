@@ -49,7 +49,8 @@ UniqueFd open_reserve() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEX
 ServerCore::ServerCore(ServerOptions server_options, Handler server_handler)
     : options(std::move(server_options)),
       handler(std::move(server_handler)),
-      pool_(std::make_shared<WorkerPool>(options.max_connections, options.thread_stack_size)),
+      // Connections are what is bounded. Threads are more for a moment when one closes, and for relays.
+      pool_(std::make_shared<WorkerPool>(2 * options.max_connections + 16, options.thread_stack_size)),
       reserve_(open_reserve()) {}
 
 ServerCore::~ServerCore() = default;
@@ -79,8 +80,7 @@ Result<> ServerCore::add_listeners(std::vector<Listener> listeners) {
 }
 
 Result<> ServerCore::watch_listener(const std::shared_ptr<Listener>& listener) {
-  listener_watches_.push_back(
-      TRY(poller.add(listener->fd(), EPOLLIN, [this, listener] { accept_some(listener); })));
+  listener_watches_.push_back(TRY(poller.add(listener->fd(), EPOLLIN, [this, listener] { accept_some(listener); })));
   return {};
 }
 
@@ -93,7 +93,12 @@ std::vector<std::string> ServerCore::addresses() const {
 
 void ServerCore::accept_some(const std::shared_ptr<Listener>& listener) {
   for (int i = 0; i < accepts_at_once; ++i) {
-    auto fd = accept_one(*listener);
+    UniqueFd fd;
+    {
+      const std::lock_guard lock(accept_mutex_);
+      if (stopping_) return;
+      fd = accept_one(*listener);
+    }
     if (!fd) return;
     admit(std::move(fd), listener);
   }
@@ -159,9 +164,9 @@ void ServerCore::park(std::unique_ptr<ServerConnection> connection) {
   connection->release_memory();
   // Closes `connection` after the lock is gone, where it is not parked: its destructor takes the lock.
   std::unique_lock lock(mutex_);
-  const Result<Poller::Id> watch =
-      stopping_ ? fail(ErrorKind::unavailable, "the server is shutting down")
-                : poller.add_once(key->fd(), EPOLLIN | EPOLLRDHUP, [this, key] { unpark(key); });
+  const Result<Poller::Id> watch = stopping_
+                                       ? fail(ErrorKind::unavailable, "the server is shutting down")
+                                       : poller.add_once(key->fd(), EPOLLIN | EPOLLRDHUP, [this, key] { unpark(key); });
   if (watch) parked_[key] = {std::move(connection), *watch, std::chrono::steady_clock::now() + options.idle_timeout};
   lock.unlock();
 }
@@ -218,11 +223,10 @@ Result<> ServerCore::start_relay(std::unique_ptr<TlsStream> stream, UniqueFd loc
     core->relays_.erase(key);
     core->changed_.notify_all();
   };
-  auto submitted =
-      pool_->submit([forget_relay, remote = std::move(stream), end = std::move(local)]() mutable {
-        relay(*remote, std::move(end));
-        forget_relay();
-      });
+  auto submitted = pool_->submit([forget_relay, remote = std::move(stream), end = std::move(local)]() mutable {
+    relay(*remote, std::move(end));
+    forget_relay();
+  });
   if (!submitted) forget_relay();
   return submitted;
 }
@@ -239,6 +243,7 @@ void ServerCore::stop_listening() {
     listeners = listeners_;
   }
   for (const auto watch : watches) poller.remove(watch);
+  const std::lock_guard lock(accept_mutex_);
   for (const auto& listener : listeners) listener->close();
 }
 

@@ -69,7 +69,8 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   void cut_everything();
 
   std::shared_ptr<WorkerPool> pool_;
-  UniqueFd reserve_;  // given up for a moment to accept and refuse when descriptors run out; poller thread only
+  std::mutex accept_mutex_;  // listeners' descriptors: accept (which does not block) against close
+  UniqueFd reserve_;         // given up for a moment to accept and refuse when descriptors run out; poller thread only
 
   mutable std::mutex mutex_;  // guards all below; no blocking call under it
   std::condition_variable changed_;

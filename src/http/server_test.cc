@@ -32,7 +32,9 @@ void echo(Request& request, ResponseWriter& writer) {
   static_cast<void>(writer.write_all(200, text, "text/plain"));
 }
 
-int status_of(std::string_view answer) { return answer.size() < 12 ? 0 : std::atoi(std::string(answer.substr(9, 3)).c_str()); }
+int status_of(std::string_view answer) {
+  return answer.size() < 12 ? 0 : std::atoi(std::string(answer.substr(9, 3)).c_str());
+}
 
 constexpr std::string_view close_get = "GET /bye HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
@@ -60,8 +62,9 @@ TEST(Server, KeepsConnectionsAndTakesPipelinedRequests) {
 TEST(Server, ReadsByteByByte) {
   TestServer server(echo);
   const auto fd = server.connect();
-  for (const char c : std::string_view("POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-                                       "3\r\nabc\r\n0\r\n\r\n"))
+  for (const char c :
+       std::string_view("POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                        "3\r\nabc\r\n0\r\n\r\n"))
     test::send_text(fd.get(), {&c, 1});
   EXPECT_THAT(test::read_to_end(fd.get()), EndsWith("POST /x?|abc"));
 }
@@ -80,7 +83,8 @@ TEST(Server, RefusesBadHeadsWithAMessageAndCloses) {
   EXPECT_EQ(status_of(talk("GET /" + std::string(5'000, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n")), 414);
   EXPECT_EQ(status_of(talk("GET /" + std::string(100'000, 'a'))), 414);
   EXPECT_EQ(status_of(talk("GET / HTTP/1.1\r\nHost: x\r\nA: " + std::string(100'000, 'a') + "\r\n\r\n")), 431);
-  EXPECT_EQ(status_of(talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")), 400);
+  EXPECT_EQ(status_of(talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")),
+            400);
   EXPECT_THAT(server.talk(close_get), EndsWith("GET /bye?|"));
 }
 
@@ -92,8 +96,9 @@ TEST(Server, NeverTakesASmuggledRequestForOne) {
     echo(request, writer);
   });
   const std::string inner = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n";
-  for (const auto* fields : {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Content-Length: 5\r\nContent-Length: 0\r\n",
-                             "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: chunked, identity\r\n"}) {
+  for (const auto* fields :
+       {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "Content-Length: 5\r\nContent-Length: 0\r\n",
+        "Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: chunked, identity\r\n"}) {
     const auto answer = server.talk("POST / HTTP/1.1\r\nHost: x\r\n" + std::string(fields) + "\r\n0\r\n\r\n" + inner);
     EXPECT_THAT(answer, Not(HasSubstr("smuggled"))) << fields;
   }
@@ -106,9 +111,10 @@ TEST(Server, BoundsBodies) {
     static_cast<void>(writer.write_all(body ? 200 : request.body_too_large ? 413 : 400, "", "text/plain"));
   });
   EXPECT_EQ(status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\nabc")), 413);
-  EXPECT_EQ(status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-                                  "b\r\n01234567890\r\n0\r\n\r\n")),
-            413);
+  EXPECT_EQ(
+      status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                            "b\r\n01234567890\r\n0\r\n\r\n")),
+      413);
   EXPECT_EQ(status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")), 400);
   EXPECT_EQ(status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
                                   "ffffffffffffffffff\r\n")),
@@ -116,8 +122,9 @@ TEST(Server, BoundsBodies) {
   EXPECT_EQ(status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;" +
                                   std::string(100'000, 'e'))),
             400);
-  EXPECT_EQ(status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123456789")),
-            200);
+  EXPECT_EQ(
+      status_of(server.talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nConnection: close\r\n\r\n0123456789")),
+      200);
 }
 
 TEST(Server, ReportsABodyThatEndsEarly) {
@@ -143,8 +150,10 @@ TEST(Server, DropsSmallUnreadBodiesAndKeepsTheConnection) {
 }
 
 TEST(Server, LetsAClientReadTheAnswerToABodyItDidNotRead) {
-  TestServer server([](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(403, "no", "text/plain")); });
-  const auto answer = server.talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + std::string(2'000'000, 'x'));
+  TestServer server(
+      [](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(403, "no", "text/plain")); });
+  const auto answer =
+      server.talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + std::string(2'000'000, 'x'));
   EXPECT_THAT(answer, HasSubstr("Connection: close"));
   EXPECT_THAT(answer, EndsWith("no"));
 }
@@ -152,14 +161,16 @@ TEST(Server, LetsAClientReadTheAnswerToABodyItDidNotRead) {
 TEST(Server, SaysContinueWhenTheBodyIsWanted) {
   TestServer server(echo);
   const auto fd = server.connect();
-  test::send_text(fd.get(), "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n");
+  test::send_text(
+      fd.get(), "PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(test::read_until(fd.get(), "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   test::send_text(fd.get(), "abc");
   EXPECT_THAT(test::read_to_end(fd.get()), EndsWith("PUT /?|abc"));
 }
 
 TEST(Server, DoesNotSayContinueWhenTheBodyIsNotWanted) {
-  TestServer server([](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(409, "no", "text/plain")); });
+  TestServer server(
+      [](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(409, "no", "text/plain")); });
   const auto answer = server.talk("PUT / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 409 Conflict\r\n"));
   EXPECT_THAT(answer, HasSubstr("Connection: close"));
@@ -174,7 +185,8 @@ TEST(Server, AnswersHeadWithoutABody) {
       static_cast<void>(writer.write_all(200, "body", "text/plain"));
     }
   });
-  const auto answer = server.talk("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nHEAD /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const auto answer =
+      server.talk("HEAD / HTTP/1.1\r\nHost: x\r\n\r\nHEAD /stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(answer, HasSubstr("Content-Length: 4\r\n\r\nHTTP/1.1 200"));
   EXPECT_THAT(answer, EndsWith("Transfer-Encoding: chunked\r\n\r\n"));
 }
@@ -238,8 +250,9 @@ TEST(Server, AnswersForHandlersThatFail) {
         ++reports;
         EXPECT_THAT(std::string(line), HasSubstr("a \"bad\" thing"));
       }});
-  const auto answer = server.talk("GET /throw HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
-                                  "GET /twice HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const auto answer = server.talk(
+      "GET /throw HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+      "GET /twice HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(answer, HasSubstr(R"({"message":"a \"bad\" thing"})"));
   EXPECT_THAT(answer, HasSubstr("the request was not answered"));
   EXPECT_THAT(answer, HasSubstr("HTTP/1.1 204 No Content"));
@@ -359,7 +372,8 @@ TEST(Server, GivesIdleConnectionsNoThread) {
     test::send_text(fds.back().get(), "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
     test::read_until(fds.back().get(), "|");
   }
-  // After a second without a request the connections are parked; the first to come back is served as if nothing had been.
+  // After a second without a request the connections are parked; the first to come back is served as if nothing had
+  // been.
   while (server.server().statistics().parked < 20) std::this_thread::yield();
   EXPECT_EQ(server.server().statistics().connections, 20u);
   for (const auto& fd : fds) {

@@ -29,7 +29,8 @@ struct UnixAddress {
 };
 Result<UnixAddress> unix_address(const std::string& path);
 
-// All stream addresses of a host, in the resolver's order. `passive`: to listen on; an empty host is then every address.
+// All stream addresses of a host, in the resolver's order. `passive`: to listen on; an empty host is then every
+// address.
 Result<std::vector<SocketAddress>> resolve(const std::string& host, std::uint16_t port, bool passive);
 
 // "10.0.0.7:80" or "[::1]:80".

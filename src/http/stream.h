@@ -1,4 +1,5 @@
-// Internal: a connected byte stream, plain or TLS, with deadlines. Used by one thread at a time; shutdown_both() by any.
+// Internal: a connected byte stream, plain or TLS, with deadlines. Used by one thread at a time; shutdown_both() by
+// any.
 #pragma once
 
 #include <sys/uio.h>
@@ -90,7 +91,8 @@ class InputBuffer {
   std::size_t end_ = 0;
 };
 
-// Reads once into the buffer, at least `room` bytes where there are as many; the number of bytes, 0 at the end of stream.
+// Reads once into the buffer, at least `room` bytes where there are as many; the number of bytes, 0 at the end of
+// stream.
 Result<std::size_t> fill(Stream& stream, InputBuffer& buffer, Deadline deadline, std::size_t room = 4096);
 
 }  // namespace corten::http

@@ -46,7 +46,8 @@ BIO_METHOD* socket_method() {
 
 bool is_address(const std::string& host) {
   std::array<unsigned char, sizeof(in6_addr)> parsed{};
-  return ::inet_pton(AF_INET, host.c_str(), parsed.data()) == 1 || ::inet_pton(AF_INET6, host.c_str(), parsed.data()) == 1;
+  return ::inet_pton(AF_INET, host.c_str(), parsed.data()) == 1 ||
+         ::inet_pton(AF_INET6, host.c_str(), parsed.data()) == 1;
 }
 
 }  // namespace
@@ -112,13 +113,15 @@ Result<TlsStream::Attempt> TlsStream::explain(int result, std::string_view what)
     case SSL_ERROR_WANT_READ: return Attempt{.events = POLLIN};
     case SSL_ERROR_WANT_WRITE: return Attempt{.events = POLLOUT};
     case SSL_ERROR_ZERO_RETURN: return Attempt{};
-    case SSL_ERROR_SYSCALL: return fail(ErrorKind::cancelled, "{}: {}", what, saved ? errno_text(saved) : "connection lost");
+    case SSL_ERROR_SYSCALL:
+      return fail(ErrorKind::cancelled, "{}: {}", what, saved ? errno_text(saved) : "connection lost");
     default: break;
   }
   const long verdict = SSL_get_verify_result(ssl_.get());
   if (verdict != X509_V_OK && !SSL_is_init_finished(ssl_.get()) && SSL_get_verify_mode(ssl_.get()) != SSL_VERIFY_NONE) {
     ERR_clear_error();
-    return fail(ErrorKind::unavailable, "{}: failed to verify certificate: {}", what, X509_verify_cert_error_string(verdict));
+    return fail(ErrorKind::unavailable, "{}: failed to verify certificate: {}", what,
+                X509_verify_cert_error_string(verdict));
   }
   const unsigned long code = ERR_peek_error();
   const int reason = ERR_GET_REASON(code);

@@ -45,8 +45,7 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_length, 
                     unsigned in_length, void*) {
   static constexpr unsigned char offered[] = "\x08http/1.1";
   unsigned char* chosen = nullptr;
-  if (SSL_select_next_proto(&chosen, out_length, offered, sizeof offered - 1, in, in_length) !=
-      OPENSSL_NPN_NEGOTIATED)
+  if (SSL_select_next_proto(&chosen, out_length, offered, sizeof offered - 1, in, in_length) != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_NOACK;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
@@ -71,8 +70,7 @@ Result<TlsContext> TlsContext::for_server(const TlsServerConfig& config) {
 
 Result<TlsContext> TlsContext::for_client(const TlsClientConfig& config) {
   auto context = TRY(new_context(TLS_client_method()));
-  if (!config.certificate_file.empty())
-    CHECK(use_key_pair(context.get(), config.certificate_file, config.key_file));
+  if (!config.certificate_file.empty()) CHECK(use_key_pair(context.get(), config.certificate_file, config.key_file));
   if (!config.ca_file.empty()) {
     CHECK(trust(context.get(), config.ca_file));
   } else if (config.verify_server && SSL_CTX_set_default_verify_paths(context.get()) != 1) {

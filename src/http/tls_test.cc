@@ -30,19 +30,19 @@ class Certificates {
   std::string key(const std::string& name) const { return directory_.file(name + ".key"); }
 
  private:
-  void run(const std::string& command) {
-    EXPECT_EQ(std::system((command + " 2>/dev/null").c_str()), 0) << command;
-  }
+  void run(const std::string& command) { EXPECT_EQ(std::system((command + " 2>/dev/null").c_str()), 0) << command; }
   void authority(const std::string& name) {
-    run(fmt::format("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={} -keyout {} -out {}",
-                    name, key(name), cert(name)));
+    run(fmt::format(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={} -keyout {} -out {}",
+        name, key(name), cert(name)));
   }
   void issue(const std::string& name, const std::string& issuer, const std::string& extension) {
     const auto csr = directory_.file(name + ".csr");
-    run(fmt::format("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={} -addext {} -keyout {} -out {}",
-                    name, extension, key(name), csr));
-    run(fmt::format("openssl x509 -req -in {} -CA {} -CAkey {} -CAcreateserial -copy_extensions copy -days 2 -out {}", csr,
-                    cert(issuer), key(issuer), cert(name)));
+    run(fmt::format(
+        "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={} -addext {} -keyout {} -out {}",
+        name, extension, key(name), csr));
+    run(fmt::format("openssl x509 -req -in {} -CA {} -CAkey {} -CAcreateserial -copy_extensions copy -days 2 -out {}",
+                    csr, cert(issuer), key(issuer), cert(name)));
   }
   test::ScratchDirectory directory_;
 };
@@ -184,7 +184,8 @@ TEST_F(Tls, GoesThroughATunnel) {
   const auto address = format_address(*local_address(listening.get()));
   std::thread proxy([&] {
     const UniqueFd inner(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    EXPECT_THAT(test::read_until(inner.get(), "\r\n\r\n"), StartsWith(fmt::format("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", port)));
+    EXPECT_THAT(test::read_until(inner.get(), "\r\n\r\n"),
+                StartsWith(fmt::format("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", port)));
     test::send_text(inner.get(), "HTTP/1.1 200 Connection established\r\n\r\n");
     const auto outer = test::connect_tcp(port);
     const auto pump = [](int from, int to) {
@@ -202,8 +203,10 @@ TEST_F(Tls, GoesThroughATunnel) {
                            .certificate_file = certificates_->cert("client"),
                            .key_file = certificates_->key("client")};
     const auto proxy_port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
-    auto through = *Client::create(
-        {.host = "127.0.0.1", .port = port, .tls = config, .proxy = ProxyConfig{.host = "127.0.0.1", .port = proxy_port}});
+    auto through = *Client::create({.host = "127.0.0.1",
+                                    .port = port,
+                                    .tls = config,
+                                    .proxy = ProxyConfig{.host = "127.0.0.1", .port = proxy_port}});
     auto response = through->send(test::get("/"));
     ASSERT_TRUE(response) << response.error().text();
     EXPECT_EQ(*response->read_all(), "client");

@@ -21,7 +21,8 @@ void measure(const char* name, int count, Body body) {
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < count; ++i) body();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  fmt::print("{:<28} {:8.0f} requests/s {:8.1f} us each\n", name, count / seconds.count(), seconds.count() / count * 1e6);
+  fmt::print("{:<28} {:8.0f} requests/s {:8.1f} us each\n", name, count / seconds.count(),
+             seconds.count() / count * 1e6);
 }
 
 template <class T>

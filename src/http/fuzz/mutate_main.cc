@@ -24,8 +24,9 @@ constexpr std::array<std::string_view, 6> seeds{
     "4\r\nWiki\r\n6;ext=\"q\"\r\npedia \r\n1a\r\n0123456789abcdef0123456789\r\n0\r\nTrailer: x\r\n\r\n",
     "a=1&b=%20+c&d",
 };
-constexpr std::array<std::string_view, 14> tokens{"\r\n",   "\r\n\r\n", "0\r\n\r\n", ":",  ";",    "=\"", " ",
-                                                  "chunked", "HTTP/1.1", "%00",       ",",  "ffff", "\n",  "Content-Length: 0\r\n"};
+constexpr std::array<std::string_view, 14> tokens{
+    "\r\n",    "\r\n\r\n", "0\r\n\r\n", ":", ";",    "=\"", " ",
+    "chunked", "HTTP/1.1", "%00",       ",", "ffff", "\n",  "Content-Length: 0\r\n"};
 
 std::string mutate(std::mt19937_64& random) {
   const auto below = [&random](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
@@ -36,7 +37,9 @@ std::string mutate(std::mt19937_64& random) {
       case 0: text.insert(at, tokens[below(tokens.size())]); break;
       case 1: text.erase(at, below(12)); break;
       case 2: text.insert(at, 1, static_cast<char>(below(256))); break;
-      case 3: if (at < text.size()) text[at] = static_cast<char>(below(256)); break;
+      case 3:
+        if (at < text.size()) text[at] = static_cast<char>(below(256));
+        break;
       default: text.insert(at, std::string(seeds[below(seeds.size())]).substr(below(12), below(60))); break;
     }
   }
