@@ -32,7 +32,10 @@ Result<> send_failed(int socket, const Error& error) {
 }
 
 Result<LaunchMessage> receive(int socket) {
-  auto raw = TRY(sys::receive_message(socket, sizeof(Head) + max_text, 1));
+  auto received = sys::receive_message(socket, sizeof(Head) + max_text, 1);
+  // A peer that ended without reading our last message: the kernel says so once, ahead of what the peer had still sent.
+  if (!received && received.error().sys_errno() == ECONNRESET) received = sys::receive_message(socket, sizeof(Head) + max_text, 1);
+  auto raw = TRY(std::move(received));
   LaunchMessage message;
   if (raw.end) {
     message.end = true;
