@@ -99,6 +99,11 @@ Result<Value> row_networks(const ContainerRow& row, Arguments) {
   return text_value(join(names, ","));
 }
 
+Result<Value> row_platform(const ContainerRow& row, Arguments) {
+  const json::Value* platform = find(*row.summary, "ImageManifestDescriptor", "platform");
+  return Value::own(platform == nullptr ? json::Value(nullptr) : *platform);
+}
+
 constexpr Column<ContainerRow> columns[] = {
     {"ID", "CONTAINER ID", row_id},
     {"Names", "NAMES", row_names},
@@ -115,6 +120,7 @@ constexpr Column<ContainerRow> columns[] = {
     {"Mounts", "MOUNTS", row_mounts},
     {"LocalVolumes", "LOCAL VOLUMES", row_local_volumes},
     {"Networks", "NETWORKS", row_networks},
+    {"Platform", "PLATFORM", row_platform},
 };
 
 struct Port {
@@ -177,6 +183,18 @@ std::string displayed_ports(const json::Array& given) {
 std::string container_table(bool size) {
   return std::string("table {{.ID}}\\t{{.Image}}\\t{{.Command}}\\t{{.RunningFor}}\\t{{.Status}}\\t{{.Ports}}\\t{{.Names}}") +
          (size ? "\\t{{.Size}}" : "");
+}
+
+std::string container_raw(bool size) {
+  return std::string(
+             "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n"
+             "state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\n"
+             "ports: {{- pad .Ports 1 0}}\n") +
+         (size ? "size: {{.Size}}\n" : "");
+}
+
+bool is_container_field(std::string_view name) {
+  return std::any_of(std::begin(columns), std::end(columns), [&](const auto& column) { return column.name == name; });
 }
 
 Result<std::string> format_containers(std::string_view format, std::span<const ContainerRow> rows) {

@@ -18,6 +18,9 @@ struct ContainerRow {
 
 // The default table, with or without sizes.
 std::string container_table(bool size);
+// A line for each field.
+std::string container_raw(bool size);
+bool is_container_field(std::string_view name);
 Result<std::string> format_containers(std::string_view format, std::span<const ContainerRow> rows);
 
 // "0.0.0.0:8080->80/tcp, 443/tcp", neighbouring ports as ranges.

@@ -25,19 +25,21 @@ Result<Value> row_created_since(const ImageRow& row, Arguments) {
 }
 Result<Value> row_created_at(const ImageRow& row, Arguments) { return text_value(go_time(number_at(*row.summary, "Created"))); }
 
-std::string size_text(double size) { return size < 0 ? "N/A" : human_size(size, 3); }
-
-Result<Value> row_size(const ImageRow& row, Arguments) { return text_value(size_text(real_at(*row.summary, "Size"))); }
+Result<Value> row_size(const ImageRow& row, Arguments) { return text_value(human_size(real_at(*row.summary, "Size"), 3)); }
 Result<Value> row_containers(const ImageRow& row, Arguments) {
   const std::int64_t count = number_at(*row.summary, "Containers");
   return text_value(count < 0 ? "N/A" : std::to_string(count));
 }
-Result<Value> row_shared(const ImageRow& row, Arguments) { return text_value(size_text(real_at(*row.summary, "SharedSize"))); }
+Result<Value> row_shared(const ImageRow& row, Arguments) {
+  const double size = real_at(*row.summary, "SharedSize");
+  return text_value(size < 0 ? "N/A" : human_size(size));
+}
 Result<Value> row_unique(const ImageRow& row, Arguments) {
   const double shared = real_at(*row.summary, "SharedSize");
   const double size = real_at(*row.summary, "Size");
-  return text_value(shared < 0 || size < 0 ? "N/A" : human_size(size - shared, 3));
+  return text_value(shared < 0 || size < 0 ? "N/A" : human_size(size - shared));
 }
+Result<Value> row_virtual_size(const ImageRow& row, Arguments) { return text_value(human_size(real_at(*row.summary, "Size"))); }
 
 constexpr Column<ImageRow> columns[] = {
     {"ID", "IMAGE ID", row_id},
@@ -48,7 +50,7 @@ constexpr Column<ImageRow> columns[] = {
     {"CreatedAt", "CREATED AT", row_created_at},
     {"Size", "SIZE", row_size},
     {"Containers", "CONTAINERS", row_containers},
-    {"VirtualSize", "SIZE", row_size},
+    {"VirtualSize", "SIZE", row_virtual_size},
     {"SharedSize", "SHARED SIZE", row_shared},
     {"UniqueSize", "UNIQUE SIZE", row_unique},
 };
@@ -63,6 +65,12 @@ struct Names {
 std::string image_table(bool digests) {
   return std::string("table {{.Repository}}\\t{{.Tag}}\\t") + (digests ? "{{.Digest}}\\t" : "") +
          "{{.ID}}\\t{{.CreatedSince}}\\t{{.Size}}";
+}
+
+std::string image_raw(bool digests) {
+  return std::string("repository: {{.Repository}}\n{{if .Tag}}tag: {{.Tag}}\n{{end}}") +
+         (digests ? "{{if .Digest}}digest: {{.Digest}}\n{{end}}" : "") +
+         "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
 }
 
 void add_image_rows(const json::Value& image, bool truncate, bool digests, bool quiet, std::vector<ImageRow>& rows) {

@@ -21,6 +21,8 @@ struct ImageRow {
 };
 
 std::string image_table(bool digests);
+// A line for each field.
+std::string image_raw(bool digests);
 // One row for each name of an image; one for an image without names; just one with `quiet`.
 void add_image_rows(const json::Value& image, bool truncate, bool digests, bool quiet, std::vector<ImageRow>& rows);
 Result<std::string> format_images(std::string_view format, std::span<const ImageRow> rows);

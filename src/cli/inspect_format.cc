@@ -110,7 +110,7 @@ Result<> Inspector::add(std::string document, const gotemplate::Shape* shape) {
 }
 
 std::string Inspector::finish() const {
-  if (template_) return text_;
+  if (template_) return text_.empty() ? "\n" : text_;
   std::string all = "[";
   for (std::size_t i = 0; i < documents_.size(); ++i) all += (i > 0 ? "," : "") + documents_[i];
   all += "]";

@@ -160,10 +160,31 @@ constexpr ShapeField event_fields[] = {
     same("Actor", actor), keyed("Scope", "scope", text), keyed("Time", "time", number), keyed("TimeNano", "timeNano", number),
 };
 
+constexpr ShapeField platform_fields[] = {same("Name", text)};
+constexpr Shape platform = structure(platform_fields);
+constexpr ShapeField component_fields[] = {same("Name", text), same("Version", text), same("Details", text_map)};
+constexpr Shape component = structure(component_fields);
+constexpr Shape components = list_of(component);
+constexpr ShapeField client_version_fields[] = {
+    same("Platform", platform), same("Version", text), keyed("APIVersion", "ApiVersion", text), same("DefaultAPIVersion", text),
+    same("GitCommit", text),    same("GoVersion", text), same("Os", text),                      same("Arch", text),
+    same("BuildTime", text),    same("Context", text),
+};
+constexpr Shape client_version = structure(client_version_fields);
+constexpr ShapeField server_version_fields[] = {
+    same("Platform", platform), same("Components", components), same("Version", text), keyed("APIVersion", "ApiVersion", text),
+    same("MinAPIVersion", text), same("GitCommit", text), same("GoVersion", text), same("Os", text), same("Arch", text),
+    same("KernelVersion", text), same("Experimental", boolean), same("BuildTime", text),
+};
+constexpr Shape server_version = structure(server_version_fields);
+constexpr Shape server_version_pointer = pointer_to(server_version);
+constexpr ShapeField version_fields[] = {same("Client", client_version), same("Server", server_version_pointer)};
+
 }  // namespace
 
 constinit const Shape container_shape = structure(container_fields);
 constinit const Shape image_shape = structure(image_fields);
 constinit const Shape event_shape = structure(event_fields);
+constinit const Shape version_shape = structure(version_fields);
 
 }  // namespace corten::cli

@@ -9,5 +9,6 @@ namespace corten::cli {
 extern const gotemplate::Shape container_shape;
 extern const gotemplate::Shape image_shape;
 extern const gotemplate::Shape event_shape;
+extern const gotemplate::Shape version_shape;
 
 }  // namespace corten::cli

@@ -272,7 +272,10 @@ class Executor {
   Result<Value> field(const Value& receiver, const std::string& name, std::span<const Value> arguments) {
     if (const Object* object = receiver.as_object(); object != nullptr) {
       auto found = object->get(name, arguments);
-      if (!found) return error("error calling " + name + ": " + found.error().text());
+      if (!found) {
+        const std::string& why = found.error().text();
+        return error(why.starts_with("wrong number of args") ? why : "error calling " + name + ": " + why);
+      }
       if (*found) return **found;
       return error(fmt::format("can't evaluate field {} in type {}", name, object->type_name()));
     }
@@ -291,7 +294,7 @@ class Executor {
       const Shape* element = shape == nullptr ? nullptr : shape->element;
       if (found != nullptr) return receiver.child(*found, element);
       if (options_.missing_key_is_error) return error("map has no entry for key " + quote(name));
-      return Value::zero(element);
+      return Value();
     }
     return error(fmt::format("can't evaluate field {} in type {}", name,
                              shape == nullptr ? "interface {}" : receiver.type_name()));

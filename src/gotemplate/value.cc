@@ -102,7 +102,7 @@ void append_value(std::string& out, const json::value* value, const Shape* shape
   }
 }
 
-void append_json_string(std::string& out, std::string_view text) {
+void append_json_string(std::string& out, std::string_view text, bool escape_html) {
   out += '"';
   for (const char c : text) {
     switch (c) {
@@ -114,7 +114,7 @@ void append_json_string(std::string& out, std::string_view text) {
       case '\b': out += "\\b"; break;
       case '\f': out += "\\f"; break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) {
+        if (static_cast<unsigned char>(c) < 0x20 || (escape_html && (c == '<' || c == '>' || c == '&'))) {
           out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
         } else {
           out += c;
@@ -135,20 +135,20 @@ std::string json_float(double number) {
   return text;
 }
 
-void append_json(std::string& out, const json::value& value) {
+void append_json(std::string& out, const json::value& value, bool escape_html) {
   switch (value.kind()) {
     case json::kind::null: out += "null"; break;
     case json::kind::bool_: out += value.get_bool() ? "true" : "false"; break;
     case json::kind::int64: out += std::to_string(value.get_int64()); break;
     case json::kind::uint64: out += std::to_string(value.get_uint64()); break;
     case json::kind::double_: out += json_float(value.get_double()); break;
-    case json::kind::string: append_json_string(out, value.get_string()); break;
+    case json::kind::string: append_json_string(out, value.get_string(), escape_html); break;
     case json::kind::array: {
       out += '[';
       bool first = true;
       for (const auto& element : value.get_array()) {
         if (!std::exchange(first, false)) out += ',';
-        append_json(out, element);
+        append_json(out, element, escape_html);
       }
       out += ']';
       break;
@@ -158,9 +158,9 @@ void append_json(std::string& out, const json::value& value) {
       bool first = true;
       for (const auto& entry : value.get_object()) {
         if (!std::exchange(first, false)) out += ',';
-        append_json_string(out, entry.key());
+        append_json_string(out, entry.key(), escape_html);
         out += ':';
-        append_json(out, entry.value());
+        append_json(out, entry.value(), escape_html);
       }
       out += '}';
       break;
@@ -168,7 +168,17 @@ void append_json(std::string& out, const json::value& value) {
   }
 }
 
+constexpr Shape boolean_shape{.kind = Shape::Kind::boolean};
+constexpr Shape integer_shape{.kind = Shape::Kind::integer};
+constexpr Shape floating_shape{.kind = Shape::Kind::floating};
+constexpr Shape string_shape{.kind = Shape::Kind::string};
+
 }  // namespace
+
+Value Value::string(std::string text) { return own(json::value(text), &string_shape); }
+Value Value::boolean(bool b) { return own(json::value(b), &boolean_shape); }
+Value Value::integer(std::int64_t n) { return own(json::value(n), &integer_shape); }
+Value Value::floating(double d) { return own(json::value(d), &floating_shape); }
 
 Value Value::view(const json::value& json, const Shape* shape) {
   Value value;
@@ -277,14 +287,14 @@ std::string print(const Value& value) {
   return out;
 }
 
-std::string to_json_text(const json::value& json) {
+std::string to_json_text(const json::value& json, bool escape_html) {
   std::string out;
-  append_json(out, json);
+  append_json(out, json, escape_html);
   return out;
 }
 
 std::string to_json_text(const Value& value) {
-  if (value.as_object() != nullptr) return to_json_text(value.as_object()->to_json());
+  if (value.as_object() != nullptr) return to_json_text(value.as_object()->to_json(), true);
   return value.json() == nullptr ? "null" : to_json_text(*value.json());
 }
 

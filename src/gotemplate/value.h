@@ -43,10 +43,11 @@ class Value {
   // A view of JSON that outlives the value.
   static Value view(const boost::json::value& json, const Shape* shape = nullptr);
   static Value own(boost::json::value json, const Shape* shape = nullptr);
-  static Value string(std::string text) { return own(boost::json::value(text)); }
-  static Value boolean(bool b) { return own(boost::json::value(b)); }
-  static Value integer(std::int64_t n) { return own(boost::json::value(n)); }
-  static Value floating(double d) { return own(boost::json::value(d)); }
+  // Typed scalars: an error about them names their type.
+  static Value string(std::string text);
+  static Value boolean(bool b);
+  static Value integer(std::int64_t n);
+  static Value floating(double d);
   // The literal nil.
   static Value nil();
   // A host object that outlives the value.
@@ -98,9 +99,9 @@ class Object {
 
 // As fmt's %v prints it at the top level.
 std::string print(const Value& value);
-// As encoding/json writes it with HTML escaping off.
+// As encoding/json writes it: without HTML escaping, except for a host object, whose own marshaller has it on.
 std::string to_json_text(const Value& value);
-std::string to_json_text(const boost::json::value& json);
+std::string to_json_text(const boost::json::value& json, bool escape_html = false);
 
 // Floats as %v prints them (shortest text that reads back, exponent from 1e21 on).
 std::string print_float(double number);

@@ -65,11 +65,11 @@ Outcome run_attach(Context& context, const Invocation& invocation) {
   client::Client& client = *TRY(context.client());
   const json::Value container = TRY(client.inspect_container(invocation.arguments[0]));
   if (!bool_at(container, "State", "Running")) {
-    return fail(ErrorKind::conflict, "cannot attach to a stopped container, start it first");
+    return fail(ErrorKind::conflict, "You cannot attach to a stopped container, start it first");
   }
-  if (bool_at(container, "State", "Paused")) return fail(ErrorKind::conflict, "cannot attach to a paused container, unpause it first");
+  if (bool_at(container, "State", "Paused")) return fail(ErrorKind::conflict, "You cannot attach to a paused container, unpause it first");
   if (bool_at(container, "State", "Restarting")) {
-    return fail(ErrorKind::conflict, "cannot attach to a restarting container, wait until it is running");
+    return fail(ErrorKind::conflict, "You cannot attach to a restarting container, wait until it is running");
   }
   AttachPlan plan;
   plan.id = text_at(container, "Id");
@@ -140,7 +140,7 @@ Outcome run_start(Context& context, const Invocation& invocation) {
     }
   }
   if (failed.empty()) return done();
-  return fail(ErrorKind::internal, "failed to start containers: {}", join(failed, ", "));
+  return fail(ErrorKind::internal, "Error: failed to start containers: {}", join(failed, ", "));
 }
 
 }  // namespace

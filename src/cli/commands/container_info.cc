@@ -6,6 +6,7 @@
 #include "cli/json_get.h"
 #include "cli/resource_options.h"
 #include "cli/tabwriter.h"
+#include "gotemplate/value.h"
 
 namespace corten::cli {
 namespace {
@@ -67,11 +68,13 @@ Outcome run_port(Context& context, const Invocation& invocation) {
   if (invocation.arguments.size() == 2) {
     const std::string& wanted = invocation.arguments[1];
     const PortName name = port_name(wanted);
-    if (name.number == 0 || name.number > 65535) return fail(ErrorKind::invalid, "Error: invalid port ({})", wanted);
+    if (name.number == 0 || name.number > 65535) {
+      return fail(ErrorKind::invalid, "Error: invalid port ({}): strconv.ParseUint: parsing {}: {}", wanted,
+                  gotemplate::quote(wanted.substr(0, wanted.find('/'))), name.number > 65535 ? "value out of range" : "invalid syntax");
+    }
     const auto* bindings = ports.if_contains(fmt::format("{}/{}", name.number, name.protocol));
     if (bindings == nullptr || !bindings->is_array() || bindings->get_array().empty()) {
-      return fail(ErrorKind::not_found, "Error: No public port '{}' published for {}", fmt::format("{}/{}", name.number, name.protocol),
-                  invocation.arguments[0]);
+      return fail(ErrorKind::not_found, "Error: No public port '{}' published for {}", wanted, invocation.arguments[0]);
     }
     for (const auto& binding : bindings->get_array()) context.print_line(host_port(binding));
     return done();

@@ -38,6 +38,7 @@ Outcome run_images(Context& context, const Invocation& invocation) {
   if (format.empty() && !quiet) format = context.configured("imagesFormat");
   if (format.empty() || format == "table") format = quiet ? "{{.ID}}" : image_table(digests);
   if (quiet && format.starts_with("table")) format = "table {{.ID}}";
+  if (format == "raw") format = quiet ? "image_id: {{.ID}}" : image_raw(digests);
   std::vector<std::string> filters = flags.list("filter");
   if (!invocation.arguments.empty()) filters.push_back("reference=" + invocation.arguments[0]);
   client::Parameters parameters;

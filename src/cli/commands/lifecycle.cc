@@ -97,7 +97,10 @@ Outcome run_rename(Context& context, const Invocation& invocation) {
   const std::string to = trimmed(invocation.arguments[1]);
   if (from.empty() || to.empty()) return fail(ErrorKind::invalid, "Error: Neither old nor new names may be empty");
   client::Client& client = *TRY(context.client());
-  TRY(client.post(container_path(from, "rename"), {{"name", to}}));
+  if (auto renamed = client.post(container_path(from, "rename"), {{"name", to}}); !renamed) {
+    context.report(renamed.error());
+    return fail(ErrorKind::internal, "Error: failed to rename container named {}", from);
+  }
   return done();
 }
 

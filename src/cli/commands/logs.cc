@@ -4,6 +4,7 @@
 #include "cli/json_get.h"
 #include "cli/stdcopy.h"
 #include "cli/terminal.h"
+#include "gotemplate/value.h"
 
 namespace corten::cli {
 namespace {
@@ -25,7 +26,9 @@ Outcome run_logs(Context& context, const Invocation& invocation) {
     const std::string text = flags.string(name);
     if (text.empty()) return {};
     const auto parsed = parse_time_filter(text, now());
-    if (!parsed) return fail(ErrorKind::invalid, "invalid value for \"{}\": {}", name, parsed.error().text());
+    if (!parsed) {
+      return fail(ErrorKind::invalid, "invalid value for \"{}\": failed to parse value as time or duration: {}", name, gotemplate::quote(text));
+    }
     const auto nanoseconds = parsed->time_since_epoch().count();
     parameters.emplace_back(name, fmt::format("{}.{:09}", nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000));
     return {};

@@ -100,16 +100,12 @@ Result<std::string> create(Context& context, client::Client& client, const FlagV
 
 Outcome run_create(Context& context, const Invocation& invocation) {
   const auto refuse = [&](const Error& error) { return failed(context, invocation.path, error, 125); };
-  const auto fails = [&](const Error& error) { return failed(context, invocation.path, error, failure_code(error.text())); };
   if (auto valid = check_pull(invocation.flags.string("pull")); !valid) return refuse(valid.error());
   auto request = read_create_request(invocation.flags, invocation.arguments);
   if (!request) return refuse(request.error());
   show_warnings(context, *request);
-  auto client = context.client();
-  if (!client) return refuse(client.error());
-  auto id = create(context, **client, invocation.flags, *request);
-  if (!id) return fails(id.error());
-  context.print_line(*id);
+  client::Client& client = *TRY(context.client());
+  context.print_line(TRY(create(context, client, invocation.flags, *request)));
   return done();
 }
 

@@ -112,14 +112,43 @@ Result<Value> volume_links(const VolumeRow& row, Arguments) {
 Result<Value> volume_size(const VolumeRow& row, Arguments) { return text_value(human_size(real_at(*row.volume, "UsageData", "Size"))); }
 constexpr Column<VolumeRow> volume_columns[] = {{"Name", "VOLUME NAME", volume_name}, {"Links", "LINKS", volume_links}, {"Size", "SIZE", volume_size}};
 
+struct CacheRow {
+  const json::Value* item;
+};
+std::string since_time(const json::Value& item, const char* key) {
+  const auto time = parse_rfc3339(text_at(item, key));
+  return time && time->time_since_epoch().count() != 0 ? human_duration(now() - *time) + " ago" : "";
+}
+Result<Value> cache_id(const CacheRow& row, Arguments) { return text_value(truncate_id(text_at(*row.item, "ID"))); }
+Result<Value> cache_type(const CacheRow& row, Arguments) { return text_value(text_at(*row.item, "Type")); }
+Result<Value> cache_size(const CacheRow& row, Arguments) { return text_value(human_size(real_at(*row.item, "Size"), 3)); }
+Result<Value> cache_created(const CacheRow& row, Arguments) { return text_value(since_time(*row.item, "CreatedAt")); }
+Result<Value> cache_used(const CacheRow& row, Arguments) { return text_value(since_time(*row.item, "LastUsedAt")); }
+Result<Value> cache_count(const CacheRow& row, Arguments) { return text_value(std::to_string(number_at(*row.item, "UsageCount"))); }
+Result<Value> cache_shared(const CacheRow& row, Arguments) { return text_value(bool_at(*row.item, "Shared") ? "true" : "false"); }
+constexpr Column<CacheRow> cache_columns[] = {
+    {"ID", "CACHE ID", cache_id},
+    {"CacheType", "CACHE TYPE", cache_type},
+    {"Size", "SIZE", cache_size},
+    {"CreatedSince", "CREATED", cache_created},
+    {"LastUsedSince", "LAST USED", cache_used},
+    {"UsageCount", "USAGE", cache_count},
+    {"Shared", "SHARED", cache_shared},
+};
+
 Outcome print_verbose(Context& context, const json::Value& usage) {
   std::vector<ImageRow> images;
   for (const auto& image : array_at(usage, "Images")) add_image_rows(image, true, false, false, images);
   context.print("Images space usage:\n\n");
-  context.print(TRY(format_images("table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.VirtualSize}}\t{{.SharedSize}}\t"
+  context.print(TRY(format_images("table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t"
                                   "{{.UniqueSize}}\t{{.Containers}}", images)));
+  // Only what containers wrote themselves is told here.
+  json::Array without_images = array_at(usage, "Containers");
+  for (auto& container : without_images) {
+    if (container.is_object()) container.get_object().erase("SizeRootFs");
+  }
   std::vector<ContainerRow> containers;
-  for (const auto& container : array_at(usage, "Containers")) containers.push_back({&container, true});
+  for (const auto& container : without_images) containers.push_back({&container, true});
   context.print("\nContainers space usage:\n\n");
   context.print(TRY(format_containers("table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t"
                                       "{{.Names}}", containers)));
@@ -128,6 +157,10 @@ Outcome print_verbose(Context& context, const json::Value& usage) {
   context.print("\nLocal Volumes space usage:\n\n");
   context.print(TRY(format_rows<VolumeRow>("", "table {{.Name}}\t{{.Links}}\t{{.Size}}", "*formatter.volumeContext", volume_columns, volumes)));
   context.print(fmt::format("\nBuild cache usage: {}\n\n", human_size(cache_usage(usage).size)));
+  std::vector<CacheRow> caches;
+  for (const auto& item : array_at(usage, "BuildCache")) caches.push_back({&item});
+  context.print(TRY(format_rows<CacheRow>("", "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t"
+                                          "{{.UsageCount}}\t{{.Shared}}", "*formatter.buildCacheContext", cache_columns, caches)));
   return done();
 }
 

@@ -4,6 +4,7 @@
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/info_text.h"
+#include "cli/inspect_shapes.h"
 #include "cli/json_get.h"
 #include "cli/version.h"
 #include "gotemplate/template.h"
@@ -74,7 +75,8 @@ std::string server_text(const json::Value& server) {
   return out;
 }
 
-Outcome print_template(Context& context, std::string_view name, std::string format, const json::Value& data) {
+Outcome print_template(Context& context, std::string_view name, std::string format, const json::Value& data,
+                       const gotemplate::Shape* shape = nullptr) {
   if (format == "json") format = "{{json .}}";
   auto parsed = gotemplate::Template::parse(format);
   if (!parsed) {
@@ -83,7 +85,7 @@ Outcome print_template(Context& context, std::string_view name, std::string form
     context.warn("template parsing error: " + text);
     return done(64);
   }
-  auto text = parsed->execute(gotemplate::Value::view(data), {.missing_key_is_error = true});
+  auto text = parsed->execute(gotemplate::Value::view(data, shape), {.missing_key_is_error = true});
   if (!text) return std::unexpected(std::move(text).error());
   context.print_line(*text);
   return done();
@@ -100,7 +102,7 @@ Outcome run_version(Context& context, const Invocation& invocation) {
     if (server) context.print(server_text(*server));
   } else {
     const json::Value both = json::Object{{"Client", own}, {"Server", server ? *server : json::Value(nullptr)}};
-    code = TRY(print_template(context, "version", format, both)).code;
+    code = TRY(print_template(context, "version", format, both, &version_shape)).code;
     if (code != 0) return done(code);
   }
   if (!server) return std::unexpected(std::move(server).error());
