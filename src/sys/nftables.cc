@@ -21,6 +21,16 @@ constexpr std::size_t max_comment = 127;
 // An element of a map of ports takes about 150 bytes; a list of them is one attribute of at most 64 KiB.
 constexpr std::size_t elements_per_message = 200;
 
+// How the nft program shall print keys, as libnftnl stores it: a record of type 0 (byte order of the key), length 4.
+// Link names are strings, which it reads in host order; everything else of ours is in network order.
+Bytes key_order(std::uint32_t key_type) {
+  const std::uint32_t order = key_type == nft_concat({NftType::interface_name}) ? 1 : 2;
+  Bytes bytes{std::byte{0}, std::byte{sizeof order}};
+  const auto value = std::as_bytes(std::span(&order, 1));
+  bytes.insert(bytes.end(), value.begin(), value.end());
+  return bytes;
+}
+
 nfgenmsg family_header(std::uint8_t family) { return {.nfgen_family = family, .version = NFNETLINK_V0}; }
 
 Bytes comment_bytes(std::string_view comment) {
@@ -122,6 +132,7 @@ void NftBatch::add_set(const NftSetSpec& set) {
     batch_.put_be32(NFTA_SET_DATA_LEN, set.data_size);
   }
   batch_.put_be32(NFTA_SET_ID, ++set_id_);
+  batch_.put(NFTA_SET_USERDATA, key_order(set.key_type));
   batch_.end();
 }
 
