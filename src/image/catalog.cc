@@ -44,7 +44,8 @@ Result<ImagePtr> Catalog::find(std::string_view reference) const {
     if (const auto tag = tags.find(parsed.with_default_tag().full()); tag != tags.end()) return images.at(tag->second);
     // With a digest the tag is only decoration.
     if (!parsed.digest.empty())
-      if (const auto tag = tags.find(parsed.name() + "@" + parsed.digest); tag != tags.end()) return images.at(tag->second);
+      if (const auto tag = tags.find(parsed.name() + "@" + parsed.digest); tag != tags.end())
+        return images.at(tag->second);
   }
   const std::string prefix = full_id(reference);
   const auto first = images.lower_bound(prefix);

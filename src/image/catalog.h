@@ -13,8 +13,9 @@
 namespace corten::image {
 
 struct Catalog {
-  std::map<std::string, ImagePtr, std::less<>> images;    // by id
-  std::map<std::string, std::string, std::less<>> tags;   // full name (docker.io/library/nginx:latest or …@sha256:…) → id
+  std::map<std::string, ImagePtr, std::less<>> images;  // by id
+  std::map<std::string, std::string, std::less<>>
+      tags;  // full name (docker.io/library/nginx:latest or …@sha256:…) → id
 
   // nullptr when nothing has this name, id or unambiguous prefix of an id. `invalid` when it cannot be one.
   Result<ImagePtr> find(std::string_view reference) const;

@@ -109,7 +109,8 @@ Result<std::shared_ptr<Image>> Images::Impl::read_image(const oci::Digest& manif
 Result<> Images::Impl::open() {
   auto next = std::make_shared<Catalog>();
   for (const store::SqlRow& row : TRY(store_.database().query("SELECT id, manifest, parent, tagged FROM images"))) {
-    const auto config = oci::Digest::parse(store::as_text(row[0])), manifest = oci::Digest::parse(store::as_text(row[1]));
+    const auto config = oci::Digest::parse(store::as_text(row[0])),
+               manifest = oci::Digest::parse(store::as_text(row[1]));
     auto image = config && manifest ? read_image(*manifest, *config)
                                     : Result<std::shared_ptr<Image>>(fail(ErrorKind::internal, "damaged record"));
     if (!image) {
@@ -182,11 +183,15 @@ Result<std::string> Images::Impl::publish(const NewImage& made) {
     image->parent = made.parent;
   }
   if (!made.names.empty()) image->tagged = time;
-  transaction.push_back({"INSERT INTO images(id, manifest, parent, tagged) VALUES(?, ?, ?, ?) "
-                         "ON CONFLICT DO UPDATE SET parent = excluded.parent, tagged = excluded.tagged",
-                         {image->id, image->manifest_digest, image->parent, made.names.empty() ? image->tagged.time_since_epoch().count() : stamp}});
+  transaction.push_back(
+      {"INSERT INTO images(id, manifest, parent, tagged) VALUES(?, ?, ?, ?) "
+       "ON CONFLICT DO UPDATE SET parent = excluded.parent, tagged = excluded.tagged",
+       {image->id, image->manifest_digest, image->parent,
+        made.names.empty() ? image->tagged.time_since_epoch().count() : stamp}});
   for (const std::string& name : made.names) {
-    transaction.push_back({"INSERT INTO tags(name, image) VALUES(?, ?) ON CONFLICT DO UPDATE SET image = excluded.image", {name, image->id}});
+    transaction.push_back(
+        {"INSERT INTO tags(name, image) VALUES(?, ?) ON CONFLICT DO UPDATE SET image = excluded.image",
+         {name, image->id}});
     next->tags[name] = image->id;
   }
   store::failpoint("image-before-publish");
@@ -210,18 +215,24 @@ Result<> Images::Impl::tag(std::string_view source, std::string_view target) {
   auto tagged = std::make_shared<Image>(*known->second);
   tagged->tagged = now();
   CHECK(store_.database().commit(
-      {{"INSERT INTO tags(name, image) VALUES(?, ?) ON CONFLICT DO UPDATE SET image = excluded.image", {full, image->id}},
-       {"UPDATE images SET tagged = ? WHERE id = ?", {static_cast<std::int64_t>(tagged->tagged.time_since_epoch().count()), image->id}}}));
+      {{"INSERT INTO tags(name, image) VALUES(?, ?) ON CONFLICT DO UPDATE SET image = excluded.image",
+        {full, image->id}},
+       {"UPDATE images SET tagged = ? WHERE id = ?",
+        {static_cast<std::int64_t>(tagged->tagged.time_since_epoch().count()), image->id}}}));
   next->tags[full] = image->id;
   known->second = std::move(tagged);
   replace(std::move(next));
   return {};
 }
 
-Result<> Images::Impl::untag_locked(const std::string& full_name) {
-  CHECK(store_.database().commit({{"DELETE FROM tags WHERE name = ?", {full_name}}}));
+Result<> Images::Impl::untag_locked(const std::string& id, const std::vector<std::string>& full_names) {
+  store::Transaction transaction;
   auto next = std::make_shared<Catalog>(*catalog());
-  next->tags.erase(full_name);
+  for (const std::string& name : full_names) {
+    transaction.push_back({"DELETE FROM tags WHERE name = ? AND image = ?", {name, id}});
+    if (const auto tag = next->tags.find(name); tag != next->tags.end() && tag->second == id) next->tags.erase(tag);
+  }
+  CHECK(store_.database().commit(std::move(transaction)));
   replace(std::move(next));
   return {};
 }
@@ -231,7 +242,8 @@ Result<std::vector<std::string>> Images::Impl::delete_locked(const std::string& 
   const auto found = before->images.find(id);
   if (found == before->images.end()) return no_such_image(id);
   store::failpoint("image-before-delete");
-  CHECK(store_.database().commit({{"DELETE FROM tags WHERE image = ?", {id}}, {"DELETE FROM images WHERE id = ?", {id}}}));
+  CHECK(store_.database().commit(
+      {{"DELETE FROM tags WHERE image = ?", {id}}, {"DELETE FROM images WHERE id = ?", {id}}}));
   store::failpoint("image-deleted");
   auto next = std::make_shared<Catalog>(*before);
   next->images.erase(id);
@@ -290,10 +302,16 @@ Result<std::string> Images::raw_config(std::string_view image_id) const {
 
 UsageReport Images::usage() const { return impl_->usage(); }
 
-Result<std::string> Images::import(store::ByteSource& tar, const ImportOptions& options) { return impl_->import(tar, options); }
-Result<std::vector<std::string>> Images::load(store::ByteSource& tar, const Progress& progress) { return impl_->load(tar, progress); }
+Result<std::string> Images::import(store::ByteSource& tar, const ImportOptions& options) {
+  return impl_->import(tar, options);
+}
+Result<std::vector<std::string>> Images::load(store::ByteSource& tar, const Progress& progress) {
+  return impl_->load(tar, progress);
+}
 Result<std::string> Images::commit(const CommitOptions& options) { return impl_->commit(options); }
-Result<> Images::save(const std::vector<std::string>& references, store::ByteSink& tar) const { return impl_->save(references, tar); }
+Result<> Images::save(const std::vector<std::string>& references, store::ByteSink& tar) const {
+  return impl_->save(references, tar);
+}
 Result<> Images::tag(std::string_view source, std::string_view target) { return impl_->tag(source, target); }
 Result<std::vector<DeleteItem>> Images::remove(std::string_view reference, const RemoveOptions& options) {
   return impl_->remove(reference, options);

@@ -1,7 +1,7 @@
 // The state behind Images. Private to the module; its operations are spread over the .cc files by verb.
 //
-// Writers build blobs and layers without any lock, under pins that keep the collector off, and then replace the catalogue
-// in one step under write_mutex_: database first, memory second.
+// Writers build blobs and layers without any lock, under pins that keep the collector off, and then replace the
+// catalogue in one step under write_mutex_: database first, memory second.
 #pragma once
 
 #include <map>
@@ -75,12 +75,12 @@ class Images::Impl {
   std::vector<std::string> collect_layers(const std::set<std::string>& chains, const Catalog& catalog);
   void replace(std::shared_ptr<const Catalog> next);
   // Database and memory together; write_mutex_ is held.
-  Result<> untag_locked(const std::string& full_name);
+  Result<> untag_locked(const std::string& id, const std::vector<std::string>& full_names);
   Result<std::vector<std::string>> delete_locked(const std::string& id);
 
   store::Store& store_;
-  // Serialises what changes the catalogue. Held over the database's commit: whoever changes images waits for the disk, readers
-  // do not.
+  // Serialises what changes the catalogue. Held over the database's commit: whoever changes images waits for the disk,
+  // readers do not.
   std::mutex write_mutex_;
   mutable std::mutex catalog_mutex_;
   CatalogPtr catalog_;
@@ -97,8 +97,8 @@ struct MadeLayer {
 };
 
 // Unpacks an uncompressed layer tar on top of `parent` while its compressed blob is written.
-Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent, store::ByteSource& tar,
-                             bool need_end_marker);
+Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent,
+                             store::ByteSource& tar, bool need_end_marker);
 // The media type of a layer blob as stored.
 std::string_view layer_media_type(store::Compression compression);
 // Writes config and manifest and publishes the image.

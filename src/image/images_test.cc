@@ -72,12 +72,15 @@ class ImagesTest : public testing::Test {
     return images_->load(source);
   }
   void wipe() {
-    for (const auto& summary : *images_->list({.all = true}))
-      static_cast<void>(images_->remove(summary.image->id, {.force = true, .prune_parents = false, .users = {}}));
-    for (const auto& summary : *images_->list({.all = true}))
-      static_cast<void>(images_->remove(summary.image->id, {.force = true, .prune_parents = true, .users = {}}));
+    for (int i = 0; i < 3; ++i) {
+      const auto all = images_->list({.all = true});
+      for (const auto& summary : *all)
+        static_cast<void>(images_->remove(summary.image->id, {.force = true, .prune_parents = true, .users = {}}));
+    }
   }
-  bool is_empty() const { return store_->content().list()->empty() && store_->snapshots().layers().empty() && images_->count() == 0; }
+  bool is_empty() const {
+    return store_->content().list()->empty() && store_->snapshots().layers().empty() && images_->count() == 0;
+  }
 
   store::TempTree root_;
   std::unique_ptr<store::Store> store_;
@@ -92,7 +95,8 @@ std::vector<std::string> lines(const std::vector<DeleteItem>& items) {
 
 TEST_F(ImagesTest, ImportsAndResolves) {
   const std::string id = import("base");
-  const std::vector<std::string> forms = {"base", "base:latest", "docker.io/library/base", id, id.substr(7), id.substr(7, 12), id.substr(0, 15)};
+  const std::vector<std::string> forms = {"base",       "base:latest",    "docker.io/library/base", id,
+                                          id.substr(7), id.substr(7, 12), id.substr(0, 15)};
   for (const std::string& name : forms) {
     const auto found = images_->resolve(name);
     ASSERT_TRUE(found) << found.error().text();
@@ -117,7 +121,8 @@ TEST_F(ImagesTest, UnknownNamesHaveDockersTexts) {
   const std::string unknown(64, '0');
   EXPECT_EQ(images_->resolve(unknown).error().text(), "No such image: sha256:" + unknown);
   EXPECT_EQ(images_->resolve("sha256:" + unknown).error().text(), "No such image: sha256:" + unknown);
-  EXPECT_EQ(images_->resolve("UPPER").error().text(), "invalid reference format: repository name (library/UPPER) must be lowercase");
+  EXPECT_EQ(images_->resolve("UPPER").error().text(),
+            "invalid reference format: repository name (library/UPPER) must be lowercase");
   EXPECT_EQ(images_->resolve("UPPER").error().kind(), ErrorKind::invalid);
   EXPECT_EQ(images_->resolve("").error().kind(), ErrorKind::invalid);
 }
@@ -144,7 +149,8 @@ TEST_F(ImagesTest, ImportKeepsWhatIsCompressedOrNot) {
 
 TEST_F(ImagesTest, BadImportsLeaveNothing) {
   const std::string tar = TarMaker().dir("a").file("a/b", std::string(5000, 'b')).done();
-  std::vector<std::string> bad = {"", "not a tar", std::string(2000, 'x'), tar.substr(0, 700), tar.substr(0, tar.size() - 1024)};
+  std::vector<std::string> bad = {"", "not a tar", std::string(2000, 'x'), tar.substr(0, 700),
+                                  tar.substr(0, tar.size() - 1024)};
   for (const std::string& text : bad) {
     StringSource source(text);
     auto id = images_->import(source, {});
@@ -153,7 +159,8 @@ TEST_F(ImagesTest, BadImportsLeaveNothing) {
     EXPECT_EQ(id.error().text().find('\n'), std::string::npos);
   }
   StringSource source(tar);
-  EXPECT_EQ(images_->import(source, {.reference = "BAD", .message = {}, .config = {}, .platform = {}}).error().kind(), ErrorKind::invalid);
+  EXPECT_EQ(images_->import(source, {.reference = "BAD", .message = {}, .config = {}, .platform = {}}).error().kind(),
+            ErrorKind::invalid);
   EXPECT_TRUE(is_empty());
   EXPECT_TRUE(std::filesystem::is_empty(root_.path() + "/data/content/ingest"));
 }
@@ -205,7 +212,8 @@ TEST_F(ImagesTest, TagsMove) {
   ASSERT_TRUE(images_->tag(a.substr(7, 10), "example.com:5000/me/app"));
   EXPECT_EQ(images_->names(a), (std::vector<std::string>{"a:latest", "example.com:5000/me/app:latest"}));
   EXPECT_EQ(images_->tag("nope", "x").error().text(), "No such image: nope:latest");
-  EXPECT_EQ(images_->tag("a", "x@sha256:" + std::string(64, 'a')).error().text(), "refusing to create a tag with a digest reference");
+  EXPECT_EQ(images_->tag("a", "x@sha256:" + std::string(64, 'a')).error().text(),
+            "refusing to create a tag with a digest reference");
   EXPECT_EQ(images_->tag("a", "X").error().kind(), ErrorKind::invalid);
   open();
   EXPECT_EQ((*images_->resolve("name:x"))->id, b);
@@ -218,9 +226,11 @@ TEST_F(ImagesTest, RemovesByNameAndId) {
   EXPECT_EQ(lines(*images_->remove("b", {})), std::vector<std::string>{"Untagged: b:latest"});
   ASSERT_TRUE(images_->tag("a", "b"));
   EXPECT_EQ(images_->remove(id, {}).error().text(),
-            "conflict: unable to delete " + id.substr(7, 12) + " (must be forced) - image is referenced in multiple repositories");
-  EXPECT_EQ(lines(*images_->remove(id.substr(7, 12), {.force = true, .prune_parents = true, .users = {}})),
-            (std::vector<std::string>{"Untagged: a:latest", "Untagged: b:latest", "Deleted: " + id, "Deleted: " + layer}));
+            "conflict: unable to delete " + id.substr(7, 12) +
+                " (must be forced) - image is referenced in multiple repositories");
+  EXPECT_EQ(
+      lines(*images_->remove(id.substr(7, 12), {.force = true, .prune_parents = true, .users = {}})),
+      (std::vector<std::string>{"Untagged: a:latest", "Untagged: b:latest", "Deleted: " + id, "Deleted: " + layer}));
   EXPECT_TRUE(is_empty());
   EXPECT_EQ(images_->remove("a", {}).error().text(), "No such image: a:latest");
 }
@@ -228,8 +238,9 @@ TEST_F(ImagesTest, RemovesByNameAndId) {
 TEST_F(ImagesTest, RemovalPrunesParentsAndRefusesThem) {
   const std::string base = import("base");
   const std::string top = commit("base", "top", "new");
-  EXPECT_EQ(images_->remove(base, {.force = true, .prune_parents = true, .users = {}}).error().text(),
-            "conflict: unable to delete " + base.substr(7, 12) + " (cannot be forced) - image has dependent child images");
+  EXPECT_EQ(
+      images_->remove(base, {.force = true, .prune_parents = true, .users = {}}).error().text(),
+      "conflict: unable to delete " + base.substr(7, 12) + " (cannot be forced) - image has dependent child images");
   EXPECT_EQ(lines(*images_->remove("base", {})), std::vector<std::string>{"Untagged: base:latest"});
   EXPECT_EQ(images_->list()->size(), 1U) << "the untagged parent is hidden";
   EXPECT_EQ(images_->list({.all = true})->size(), 2U);
@@ -243,16 +254,20 @@ TEST_F(ImagesTest, ContainersHoldTheirImage) {
   const std::string id = import("a");
   const std::string user(64, 'e');
   const auto used_by = [&](bool running) {
-    return [=, this](const std::string& image) { return image == id ? std::vector<ImageUser>{{user, running}} : std::vector<ImageUser>{}; };
+    return [=, this](const std::string& image) {
+      return image == id ? std::vector<ImageUser>{{user, running}} : std::vector<ImageUser>{};
+    };
   };
   const std::string image = id.substr(7, 12), container = user.substr(0, 12);
   EXPECT_EQ(images_->remove("a", {.force = false, .prune_parents = true, .users = used_by(false)}).error().text(),
             "conflict: unable to remove repository reference \"a\" (must force) - container " + container +
                 " is using its referenced image " + image);
   EXPECT_EQ(images_->remove(image, {.force = false, .prune_parents = true, .users = used_by(false)}).error().text(),
-            "conflict: unable to delete " + image + " (must be forced) - image is being used by stopped container " + container);
+            "conflict: unable to delete " + image + " (must be forced) - image is being used by stopped container " +
+                container);
   EXPECT_EQ(images_->remove(image, {.force = true, .prune_parents = true, .users = used_by(true)}).error().text(),
-            "conflict: unable to delete " + image + " (cannot be forced) - image is being used by running container " + container);
+            "conflict: unable to delete " + image + " (cannot be forced) - image is being used by running container " +
+                container);
   EXPECT_EQ(lines(*images_->remove("a", {.force = true, .prune_parents = true, .users = used_by(true)})),
             std::vector<std::string>{"Untagged: a:latest"});
   EXPECT_EQ(images_->count(), 1U);
@@ -282,7 +297,8 @@ TEST_F(ImagesTest, SavesAndLoads) {
   ASSERT_TRUE(is_empty());
   const auto loaded = load(tar);
   ASSERT_TRUE(loaded) << loaded.error().text();
-  EXPECT_EQ(*loaded, (std::vector<std::string>{"Loaded image: top:v1", "Loaded image: example.com/other:v2", "Loaded image ID: " + base}));
+  EXPECT_EQ(*loaded, (std::vector<std::string>{"Loaded image: top:v1", "Loaded image: example.com/other:v2",
+                                               "Loaded image ID: " + base}));
   EXPECT_EQ((*images_->resolve("top:v1"))->id, top);
   EXPECT_EQ((*images_->resolve("top:v1"))->manifest_digest, manifest);
   EXPECT_EQ(save({"top:v1", "example.com/other:v2", base}), tar);
@@ -301,8 +317,9 @@ TEST_F(ImagesTest, SaveOfARepositoryTakesAllItsTags) {
 
 // The layout of Docker before 25: JSON beside directories, equal layers linked.
 std::string old_archive(const std::string& layer, const std::string& diff_id, const std::string& tag) {
-  const std::string config = R"({"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[")" + diff_id +
-                             "\",\"" + diff_id + R"("]},"history":[{},{}]})";
+  const std::string config =
+      R"({"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[")" + diff_id +
+      "\",\"" + diff_id + R"("]},"history":[{},{}]})";
   const std::string name = std::string(oci::Digest::of(config).hex()) + ".json";
   return TarMaker()
       .dir("one/")
@@ -310,7 +327,8 @@ std::string old_archive(const std::string& layer, const std::string& diff_id, co
       .dir("two/")
       .symlink("two/layer.tar", "../one/layer.tar")
       .file(name, config)
-      .file("manifest.json", R"([{"Config":")" + name + R"(","RepoTags":[")" + tag + R"("],"Layers":["one/layer.tar","two/layer.tar"]}])")
+      .file("manifest.json", R"([{"Config":")" + name + R"(","RepoTags":[")" + tag +
+                                 R"("],"Layers":["one/layer.tar","two/layer.tar"]}])")
       .done();
 }
 
@@ -333,9 +351,13 @@ TEST_F(ImagesTest, BadArchivesLeaveNothing) {
       {old_archive(layer, "sha256:x", "old:1"), "invalid diff id"},
       {TarMaker().file("x", "y").done(), "not an image archive"},
       {TarMaker().file("manifest.json", "[{]").done(), "manifest.json"},
-      {TarMaker().file("manifest.json", R"([{"Config":"../../etc/passwd","Layers":[]}])").done(), "has no ../../etc/passwd"},
+      {TarMaker().file("manifest.json", R"([{"Config":"../../etc/passwd","Layers":[]}])").done(),
+       "has no ../../etc/passwd"},
       {TarMaker().file("manifest.json", "{}").done(), "manifest.json"},
-      {TarMaker().file("index.json", R"({"schemaVersion":2,"manifests":[{"mediaType":"x","size":1,"digest":"sha256:1"}]})").done(), "digest"},
+      {TarMaker()
+           .file("index.json", R"({"schemaVersion":2,"manifests":[{"mediaType":"x","size":1,"digest":"sha256:1"}]})")
+           .done(),
+       "digest"},
       {TarMaker().symlink("manifest.json", "manifest.json").done(), "not an image archive"},
       {"", "empty"},
       {"rubbish", "truncated"},
@@ -350,11 +372,10 @@ TEST_F(ImagesTest, BadArchivesLeaveNothing) {
     EXPECT_TRUE(is_empty()) << text;
     EXPECT_TRUE(std::filesystem::is_empty(root_.path() + "/data/content/ingest")) << text;
   }
-  for (std::size_t size = 0; size < good.size(); size += 512) {
+  // The second zero block of the end marker may be missing, nothing else.
+  for (std::size_t size = 0; size < good.size() - 512; size += 512) {
     if (const auto loaded = load(good.substr(0, size)); loaded) ADD_FAILURE() << "cut at " << size;
-    if (load(good.substr(0, size + 100))) {
-      EXPECT_GE(size + 100, good.size() - 1024);
-    }
+    if (const auto loaded = load(good.substr(0, size + 100)); loaded) ADD_FAILURE() << "cut at " << size + 100;
     wipe();
   }
   ASSERT_TRUE(is_empty());
@@ -389,7 +410,9 @@ TEST_F(ImagesTest, Prunes) {
   import("a", "1");
   const std::string b = import("", "22");
   const std::string used = import("", "3");
-  const UsersOf users = [&](const std::string& id) { return id == used ? std::vector<ImageUser>{{"c", false}} : std::vector<ImageUser>{}; };
+  const UsersOf users = [&](const std::string& id) {
+    return id == used ? std::vector<ImageUser>{{"c", false}} : std::vector<ImageUser>{};
+  };
   const auto report = images_->prune({.dangling_only = true, .wanted = {}, .users = users});
   ASSERT_TRUE(report);
   EXPECT_EQ(report->items[0].what, b);
@@ -487,7 +510,8 @@ TEST_F(ImagesTest, CrashesLeaveAllOrNothing) {
       auto mount = (*store)->snapshots().mount("c", {});
       ASSERT_TRUE(mount);
       EXPECT_EQ(store::slurp(mount->get(), "new"), "made");
-      for (const auto& blob : *(*store)->content().list()) EXPECT_TRUE((*store)->content().verify(blob.digest));
+      const auto blobs = (*store)->content().list();
+      for (const auto& blob : *blobs) EXPECT_TRUE((*store)->content().verify(blob.digest));
     } else {
       EXPECT_TRUE(crashed);
       EXPECT_TRUE((*store)->content().list()->empty());

@@ -39,7 +39,8 @@ class LayoutReader {
 
   // All manifests that could be meant, in order, with the names on the way.
   Result<> index(const std::string& text, const std::vector<std::string>& names, int depth) {
-    if (depth > max_index_depth) return fail(ErrorKind::invalid, "image indexes are nested deeper than {}", max_index_depth);
+    if (depth > max_index_depth)
+      return fail(ErrorKind::invalid, "image indexes are nested deeper than {}", max_index_depth);
     const oci::Index index = TRY(oci::parse_index(text));
     std::vector<const oci::Descriptor*> wanted;
     for (const oci::Descriptor& entry : index.manifests) {
@@ -68,7 +69,8 @@ class LayoutReader {
       return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
     }
     if (files_.size(digest) != static_cast<std::uint64_t>(entry.size))
-      return fail(ErrorKind::invalid, "blob {} has {} bytes, its descriptor says {}", digest.text(), files_.size(digest), entry.size);
+      return fail(ErrorKind::invalid, "blob {} has {} bytes, its descriptor says {}", digest.text(),
+                  files_.size(digest), entry.size);
     const std::string text = TRY(files_.text(digest));
     if (oci::is_index_type(entry.media_type)) return index(text, names, depth + 1);
     if (!oci::is_manifest_type(entry.media_type))
@@ -81,11 +83,13 @@ class LayoutReader {
     for (const oci::Descriptor& layer : manifest.layers) {
       const oci::Digest blob = TRY(oci::Digest::parse(layer.digest));
       if (files_.has_blob(blob) && files_.size(blob) != static_cast<std::uint64_t>(layer.size))
-        return fail(ErrorKind::invalid, "layer {} has {} bytes, its descriptor says {}", blob.text(), files_.size(blob), layer.size);
+        return fail(ErrorKind::invalid, "layer {} has {} bytes, its descriptor says {}", blob.text(), files_.size(blob),
+                    layer.size);
       image.layers.push_back(blob);
     }
     images.push_back(std::move(image));
-    if (images.size() > max_images) return fail(ErrorKind::invalid, "image archive has more than {} images", max_images);
+    if (images.size() > max_images)
+      return fail(ErrorKind::invalid, "image archive has more than {} images", max_images);
     return {};
   }
 
@@ -105,7 +109,8 @@ Result<ArchiveImage> image_of(ArchiveFiles& files, const ArchiveManifest& entry)
   image.config = TRY(files.digest(entry.config));
   for (const std::string& layer : entry.layers) image.layers.push_back(TRY(files.digest(layer)));
   for (const std::string& tag : entry.repo_tags) {
-    const oci::Reference parsed = TRY_AS(oci::parse_reference(tag), fmt::format("invalid tag {:?}", tag.substr(0, 300)));
+    const oci::Reference parsed =
+        TRY_AS(oci::parse_reference(tag), fmt::format("invalid tag {:?}", tag.substr(0, 300)));
     if (parsed.tag.empty()) return fail(ErrorKind::invalid, "invalid tag \"{}\"", tag.substr(0, 300));
     image.names.push_back(parsed.full());
   }
@@ -131,14 +136,15 @@ Result<std::vector<ArchiveImage>> images_of_manifest(ArchiveFiles& files) {
 // Unpacks what is not there yet and makes the blobs visible, one image.
 class ImageLoader {
  public:
-  ImageLoader(Images::Impl& impl, ArchiveFiles& files, const ArchiveImage& image) : impl_(impl), files_(files), image_(image), pins_(impl) {}
+  ImageLoader(Images::Impl& impl, ArchiveFiles& files, const ArchiveImage& image)
+      : impl_(impl), files_(files), image_(image), pins_(impl) {}
 
   Result<std::string> run() {
     const std::string text = TRY(files_.text(image_.config));
     const oci::ImageConfig config = TRY(oci::parse_image_config(text));
     if (config.rootfs.diff_ids.size() != image_.layers.size())
-      return fail(ErrorKind::invalid, "invalid manifest, layers length mismatch: expected {}, got {}", config.rootfs.diff_ids.size(),
-                  image_.layers.size());
+      return fail(ErrorKind::invalid, "invalid manifest, layers length mismatch: expected {}, got {}",
+                  config.rootfs.diff_ids.size(), image_.layers.size());
     if (!config.platform.os.empty() && config.platform.os != "linux")
       return fail(ErrorKind::invalid, "cannot load {} image on linux", config.platform.os.substr(0, 100));
     pins_.add(image_.config.text());
@@ -146,7 +152,8 @@ class ImageLoader {
     for (std::size_t i = 0; i < image_.layers.size(); ++i) {
       pins_.add(image_.layers[i].text());
       pins_.add(oci::chain_id(chain, config.rootfs.diff_ids[i]));
-      CHECK_AS(layer(image_.layers[i], chain, config.rootfs.diff_ids[i]), fmt::format("layer {}", image_.layers[i].text()));
+      CHECK_AS(layer(image_.layers[i], chain, config.rootfs.diff_ids[i]),
+               fmt::format("layer {}", image_.layers[i].text()));
       chain = oci::chain_id(chain, config.rootfs.diff_ids[i]);
       store::failpoint("load-layer");
     }
@@ -163,7 +170,8 @@ class ImageLoader {
     return files_.keep(blob);
   }
 
-  Result<> unpack(const oci::Digest& blob, const std::string& parent, const std::string& diff_id, const std::string& chain) {
+  Result<> unpack(const oci::Digest& blob, const std::string& parent, const std::string& diff_id,
+                  const std::string& chain) {
     const bool in_archive = files_.has_blob(blob);
     store::FdSource source(TRY(in_archive ? files_.open(blob) : impl_.store().content().reader(blob)));
     const auto plain = TRY(store::decompress(source));
@@ -192,10 +200,14 @@ class ImageLoader {
     oci::Manifest manifest;
     manifest.media_type = oci::media_type::oci_manifest;
     const store::BlobInfo config = TRY(impl_.store().content().info(image_.config));
-    manifest.config = {.media_type = std::string(oci::media_type::oci_config), .digest = config.digest.text(), .size = static_cast<std::int64_t>(config.size)};
+    manifest.config = {.media_type = std::string(oci::media_type::oci_config),
+                       .digest = config.digest.text(),
+                       .size = static_cast<std::int64_t>(config.size)};
     for (const oci::Digest& layer : image_.layers) {
       const store::BlobInfo info = TRY(impl_.store().content().info(layer));
-      manifest.layers.push_back({.media_type = std::string(TRY(media_type(layer))), .digest = layer.text(), .size = static_cast<std::int64_t>(info.size)});
+      manifest.layers.push_back({.media_type = std::string(TRY(media_type(layer))),
+                                 .digest = layer.text(),
+                                 .size = static_cast<std::int64_t>(info.size)});
     }
     const std::string text = json::to_text(manifest);
     pins_.add(oci::Digest::of(text).text());

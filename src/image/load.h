@@ -57,7 +57,7 @@ class ArchiveFiles {
 
   const store::ContentStore* content_;
   std::map<std::string, oci::Digest> paths_;
-  std::map<std::string, std::string> links_;  // old archives link equal layers
+  std::map<std::string, std::string> links_;          // old archives link equal layers
   std::map<std::string, store::BlobWriter> writers_;  // by digest
   std::map<std::string, std::uint64_t> sizes_;
 };

@@ -36,8 +36,8 @@ Result<std::vector<std::string>> names_of_option(const std::string& reference) {
 }
 
 // One pass over the tar: this thread unpacks it, another one hashes and compresses it into its blob.
-Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent, store::ByteSource& tar,
-                             bool need_end_marker) {
+Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent,
+                             store::ByteSource& tar, bool need_end_marker) {
   store::BlobWriter blob = TRY(store.content().writer());
   oci::Hasher hasher;
   store::WriteBehind behind([&](store::ByteSource& source) -> Result<> {
@@ -66,7 +66,9 @@ Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std:
   pins.add(out.chain_id);
   CHECK(blob.commit());
   CHECK(staged->commit(out.chain_id));
-  out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip), .digest = info.digest.text(), .size = static_cast<std::int64_t>(info.size)};
+  out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip),
+              .digest = info.digest.text(),
+              .size = static_cast<std::int64_t>(info.size)};
   store::failpoint("layer-made");
   return out;
 }
@@ -79,7 +81,9 @@ Result<std::string> publish_config(Images::Impl& impl, Images::Impl::Pins& pins,
   const store::BlobInfo blob = TRY(impl.store().content().put(text));
   oci::Manifest manifest;
   manifest.media_type = oci::media_type::oci_manifest;
-  manifest.config = {.media_type = std::string(oci::media_type::oci_config), .digest = blob.digest.text(), .size = static_cast<std::int64_t>(blob.size)};
+  manifest.config = {.media_type = std::string(oci::media_type::oci_config),
+                     .digest = blob.digest.text(),
+                     .size = static_cast<std::int64_t>(blob.size)};
   manifest.layers = std::move(layers);
   const std::string manifest_text = json::to_text(manifest);
   pins.add(oci::Digest::of(manifest_text).text());
@@ -97,7 +101,8 @@ Result<std::string> Images::Impl::import(store::ByteSource& tar, const ImportOpt
   config.created = format_rfc3339(now());
   config.platform = options.platform.value_or(oci::host_platform());
   config.config = options.config;
-  config.history.push_back(history_of(config.created, "", options.message.empty() ? "Imported from -" : options.message, ""));
+  config.history.push_back(
+      history_of(config.created, "", options.message.empty() ? "Imported from -" : options.message, ""));
   std::vector<oci::Descriptor> layers;
   if (layer.empty) {
     config.history.back().empty_layer = true;

@@ -60,7 +60,8 @@ class Filter {
       const auto parsed = oci::parse_reference(name);
       if (!parsed) continue;
       const auto& patterns = options_.references;
-      if (!patterns.empty() && std::none_of(patterns.begin(), patterns.end(), [&](const std::string& p) { return pattern_matches(p, *parsed); }))
+      if (!patterns.empty() && std::none_of(patterns.begin(), patterns.end(),
+                                            [&](const std::string& p) { return pattern_matches(p, *parsed); }))
         continue;
       (is_digest_name(name) ? summary.repo_digests : summary.repo_tags).push_back(parsed->familiar());
     }
@@ -102,7 +103,8 @@ Result<std::vector<HistoryItem>> Images::Impl::history(std::string_view referenc
     item.comment = entry.comment;
     if (!entry.empty_layer) {
       if (layer == chains.size()) return fail(ErrorKind::internal, "too many non-empty layers in History section");
-      if (const auto info = store_.snapshots().layer(chains[layer++])) item.size = static_cast<std::int64_t>(info->bytes);
+      if (const auto info = store_.snapshots().layer(chains[layer++]))
+        item.size = static_cast<std::int64_t>(info->bytes);
     }
     out.insert(out.begin(), std::move(item));
   }

@@ -16,8 +16,10 @@ std::string repository_of(const std::string& full_name) {
 // At most one tag, and all names in one repository.
 bool is_single_reference(const std::vector<std::string>& names) {
   if (names.size() <= 1) return true;
-  if (std::count_if(names.begin(), names.end(), [](const std::string& name) { return !is_digest_name(name); }) > 1) return false;
-  return std::all_of(names.begin(), names.end(), [&](const std::string& name) { return repository_of(name) == repository_of(names[0]); });
+  if (std::count_if(names.begin(), names.end(), [](const std::string& name) { return !is_digest_name(name); }) > 1)
+    return false;
+  return std::all_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return repository_of(name) == repository_of(names[0]); });
 }
 
 struct Conflict {
@@ -47,94 +49,110 @@ class Remover {
     const ImagePtr image = TRY(catalog->find(reference));
     if (image == nullptr) return no_such_image(reference);
     const std::string id = image->id;
-    bool removed_name = false;
-    if (!is_id_prefix(id, reference)) {
-      if (TRY(remove_name(reference, id, force))) return {};
-      removed_name = true;
-    } else if (const auto names = catalog->names_of(id); is_single_reference(names)) {
-      const unsigned mask = force ? children | running : children | running | stopped;
-      if (const auto conflict = check(id, mask)) return conflict_error(id, *conflict);
-      for (const std::string& name : names) CHECK(untag(name));
+    const std::vector<std::string> names = catalog->names_of(id);
+    if (is_id_prefix(id, reference)) {
+      if (!is_single_reference(names)) return remove_image(id, force, prune, false, {});
+      if (const auto conflict = check(id, force ? children | running : children | running | stopped, names))
+        return conflict_error(id, *conflict);
+      return remove_image(id, force, prune, false, names);
     }
-    return remove_image(id, force, prune, removed_name);
-  }
-
- private:
-  // Takes the name away; true when the image has others and stays.
-  Result<bool> remove_name(std::string_view reference, const std::string& id, bool force) {
-    CatalogPtr catalog = impl_.catalog();
-    if (!force && is_single_reference(catalog->names_of(id))) {
+    if (!force && is_single_reference(names)) {
       if (const auto users = users_of(id); !users.empty())
         return fail(ErrorKind::conflict,
                     "conflict: unable to remove repository reference \"{}\" (must force) - container {} is using its "
                     "referenced image {}",
                     reference, short_id(users[0].container_id), short_id(id));
     }
-    const oci::Reference parsed = TRY(oci::parse_reference(reference));
-    std::string full = parsed.with_default_tag().full();
-    if (!catalog->tags.contains(full) && !parsed.digest.empty()) full = parsed.name() + "@" + parsed.digest;
-    CHECK(untag(full));
-    catalog = impl_.catalog();
-    std::vector<std::string> names = catalog->names_of(id);
-    const auto of_repository = [&](bool digests) {
-      return [&, digests](const std::string& name) { return is_digest_name(name) == digests && repository_of(name) == parsed.name(); };
-    };
-    // The last tag of a repository takes its digests along.
-    if (!is_digest_name(full) && std::none_of(names.begin(), names.end(), of_repository(false))) {
-      for (const std::string& name : names)
-        if (of_repository(true)(name)) CHECK(untag(name));
-      names = impl_.catalog()->names_of(id);
-    }
-    return !names.empty();
+    const std::vector<std::string> going = TRY(names_meant(reference, names, *catalog));
+    if (going.size() < names.size()) return untag(id, going);
+    return remove_image(id, force, prune, true, going);
   }
 
-  Result<> remove_image(const std::string& id, bool force, bool prune, bool quiet) {
+ private:
+  // The name, and with the last tag of a repository its digests.
+  static Result<std::vector<std::string>> names_meant(std::string_view reference, const std::vector<std::string>& names,
+                                                      const Catalog& catalog) {
+    const oci::Reference parsed = TRY(oci::parse_reference(reference));
+    std::string full = parsed.with_default_tag().full();
+    if (!catalog.tags.contains(full) && !parsed.digest.empty()) full = parsed.name() + "@" + parsed.digest;
+    std::vector<std::string> out = {full};
+    if (is_digest_name(full)) return out;
+    const bool other_tag = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return name != full && !is_digest_name(name) && repository_of(name) == parsed.name();
+    });
+    if (other_tag) return out;
+    for (const std::string& name : names)
+      if (is_digest_name(name) && repository_of(name) == parsed.name()) out.push_back(name);
+    return out;
+  }
+
+  // Deletes the image with the names `going` in one step. `quiet`: what keeps the image is no error, it then only loses
+  // them.
+  Result<> remove_image(const std::string& id, bool force, bool prune, bool quiet,
+                        const std::vector<std::string>& going) {
     const unsigned mask = force ? children | running : children | running | referenced | stopped;
-    if (const auto conflict = check(id, mask)) {
-      const bool dangling = impl_.catalog()->names_of(id).empty() && impl_.catalog()->children_of(id).empty();
-      if (quiet && (!dangling || conflict->used)) return {};
+    if (const auto conflict = check(id, mask, going)) {
+      const bool dangling = names_beyond(id, going).empty() && impl_.catalog()->children_of(id).empty();
+      if (quiet && (!dangling || conflict->used)) return untag(id, going);
       return conflict_error(id, *conflict);
     }
-    const CatalogPtr catalog = impl_.catalog();
-    const auto found = catalog->images.find(id);
-    if (found == catalog->images.end()) return no_such_image(id);
-    const std::string parent = found->second->parent;
-    for (const std::string& name : catalog->names_of(id)) CHECK(untag(name));
     std::vector<std::string> layers;
+    std::string parent;
     {
       const std::lock_guard lock(impl_.write_mutex_);
+      const CatalogPtr catalog = impl_.catalog();
+      const auto found = catalog->images.find(id);
+      if (found == catalog->images.end()) return no_such_image(id);
       // A name or a child that came meanwhile keeps it.
-      if (!impl_.catalog()->names_of(id).empty() || !impl_.catalog()->children_of(id).empty()) return {};
+      if ((!force && !names_beyond(id, going).empty()) || !catalog->children_of(id).empty())
+        return fail(ErrorKind::conflict, "conflict: image {} was put to use meanwhile", short_id(id));
+      parent = found->second->parent;
+      for (const std::string& name : going) items.push_back({true, familiar_of(name)});
+      for (const std::string& name : names_beyond(id, going)) items.push_back({true, familiar_of(name)});
       layers = TRY(impl_.delete_locked(id));
     }
     items.push_back({false, id});
     for (const std::string& layer : layers) items.push_back({false, layer});
     if (!prune || parent.empty() || !impl_.catalog()->images.contains(parent)) return {};
-    return remove_image(parent, false, true, true);
+    return remove_image(parent, false, true, true, {});
   }
 
-  Result<> untag(const std::string& full_name) {
+  std::vector<std::string> names_beyond(const std::string& id, const std::vector<std::string>& going) const {
+    std::vector<std::string> out = impl_.catalog()->names_of(id);
+    std::erase_if(out,
+                  [&](const std::string& name) { return std::find(going.begin(), going.end(), name) != going.end(); });
+    return out;
+  }
+
+  Result<> untag(const std::string& id, const std::vector<std::string>& names) {
+    if (names.empty()) return {};
     const std::lock_guard lock(impl_.write_mutex_);
-    CHECK(impl_.untag_locked(full_name));
-    items.push_back({true, familiar_of(full_name)});
+    CHECK(impl_.untag_locked(id, names));
+    for (const std::string& name : names) items.push_back({true, familiar_of(name)});
     return {};
   }
 
-  std::vector<ImageUser> users_of(const std::string& id) const { return users_ ? users_(id) : std::vector<ImageUser>{}; }
+  std::vector<ImageUser> users_of(const std::string& id) const {
+    return users_ ? users_(id) : std::vector<ImageUser>{};
+  }
 
-  std::optional<Conflict> check(const std::string& id, unsigned mask) const {
+  std::optional<Conflict> check(const std::string& id, unsigned mask, const std::vector<std::string>& going) const {
     const CatalogPtr catalog = impl_.catalog();
-    if ((mask & children) != 0 && !catalog->children_of(id).empty()) return Conflict{true, false, "image has dependent child images"};
+    if ((mask & children) != 0 && !catalog->children_of(id).empty())
+      return Conflict{true, false, "image has dependent child images"};
     const auto users = users_of(id);
     if ((mask & running) != 0)
       for (const ImageUser& user : users)
         if (user.running)
-          return Conflict{true, true, fmt::format("image is being used by running container {}", short_id(user.container_id))};
-    if ((mask & referenced) != 0 && !catalog->names_of(id).empty()) return Conflict{false, false, "image is referenced in multiple repositories"};
+          return Conflict{true, true,
+                          fmt::format("image is being used by running container {}", short_id(user.container_id))};
+    if ((mask & referenced) != 0 && !names_beyond(id, going).empty())
+      return Conflict{false, false, "image is referenced in multiple repositories"};
     if ((mask & stopped) != 0)
       for (const ImageUser& user : users)
         if (!user.running)
-          return Conflict{false, true, fmt::format("image is being used by stopped container {}", short_id(user.container_id))};
+          return Conflict{false, true,
+                          fmt::format("image is being used by stopped container {}", short_id(user.container_id))};
     return std::nullopt;
   }
 
@@ -170,7 +188,8 @@ Result<PruneReport> Images::Impl::prune(const PruneOptions& options) {
     }
   }
   for (const DeleteItem& item : out.items)
-    if (const auto size = sizes.find(item.what); !item.untagged && size != sizes.end()) out.space_reclaimed += size->second;
+    if (const auto size = sizes.find(item.what); !item.untagged && size != sizes.end())
+      out.space_reclaimed += size->second;
   return out;
 }
 

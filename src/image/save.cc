@@ -14,7 +14,9 @@ struct Saved {
   std::vector<std::string> names;  // full, with tag
 };
 
-std::string blob_path(std::string_view digest) { return "blobs/sha256/" + std::string(digest.substr(digest.find(':') + 1)); }
+std::string blob_path(std::string_view digest) {
+  return "blobs/sha256/" + std::string(digest.substr(digest.find(':') + 1));
+}
 
 class SaveWriter {
  public:
@@ -33,12 +35,15 @@ class SaveWriter {
     CHECK(text("index.json", index_of(images)));
     CHECK(text("manifest.json", manifest_of(images)));
     CHECK(text("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
-    if (const std::string repositories = repositories_of(images); !repositories.empty()) CHECK(text("repositories", repositories));
+    if (const std::string repositories = repositories_of(images); !repositories.empty())
+      CHECK(text("repositories", repositories));
     return tar_.finish();
   }
 
  private:
-  Result<> directory(const std::string& name) { return tar_.header({.type = store::TarType::directory, .name = name, .mode = 0755}); }
+  Result<> directory(const std::string& name) {
+    return tar_.header({.type = store::TarType::directory, .name = name, .mode = 0755});
+  }
   Result<> text(const std::string& name, const std::string& bytes) {
     return tar_.file({.type = store::TarType::file, .name = name, .mode = 0644}, bytes);
   }
@@ -58,7 +63,8 @@ class SaveWriter {
     index.media_type = oci::media_type::oci_index;
     for (const Saved& saved : images) {
       oci::Descriptor entry;
-      entry.media_type = saved.image->manifest.media_type.empty() ? oci::media_type::oci_manifest : saved.image->manifest.media_type;
+      entry.media_type =
+          saved.image->manifest.media_type.empty() ? oci::media_type::oci_manifest : saved.image->manifest.media_type;
       entry.digest = saved.image->manifest_digest;
       if (const auto digest = oci::Digest::parse(entry.digest))
         if (const auto info = content_.info(*digest)) entry.size = static_cast<std::int64_t>(info->size);
@@ -109,7 +115,7 @@ Result<> add_reference(const Catalog& catalog, const std::string& reference, std
   if (parsed && parsed->name_only()) {
     for (const auto& [name, id] : catalog.tags)
       if (name.starts_with(parsed->name() + ":")) found.emplace_back(catalog.images.at(id), name);
-  } else if (parsed && parsed->digest.empty() && image != nullptr) {
+  } else if (parsed && image != nullptr && catalog.tags.contains(parsed->full()) && parsed->digest.empty()) {
     found.emplace_back(image, parsed->full());
   }
   if (found.empty()) {
@@ -117,9 +123,11 @@ Result<> add_reference(const Catalog& catalog, const std::string& reference, std
     found.emplace_back(image, "");
   }
   for (const auto& [wanted, name] : found) {
-    auto known = std::find_if(images.begin(), images.end(), [&](const Saved& saved) { return saved.image->id == wanted->id; });
+    auto known =
+        std::find_if(images.begin(), images.end(), [&](const Saved& saved) { return saved.image->id == wanted->id; });
     if (known == images.end()) known = images.insert(images.end(), Saved{wanted, {}});
-    if (!name.empty() && std::find(known->names.begin(), known->names.end(), name) == known->names.end()) known->names.push_back(name);
+    if (!name.empty() && std::find(known->names.begin(), known->names.end(), name) == known->names.end())
+      known->names.push_back(name);
   }
   return {};
 }

@@ -119,7 +119,8 @@ bool kernel_takes_single_layers() {
 void forget_volatile(const OverlayMount& mount) {
   const std::string incompat = mount.work + "/work/incompat", mark = incompat + "/volatile";
   ::unlinkat(mount.base_fd, (mark + "/dirty").c_str(), 0);
-  if (::unlinkat(mount.base_fd, mark.c_str(), AT_REMOVEDIR) == 0) ::unlinkat(mount.base_fd, incompat.c_str(), AT_REMOVEDIR);
+  if (::unlinkat(mount.base_fd, mark.c_str(), AT_REMOVEDIR) == 0)
+    ::unlinkat(mount.base_fd, incompat.c_str(), AT_REMOVEDIR);
 }
 
 }  // namespace

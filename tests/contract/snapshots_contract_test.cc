@@ -54,7 +54,8 @@ class SnapshotsContract : public testing::TestWithParam<Driver> {
     auto changes = snapshots_->changes(key);
     EXPECT_TRUE(changes) << changes.error().text();
     if (changes)
-      for (const Change& change : *changes) out.push_back(std::string(1, "CAD"[static_cast<int>(change.kind)]) + " " + change.path);
+      for (const Change& change : *changes)
+        out.push_back(std::string(1, "CAD"[static_cast<int>(change.kind)]) + " " + change.path);
     return out;
   }
 
@@ -79,7 +80,8 @@ std::string base_tar() {
 
 TEST_P(SnapshotsContract, LayersStackAndTakeAway) {
   const std::string base = layer("", base_tar());
-  const std::string upper = layer(base, TarMaker().file("etc/passwd", "changed").file("data/.wh.one", "").file("data/.wh.two", "").done());
+  const std::string upper =
+      layer(base, TarMaker().file("etc/passwd", "changed").file("data/.wh.one", "").file("data/.wh.two", "").done());
   const std::string top = layer(upper, TarMaker().dir("etc").file("etc/.wh..wh..opq", "").file("etc/new", "n").done());
   ASSERT_TRUE(snapshots_->prepare("c", upper));
   ASSERT_TRUE(snapshots_->prepare("d", top));
@@ -136,11 +138,13 @@ TEST_P(SnapshotsContract, EphemeralMountsAgain) {
 }
 
 TEST_P(SnapshotsContract, MountTargetsLieBelowTheImage) {
-  const std::string linked = layer("", TarMaker().symlink("etc", "usr/etc").dir("usr/etc").file("usr/etc/hosts", "image").done());
+  const std::string linked =
+      layer("", TarMaker().symlink("etc", "usr/etc").dir("usr/etc").file("usr/etc/hosts", "image").done());
   ASSERT_TRUE(snapshots_->prepare("empty", ""));
   ASSERT_TRUE(snapshots_->prepare("linked", linked));
   const UniqueFd empty = mounted("empty"), other = mounted("linked");
-  for (const char* name : {"dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", ".dockerenv"})
+  for (const char* name :
+       {"dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab", ".dockerenv"})
     EXPECT_TRUE(exists(empty.get(), name)) << name;
   EXPECT_EQ(slurp(other.get(), "etc/hosts"), "image");
   EXPECT_TRUE(exists(other.get(), "proc"));
@@ -149,7 +153,8 @@ TEST_P(SnapshotsContract, MountTargetsLieBelowTheImage) {
 }
 
 TEST_P(SnapshotsContract, RootLooksLikeTheImages) {
-  const std::string base = layer("", TarMaker().add({.type = TarType::directory, .name = "./", .mode = 0710, .uid = 5, .gid = 6}).dir("a").done());
+  const std::string base = layer(
+      "", TarMaker().add({.type = TarType::directory, .name = "./", .mode = 0710, .uid = 5, .gid = 6}).dir("a").done());
   const std::string upper = layer(base, TarMaker().dir("b").done());
   ASSERT_TRUE(snapshots_->prepare("c", upper));
   struct stat status {};
@@ -160,7 +165,8 @@ TEST_P(SnapshotsContract, RootLooksLikeTheImages) {
 }
 
 TEST_P(SnapshotsContract, UnlistedParentsKeepTheirLooks) {
-  const std::string base = layer("", TarMaker().add({.type = TarType::directory, .name = "home/", .mode = 0700, .uid = 7}).done());
+  const std::string base =
+      layer("", TarMaker().add({.type = TarType::directory, .name = "home/", .mode = 0700, .uid = 7}).done());
   const std::string upper = layer(base, TarMaker().file("home/file", "x").done());
   ASSERT_TRUE(snapshots_->prepare("c", upper));
   struct stat status {};
@@ -182,7 +188,13 @@ TEST_P(SnapshotsContract, HardLinksIntoLowerLayersBecomeCopies) {
 
 TEST_P(SnapshotsContract, WhiteoutAndNewEntryInOneLayer) {
   const std::string base = layer("", base_tar());
-  const std::string upper = layer(base, TarMaker().file(".wh.data", "").dir("data").file("data/three", "3").file("bin/.wh.sh", "").file("bin/sh", "new").done());
+  const std::string upper = layer(base, TarMaker()
+                                            .file(".wh.data", "")
+                                            .dir("data")
+                                            .file("data/three", "3")
+                                            .file("bin/.wh.sh", "")
+                                            .file("bin/sh", "new")
+                                            .done());
   const std::string other = layer(base, TarMaker().dir("data").file("data/three", "3").file(".wh.data", "").done());
   for (const std::string& chain : {upper, other}) {
     ASSERT_TRUE(snapshots_->prepare(chain, chain));
@@ -208,14 +220,16 @@ TEST_P(SnapshotsContract, ChangesAreDockers) {
     const UniqueFd touched(::openat(c.get(), "etc/group", O_WRONLY | O_CLOEXEC));
     ASSERT_TRUE(touched);
   }
-  EXPECT_THAT(changes("c"), testing::ElementsAre("C /bin", "C /bin/sh", "C /data", "C /data/one", "D /data/two", "A /new", "A /new/file"));
+  EXPECT_THAT(changes("c"), testing::ElementsAre("C /bin", "C /bin/sh", "C /data", "C /data/one", "D /data/two",
+                                                 "A /new", "A /new/file"));
 }
 
 TEST_P(SnapshotsContract, ReplacedDirectoryIsComparedNotListed) {
   ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
   {
     const UniqueFd c = mounted("c");
-    for (const char* name : {"data/one", "data/two", "etc/passwd", "etc/group"}) ASSERT_EQ(::unlinkat(c.get(), name, 0), 0);
+    for (const char* name : {"data/one", "data/two", "etc/passwd", "etc/group"})
+      ASSERT_EQ(::unlinkat(c.get(), name, 0), 0);
     ASSERT_EQ(::unlinkat(c.get(), "data", AT_REMOVEDIR), 0);
     ASSERT_EQ(::mkdirat(c.get(), "data", 0755), 0);
     ASSERT_TRUE(spill(c.get(), "data/three", "3"));
@@ -224,8 +238,8 @@ TEST_P(SnapshotsContract, ReplacedDirectoryIsComparedNotListed) {
     ASSERT_EQ(::unlinkat(c.get(), "bin", AT_REMOVEDIR), 0);
     ASSERT_TRUE(spill(c.get(), "bin", "file"));
   }
-  EXPECT_THAT(changes("c"), testing::ElementsAre("C /bin", "C /data", "D /data/one", "A /data/three", "D /data/two", "C /etc",
-                                                 "D /etc/group", "D /etc/passwd", "A /sh"));
+  EXPECT_THAT(changes("c"), testing::ElementsAre("C /bin", "C /data", "D /data/one", "A /data/three", "D /data/two",
+                                                 "C /etc", "D /etc/group", "D /etc/passwd", "A /sh"));
 }
 
 TEST_P(SnapshotsContract, DiffAppliedIsTheSameFileSystem) {
@@ -261,7 +275,8 @@ TEST_P(SnapshotsContract, DiffAppliedIsTheSameFileSystem) {
   EXPECT_FALSE(exists(copy.get(), "data/one"));
   EXPECT_FALSE(exists(copy.get(), "etc/passwd"));
   EXPECT_EQ(slurp(copy.get(), "etc/only"), "o");
-  struct stat a {}, b {};
+  struct stat a {
+  }, b{};
   ASSERT_EQ(::fstatat(copy.get(), "linked", &a, 0), 0);
   ASSERT_EQ(::fstatat(copy.get(), "zlinked", &b, 0), 0);
   EXPECT_EQ(a.st_ino, b.st_ino);
@@ -410,14 +425,17 @@ TEST_P(SnapshotsContract, ConcurrentUse) {
 }
 
 const Driver drivers[] = {
-    {"overlay", [](const std::string& directory, Database& database) { return open_overlay_snapshots(directory, database); }, true},
+    {"overlay",
+     [](const std::string& directory, Database& database) { return open_overlay_snapshots(directory, database); },
+     true},
     {"overlay_legacy",
      [](const std::string& directory, Database& database) {
        return open_overlay_snapshots(directory, database, {.legacy_mount = true});
      },
      false},
 };
-INSTANTIATE_TEST_SUITE_P(Drivers, SnapshotsContract, testing::ValuesIn(drivers), [](const auto& driver) { return driver.param.name; });
+INSTANTIATE_TEST_SUITE_P(Drivers, SnapshotsContract, testing::ValuesIn(drivers),
+                         [](const auto& driver) { return driver.param.name; });
 
 }  // namespace
 }  // namespace corten::store

@@ -22,7 +22,8 @@ void measure(const char* what, int count, Body body) {
     times.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(times.begin(), times.end());
-  fmt::print("{:32} median {:8.1f} us   p99 {:8.1f} us\n", what, times[times.size() / 2], times[times.size() * 99 / 100]);
+  fmt::print("{:32} median {:8.1f} us   p99 {:8.1f} us\n", what, times[times.size() / 2],
+             times[times.size() * 99 / 100]);
 }
 
 }  // namespace
@@ -42,24 +43,30 @@ int main(int argc, char** argv) {
   }
   const auto key = [](int i) { return fmt::format("{:064}", i); };
   const std::string json(6000, 'j');
-  measure("put_container (6 KB)", count, [&](int i) { static_cast<void>(store.database().put_container({key(i), "name" + std::to_string(i), json, "{}"})); });
-  measure("set_container_state", count, [&](int i) { static_cast<void>(store.database().set_container_state(key(i), json.substr(0, 800))); });
+  measure("put_container (6 KB)", count, [&](int i) {
+    static_cast<void>(store.database().put_container({key(i), "name" + std::to_string(i), json, "{}"}));
+  });
+  measure("set_container_state", count,
+          [&](int i) { static_cast<void>(store.database().set_container_state(key(i), json.substr(0, 800))); });
   measure("prepare", count, [&](int i) { static_cast<void>(store.snapshots().prepare(key(i), chain)); });
   std::vector<UniqueFd> mounts;
   measure("mount", count, [&](int i) { mounts.push_back(std::move(*store.snapshots().mount(key(i), {}))); });
   measure("mount dropped", count, [&](int) { mounts.pop_back(); });
-  measure("mount ephemeral", count, [&](int i) { mounts.push_back(std::move(*store.snapshots().mount(key(i), {.ephemeral = true}))); });
+  measure("mount ephemeral", count,
+          [&](int i) { mounts.push_back(std::move(*store.snapshots().mount(key(i), {.ephemeral = true}))); });
   measure("mount ephemeral dropped", count, [&](int) { mounts.pop_back(); });
   measure("changes", count, [&](int i) { static_cast<void>(store.snapshots().changes(key(i))); });
   measure("remove", count, [&](int i) { static_cast<void>(store.snapshots().remove(key(i))); });
-  measure("commit (durable)", 50, [&](int i) { static_cast<void>(store.database().put_object("bench", key(i), "{}")); });
+  measure("commit (durable)", 50,
+          [&](int i) { static_cast<void>(store.database().put_object("bench", key(i), "{}")); });
   measure("flush", 50, [&](int i) {
     static_cast<void>(store.database().set_container_state(key(i), "{}"));
     static_cast<void>(store.database().flush());
   });
   const auto start = std::chrono::steady_clock::now();
   const auto rows = store.database().list_containers();
-  fmt::print("list {} containers: {:.1f} ms\n", rows->size(), std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  fmt::print("list {} containers: {:.1f} ms\n", rows->size(),
+             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   for (int i = 0; i < count; ++i) static_cast<void>(store.database().delete_container(key(i)));
   return 0;
 }
