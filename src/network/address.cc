@@ -81,7 +81,9 @@ std::string to_string(Ipv4 address) {
                      address.value & 255);
 }
 
-std::string to_string(const Ipv4Prefix& prefix) { return fmt::format("{}/{}", to_string(prefix.address), prefix.length); }
+std::string to_string(const Ipv4Prefix& prefix) {
+  return fmt::format("{}/{}", to_string(prefix.address), prefix.length);
+}
 
 std::string to_string(const IpAddress& address) {
   if (!address.v6) return to_string(address.v4);

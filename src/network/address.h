@@ -41,8 +41,8 @@ struct Mac {
 // A host address that a port is bound to: either family.
 struct IpAddress {
   bool v6 = false;
-  Ipv4 v4;                                // when !v6
-  std::array<std::uint8_t, 16> bytes{};   // when v6, in network order
+  Ipv4 v4;                               // when !v6
+  std::array<std::uint8_t, 16> bytes{};  // when v6, in network order
   auto operator<=>(const IpAddress&) const = default;
   bool is_unspecified() const { return v6 ? bytes == decltype(bytes){} : v4.is_unspecified(); }
 };

@@ -23,8 +23,8 @@ TEST(Address, BadTextIsRefused) {
     EXPECT_FALSE(parse_ipv4_prefix(text)) << text;
   for (const char* text : {"", "[", "[]", "[1.2.3.4]x", ":::", "fe80::1%eth0", "g::", "1:2:3:4:5:6:7:8:9"})
     EXPECT_FALSE(parse_ip(text)) << text;
-  for (const char* text : {"", "02:42:ac:11:00", "02:42:ac:11:00:0g", "02:42-ac:11:00:02", "0242ac110002",
-                           "02:42:ac:11:00:02:"})
+  for (const char* text :
+       {"", "02:42:ac:11:00", "02:42:ac:11:00:0g", "02:42-ac:11:00:02", "0242ac110002", "02:42:ac:11:00:02:"})
     EXPECT_FALSE(parse_mac(text)) << text;
   EXPECT_FALSE(parse_ip(std::string(10000, ':')));
 }

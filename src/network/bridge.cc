@@ -39,8 +39,9 @@ Result<Ipv4Prefix> free_pool(sys::NetlinkSocket& socket, std::span<const Ipv4Pre
   const auto routes = TRY(foreign_routes(socket, 0));
   for (const Ipv4Prefix& pool : pools)
     if (!overlaps_any(pool, routes)) return Ipv4Prefix{{pool.network().value + 1}, pool.length};
-  return fail(ErrorKind::exhausted, "could not find an available, non-overlapping IPv4 address pool among the defaults "
-                                    "to assign to the network");
+  return fail(ErrorKind::exhausted,
+              "could not find an available, non-overlapping IPv4 address pool among the defaults "
+              "to assign to the network");
 }
 
 Result<sys::LinkInfo> make_bridge(sys::NetlinkSocket& socket, const std::string& link, std::uint32_t mtu,
@@ -63,8 +64,8 @@ Result<> check_owner(sys::NetlinkSocket& socket, const sys::LinkInfo& bridge, co
   for (const sys::LinkInfo& link : TRY(sys::list_links(socket)))
     if (link.master == bridge.index)
       return fail(ErrorKind::conflict,
-                  "bridge {} is in use by another daemon ({}): give this one a bridge of its own (--bridge)", bridge.name,
-                  bridge.alias);
+                  "bridge {} is in use by another daemon ({}): give this one a bridge of its own (--bridge)",
+                  bridge.name, bridge.alias);
   sys::NetlinkBatch batch;
   sys::put_link_alias(batch, bridge.index, alias);
   return socket.execute(batch);
@@ -102,8 +103,7 @@ Result<Bridge> ensure_bridge(sys::NetlinkSocket& socket, const std::string& link
   sys::NetlinkBatch batch;
   if (present && *present != *wanted)
     sys::put_delete_address(batch, bridge.index, present->address.value, present->length);
-  if (!present || *present != *wanted)
-    sys::put_address(batch, bridge.index, wanted->address.value, wanted->length);
+  if (!present || *present != *wanted) sys::put_address(batch, bridge.index, wanted->address.value, wanted->length);
   if (found && found->mtu != mtu) sys::put_link_mtu(batch, bridge.index, mtu);
   sys::put_link_up(batch, bridge.index);
   CHECK_AS(socket.execute(batch), fmt::format("configure bridge {}", link));

@@ -69,7 +69,8 @@ Result<> forget_flows(std::span<const PublishedPort> ports, Ipv4 container_ip) {
                           if (!to_port && !to_container) return;
                           forget.begin(message_type(IPCTNL_MSG_CT_DELETE), 0, header());
                           forget.put(CTA_TUPLE_ORIG | NLA_F_NESTED, original->value);
-                          if (const auto zone = sys::find_attribute(attributes, CTA_ZONE)) forget.put(CTA_ZONE, zone->value);
+                          if (const auto zone = sys::find_attribute(attributes, CTA_ZONE))
+                            forget.put(CTA_ZONE, zone->value);
                           forget.end();
                         }),
            "list UDP connections");

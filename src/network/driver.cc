@@ -110,7 +110,8 @@ Result<std::shared_ptr<Network>> DriverImpl::add_network(NetworkConfig config) {
   const auto pools = config_.default_pools.empty() ? usual_pools() : config_.default_pools;
   Bridge bridge;
   auto set_up = host_->worker->run([&]() -> Result<> {
-    bridge = TRY(ensure_bridge(host_->worker_route, config.link, config.address, pools, config.mtu, host_->names.table));
+    bridge =
+        TRY(ensure_bridge(host_->worker_route, config.link, config.address, pools, config.mtu, host_->names.table));
     CHECK(prepare_bridge(config.link));
     if (config_.enable_ip_forward && !config.internal) return enable_forwarding();
     return {};

@@ -4,8 +4,8 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/rtnetlink.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -29,12 +29,12 @@ constexpr std::int32_t priority_raw = -300, priority_dnat = -100, priority_filte
 // Offsets in the IPv4 header and in the first bytes of TCP, UDP and SCTP alike.
 constexpr std::uint32_t ip_source = 12, ip_destination = 16, port_destination = 2;
 
-constexpr const char* bridges = "bridges";            // links of all networks
-constexpr const char* internal = "internal";          // links of networks without a way out
-constexpr const char* same = "same";                  // link . link of networks whose containers reach each other
-constexpr const char* masqueraded = "masqueraded";    // prefixes with a way out
-constexpr const char* near = "near";                  // prefixes of all networks, and loopback
-constexpr const char* ports_any = "ports_any";        // protocol . port : address . port
+constexpr const char* bridges = "bridges";              // links of all networks
+constexpr const char* internal = "internal";            // links of networks without a way out
+constexpr const char* same = "same";                    // link . link of networks whose containers reach each other
+constexpr const char* masqueraded = "masqueraded";      // prefixes with a way out
+constexpr const char* near = "near";                    // prefixes of all networks, and loopback
+constexpr const char* ports_any = "ports_any";          // protocol . port : address . port
 constexpr const char* ports_address = "ports_address";  // protocol . address . port : address . port
 
 std::uint8_t protocol_number(Protocol protocol) {
@@ -104,9 +104,8 @@ void add_sets(NftBatch& batch) {
   const auto target = sys::nft_concat({NftType::ipv4_address, NftType::inet_service});
   batch.add_set({.name = bridges, .key_type = name, .key_size = 16});
   batch.add_set({.name = internal, .key_type = name, .key_size = 16});
-  batch.add_set({.name = same,
-                 .key_type = sys::nft_concat({NftType::interface_name, NftType::interface_name}),
-                 .key_size = 32});
+  batch.add_set(
+      {.name = same, .key_type = sys::nft_concat({NftType::interface_name, NftType::interface_name}), .key_size = 32});
   batch.add_set({.name = masqueraded, .key_type = address, .key_size = 4, .interval = true});
   batch.add_set({.name = near, .key_type = address, .key_size = 4, .interval = true});
   batch.add_set({.name = ports_any,

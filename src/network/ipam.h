@@ -38,7 +38,7 @@ class Ipam {
   mutable std::mutex mutex_;
   // One bit per address of the subnet, 64 to a word; words without a bit are left out (a subnet may be a /8).
   std::unordered_map<std::uint32_t, std::uint64_t> words_;
-  std::uint32_t cursor_;              // offset of the address given out last
+  std::uint32_t cursor_;  // offset of the address given out last
   std::size_t used_ = 0;
 };
 

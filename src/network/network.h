@@ -7,8 +7,10 @@
 //   CHECK(driver->start());                                     // one nftables transaction, pool filled from now on
 //   Endpoint e = TRY(bridge->create(spec));                     // from the pool: well under a millisecond
 //   shim gets e.namespace_fd(); when it has started, e.release_namespace();
-//   ~Endpoint (or close())                                      // ports gone at once, address free; the kernel collects
-//                                                               // the namespace and its veth when the processes are gone
+//   ~Endpoint (or close())                                      // ports gone at once, address free; the kernel
+//   collects
+//                                                               // the namespace and its veth when the processes are
+//                                                               gone
 //
 // A container's namespace is never pinned by a file. Descriptors and processes keep it, so a daemon that is killed
 // cannot leave one behind. Host-side links are named after the daemon's instance (see Driver::link_prefix).
@@ -31,7 +33,7 @@
 namespace corten::network {
 
 enum class Protocol : std::uint8_t { tcp, udp, sctp };
-std::string_view to_string(Protocol protocol);         // "tcp", "udp", "sctp"
+std::string_view to_string(Protocol protocol);           // "tcp", "udp", "sctp"
 Result<Protocol> parse_protocol(std::string_view text);  // kind invalid: "invalid proto: x"
 
 // One container port to be published on the host.
@@ -56,8 +58,8 @@ struct PublishedPort {
 };
 
 struct NetworkConfig {
-  std::string id;    // 64 hexadecimal digits
-  std::string name;  // "bridge" for the default one
+  std::string id;                // 64 hexadecimal digits
+  std::string name;              // "bridge" for the default one
   std::string link = "corten0";  // the bridge device, at most 15 bytes
   // The bridge's own address and the network's prefix. Unset: the device's present address if it exists, else the
   // first of default_pools that overlaps no route of the host.
@@ -75,10 +77,10 @@ struct NetworkConfig {
 };
 
 struct EndpointSpec {
-  std::string container_id;    // 64 hexadecimal digits; marks nftables elements
-  std::string container_name;  // for error texts only
-  std::optional<Ipv4> address; // a specific address; kind conflict when taken, invalid when outside the network
-  std::optional<Mac> mac;      // unset: mac_for(address)
+  std::string container_id;     // 64 hexadecimal digits; marks nftables elements
+  std::string container_name;   // for error texts only
+  std::optional<Ipv4> address;  // a specific address; kind conflict when taken, invalid when outside the network
+  std::optional<Mac> mac;       // unset: mac_for(address)
   std::vector<PortRequest> ports;
 };
 
@@ -92,9 +94,9 @@ struct EndpointInfo {
   std::uint8_t prefix_length = 0;
   Ipv4 gateway;
   Mac mac;
-  std::string host_link;              // on the host: "ct<instance>…"
+  std::string host_link;                // on the host: "ct<instance>…"
   std::string container_link = "eth0";  // inside
-  std::vector<PublishedPort> ports;   // as published, in the order of the requests
+  std::vector<PublishedPort> ports;     // as published, in the order of the requests
 };
 
 // Counters of a container's interface, as seen from inside.

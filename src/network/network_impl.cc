@@ -170,8 +170,8 @@ Result<Ipv4> NetworkImpl::take_address(const std::optional<Ipv4>& wanted) {
     return *wanted;
   }
   if (const auto address = ipam_.take()) return *address;
-  return fail(ErrorKind::exhausted, "no available IPv4 addresses on this network's address pools: {} ({})", config_.name,
-              config_.id);
+  return fail(ErrorKind::exhausted, "no available IPv4 addresses on this network's address pools: {} ({})",
+              config_.name, config_.id);
 }
 
 Result<> NetworkImpl::change_mac(PreparedEndpoint& prepared, const Mac& mac) {
@@ -296,8 +296,8 @@ std::vector<FirewallPort> NetworkImpl::firewall_ports(const EndpointInfo& info,
 Result<std::vector<PublishedPort>> NetworkImpl::publish(EndpointInfo& info, std::span<const PortRequest> requests) {
   // As with Docker, an internal network has no published ports, and asking for some is no error.
   if (requests.empty() || config_.internal) return std::vector<PublishedPort>{};
-  auto ports = TRY(host_->ports->take(requests, config_.default_binding,
-                                      {info.endpoint_id, info.container_name, info.address}));
+  auto ports =
+      TRY(host_->ports->take(requests, config_.default_binding, {info.endpoint_id, info.container_name, info.address}));
   if (auto result = connect_ports(info, ports); !result) {
     host_->ports->give(ports);
     return std::unexpected(std::move(result).error().wrap(fmt::format(
@@ -318,8 +318,7 @@ Result<> NetworkImpl::unpublish(EndpointInfo& info, std::span<const PublishedPor
     if (port.host_ip.v6) host_->relay.remove(port);
   host_->ports->give(ours);
   std::erase_if(info.ports, [&](const PublishedPort& port) { return std::ranges::find(ours, port) != ours.end(); });
-  if (const auto forgotten = forget_flows(ours, info.address); !forgotten)
-    log::warn("{}", forgotten.error().text());
+  if (const auto forgotten = forget_flows(ours, info.address); !forgotten) log::warn("{}", forgotten.error().text());
   return result;
 }
 

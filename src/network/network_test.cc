@@ -109,7 +109,8 @@ struct Peer {
 };
 
 // Connects, and when `server` is given accepts there and moves a byte each way.
-Peer connect_to(int from_namespace, Ipv4 address, std::uint16_t port, const UniqueFd* server, int timeout_ms = patience_ms) {
+Peer connect_to(int from_namespace, Ipv4 address, std::uint16_t port, const UniqueFd* server,
+                int timeout_ms = patience_ms) {
   UniqueFd client = open_socket(from_namespace, SOCK_STREAM);
   const auto where = socket_address(address, port);
   if (::connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0 && errno != EINPROGRESS)
@@ -141,7 +142,8 @@ Peer connect_to(int from_namespace, Ipv4 address, std::uint16_t port, const Uniq
 }
 
 // Sends a datagram from `client` and expects the server's answer from the address it was sent to.
-bool ask_udp(const UniqueFd& client, Ipv4 address, std::uint16_t port, const UniqueFd& server, int timeout_ms = patience_ms) {
+bool ask_udp(const UniqueFd& client, Ipv4 address, std::uint16_t port, const UniqueFd& server,
+             int timeout_ms = patience_ms) {
   const auto where = socket_address(address, port);
   if (::sendto(client.get(), "ask", 3, 0, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 3) return false;
   if (!wait_for(server.get(), POLLIN, timeout_ms)) return false;
@@ -166,7 +168,8 @@ class NetworkTest : public testing::Test {
     netfilter_ = must(sys::NetlinkSocket::open(NETLINK_NETFILTER));
     sys::NetlinkBatch batch;
     sys::put_link_up(batch, 1);
-    sys::put_veth(batch, {.name = "uplink", .peer_name = "wire", .peer_namespace = other_.get(), .peer_mac = {2, 0, 0, 0, 0, 2}});
+    sys::put_veth(
+        batch, {.name = "uplink", .peer_name = "wire", .peer_namespace = other_.get(), .peer_mac = {2, 0, 0, 0, 0, 2}});
     must(route_.execute(batch));
     give_address(host_.get(), "uplink", host_ip);
     give_address(other_.get(), "wire", other_ip);
@@ -312,7 +315,8 @@ TEST_F(NetworkTest, Ipv6ClientsOfTheHostAreRelayed) {
   auto where = loopback_v6(8080);
   // A megabyte each way, half-closed by the client first.
   UniqueFd client(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0) << std::strerror(errno);
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where), 0)
+      << std::strerror(errno);
   ASSERT_TRUE(wait_for(server.get(), POLLIN, patience_ms));
   UniqueFd accepted(::accept4(server.get(), nullptr, nullptr, SOCK_CLOEXEC));
   const std::string sent(1 << 20, 'x');
@@ -320,7 +324,8 @@ TEST_F(NetworkTest, Ipv6ClientsOfTheHostAreRelayed) {
   std::thread echo([&] {
     char buffer[65536];
     std::string all;
-    for (ssize_t got = 0; (got = ::read(accepted.get(), buffer, sizeof buffer)) > 0;) all.append(buffer, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::read(accepted.get(), buffer, sizeof buffer)) > 0;)
+      all.append(buffer, static_cast<std::size_t>(got));
     EXPECT_EQ(all.size(), sent.size());
     EXPECT_EQ(::send(accepted.get(), all.data(), all.size(), MSG_NOSIGNAL), static_cast<ssize_t>(all.size()));
     accepted.reset();
@@ -328,7 +333,8 @@ TEST_F(NetworkTest, Ipv6ClientsOfTheHostAreRelayed) {
   EXPECT_EQ(::send(client.get(), sent.data(), sent.size(), MSG_NOSIGNAL), static_cast<ssize_t>(sent.size()));
   ::shutdown(client.get(), SHUT_WR);
   char buffer[65536];
-  for (ssize_t got = 0; (got = ::read(client.get(), buffer, sizeof buffer)) > 0;) echoed.append(buffer, static_cast<std::size_t>(got));
+  for (ssize_t got = 0; (got = ::read(client.get(), buffer, sizeof buffer)) > 0;)
+    echoed.append(buffer, static_cast<std::size_t>(got));
   echo.join();
   EXPECT_EQ(echoed, sent);
 
@@ -362,8 +368,9 @@ TEST_F(NetworkTest, Ipv6ClientsOfTheHostAreRelayed) {
 
 TEST_F(NetworkTest, LoopbackBindingsStayOnTheHost) {
   open_network();
-  const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_ip = "127.0.0.1", .host_port = 8080},
-                                                   {.container_port = 81, .host_ip = "198.51.100.1", .host_port = 8081}})));
+  const Endpoint one =
+      must(network_->create(spec({{.container_port = 80, .host_ip = "127.0.0.1", .host_port = 8080},
+                                  {.container_port = 81, .host_ip = "198.51.100.1", .host_port = 8081}})));
   ASSERT_EQ(one.info().ports.size(), 2u);
   const UniqueFd server = serve(one.namespace_fd(), 80), second = serve(one.namespace_fd(), 81);
   EXPECT_TRUE(connect_to(host_.get(), loopback, 8080, &server).connected);
@@ -386,22 +393,26 @@ TEST_F(NetworkTest, LoopbackBindingsStayOnTheHost) {
 TEST_F(NetworkTest, TakenPortsAreRefusedWithDockersWords) {
   open_network();
   const Endpoint one = must(network_->create(spec({{.container_port = 80, .host_port = 8080}})));
-  const auto again = network_->create(spec({{.container_port = 81, .host_port = 8081}, {.container_port = 80, .host_port = 8080}}));
+  const auto again =
+      network_->create(spec({{.container_port = 81, .host_port = 8081}, {.container_port = 80, .host_port = 8080}}));
   ASSERT_FALSE(again);
-  EXPECT_THAT(again.error().text(), testing::MatchesRegex("driver failed programming external connectivity on endpoint web "
-                                                          "\\([0-9a-f]{64}\\): Bind for 0\\.0\\.0\\.0:8080 failed: port is "
-                                                          "already allocated"));
+  EXPECT_THAT(again.error().text(),
+              testing::MatchesRegex("driver failed programming external connectivity on endpoint web "
+                                    "\\([0-9a-f]{64}\\): Bind for 0\\.0\\.0\\.0:8080 failed: port is "
+                                    "already allocated"));
   const auto specific = network_->create(spec({{.container_port = 80, .host_ip = "127.0.0.1", .host_port = 8080}}));
   ASSERT_FALSE(specific);
   const UniqueFd foreign = serve(host_.get(), 9000);
   const auto taken = network_->create(spec({{.container_port = 80, .host_port = 9000}}));
   ASSERT_FALSE(taken);
-  EXPECT_THAT(taken.error().text(), testing::MatchesRegex(".*: failed to bind host port for 0\\.0\\.0\\.0:9000:172\\.17\\.0\\."
-                                                          "[0-9]+:80/tcp: address already in use"));
+  EXPECT_THAT(taken.error().text(),
+              testing::MatchesRegex(".*: failed to bind host port for 0\\.0\\.0\\.0:9000:172\\.17\\.0\\."
+                                    "[0-9]+:80/tcp: address already in use"));
   const auto nowhere = network_->create(spec({{.container_port = 80, .host_ip = "203.0.113.9", .host_port = 9001}}));
   ASSERT_FALSE(nowhere);
   EXPECT_THAT(nowhere.error().text(), HasSubstr("cannot assign requested address"));
-  EXPECT_EQ(network_->create(spec({{.container_port = 80, .host_ip = "nonsense", .host_port = 9001}})).error().kind(), ErrorKind::invalid);
+  EXPECT_EQ(network_->create(spec({{.container_port = 80, .host_ip = "nonsense", .host_port = 9001}})).error().kind(),
+            ErrorKind::invalid);
   EXPECT_EQ(network_->create(spec({{.container_port = 0, .host_port = 9001}})).error().kind(), ErrorKind::invalid);
   // What was refused holds nothing.
   EXPECT_TRUE(network_->create(spec({{.container_port = 81, .host_port = 8081}})));
@@ -455,7 +466,8 @@ TEST_F(NetworkTest, ManyPortsAreOneTransaction) {
   open_network();
   std::vector<PortRequest> requests;
   for (std::uint16_t i = 0; i < 400; ++i)
-    requests.push_back({.container_port = static_cast<std::uint16_t>(1000 + i), .host_port = static_cast<std::uint16_t>(20000 + i)});
+    requests.push_back(
+        {.container_port = static_cast<std::uint16_t>(1000 + i), .host_port = static_cast<std::uint16_t>(20000 + i)});
   Endpoint one = must(network_->create(spec(requests)));
   const auto elements = must(sys::list_nft_elements(netfilter_, NFPROTO_IPV4, driver_->table_name(), "ports_any"));
   EXPECT_EQ(elements.size(), 400u);
@@ -463,7 +475,8 @@ TEST_F(NetworkTest, ManyPortsAreOneTransaction) {
   const UniqueFd server = serve(one.namespace_fd(), 1399);
   EXPECT_TRUE(connect_to(other_.get(), host_ip, 20399, &server).connected);
   one.close();
-  EXPECT_THAT(must(sys::list_nft_elements(netfilter_, NFPROTO_IPV4, driver_->table_name(), "ports_any")), testing::IsEmpty());
+  EXPECT_THAT(must(sys::list_nft_elements(netfilter_, NFPROTO_IPV4, driver_->table_name(), "ports_any")),
+              testing::IsEmpty());
 }
 
 TEST_F(NetworkTest, PortsComeAndGoWhileRunning) {
@@ -491,13 +504,15 @@ TEST_F(NetworkTest, WithoutInterContainerTrafficOnlyPublishedPortsAreReached) {
 
 TEST_F(NetworkTest, NetworksAreIsolatedFromEachOther) {
   open_network();
-  const auto second = must(driver_->add_network({.id = random_id(), .name = "second", .link = "corten1", .internal = true}));
+  const auto second =
+      must(driver_->add_network({.id = random_id(), .name = "second", .link = "corten1", .internal = true}));
   const auto third = must(driver_->add_network({.id = random_id(), .name = "third", .link = "corten2"}));
   EXPECT_EQ(to_string(second->prefix()), "172.18.0.1/16");
   EXPECT_EQ(to_string(third->prefix()), "172.19.0.1/16");
-  const Endpoint one = must(network_->create(spec())), two = must(second->create(spec())), three = must(third->create(spec())),
-                 near_two = must(second->create(spec()));
-  const UniqueFd at_one = serve(one.namespace_fd(), 80), at_two = serve(two.namespace_fd(), 80), at_other = serve(other_.get(), 80);
+  const Endpoint one = must(network_->create(spec())), two = must(second->create(spec())),
+                 three = must(third->create(spec())), near_two = must(second->create(spec()));
+  const UniqueFd at_one = serve(one.namespace_fd(), 80), at_two = serve(two.namespace_fd(), 80),
+                 at_other = serve(other_.get(), 80);
   EXPECT_FALSE(connect_to(three.namespace_fd(), one.info().address, 80, nullptr, impatience_ms).connected);
   EXPECT_FALSE(connect_to(three.namespace_fd(), two.info().address, 80, nullptr, impatience_ms).connected);
   EXPECT_FALSE(connect_to(two.namespace_fd(), other_ip, 80, nullptr, impatience_ms).connected);
@@ -557,7 +572,8 @@ TEST_F(NetworkTest, AnotherDaemonTakesOver) {
   const std::string lost_link = lost.info().host_link;
   const UniqueFd server = serve(one.namespace_fd(), 80);
   // What the container's processes would do: keep the namespace.
-  const UniqueFd held(::fcntl(one.namespace_fd(), F_DUPFD_CLOEXEC, 0)), lost_held(::fcntl(lost.namespace_fd(), F_DUPFD_CLOEXEC, 0));
+  const UniqueFd held(::fcntl(one.namespace_fd(), F_DUPFD_CLOEXEC, 0)),
+      lost_held(::fcntl(lost.namespace_fd(), F_DUPFD_CLOEXEC, 0));
   one.detach();
   lost.detach();
   network_.reset();

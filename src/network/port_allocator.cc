@@ -142,7 +142,8 @@ Result<> PortAllocator::take_free(const PortRequest& request, std::span<const Ip
   std::pair<std::uint16_t, std::uint16_t> range{request.host_port, request.host_port_end};
   const bool any = request.host_port == 0;
   if (any) range = ephemeral_ports();
-  if (range.second < range.first) return fail(ErrorKind::invalid, "invalid port range: {}-{}", range.first, range.second);
+  if (range.second < range.first)
+    return fail(ErrorKind::invalid, "invalid port range: {}-{}", range.first, range.second);
   const std::uint32_t size = range.second - range.first + 1u;
   std::uint32_t offset = 0;
   if (const auto last = last_.find(request.protocol); any && last != last_.end() && last->second >= range.first)

@@ -16,9 +16,9 @@
 namespace corten::network {
 
 // A socket bound to protocol, address and port. IPv4: never read; plain bind first; if only connections in TIME_WAIT
-// stand in the way, a listening socket, which the kernel allows beside them. TCP on IPv6: listening (see relay.h). errno in the error: EADDRINUSE (somebody
-// has it), EADDRNOTAVAIL (not an address of this host), EACCES. A protocol the kernel does not have (SCTP) gives an
-// empty descriptor.
+// stand in the way, a listening socket, which the kernel allows beside them. TCP on IPv6: listening (see relay.h).
+// errno in the error: EADDRINUSE (somebody has it), EADDRNOTAVAIL (not an address of this host), EACCES. A protocol the
+// kernel does not have (SCTP) gives an empty descriptor.
 Result<UniqueFd> reserve_port(Protocol protocol, const IpAddress& address, std::uint16_t port);
 
 struct PortOwner {

@@ -27,10 +27,10 @@ class RelayFlow {
  private:
   struct End {
     UniqueFd fd;
-    std::string out;           // read from the other end, not yet accepted by this one
+    std::string out;  // read from the other end, not yet accepted by this one
     bool connected = false;
-    bool read_closed = false;  // no more comes from here
-    bool write_closed = false; // and the other end's end was passed on to here
+    bool read_closed = false;   // no more comes from here
+    bool write_closed = false;  // and the other end's end was passed on to here
   };
 
   bool finish_connect(End& end);

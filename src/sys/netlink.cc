@@ -195,7 +195,8 @@ Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
 
 Result<> NetlinkSocket::send(NetlinkBatch& batch, bool ack_each) {
   if (batch.overflow_) return fail(ErrorKind::invalid, "a value is too long for a netlink attribute (65531 bytes)");
-  if (batch.bytes_.size() > max_batch) return fail(ErrorKind::invalid, "netlink request of {} bytes is too large", batch.bytes_.size());
+  if (batch.bytes_.size() > max_batch)
+    return fail(ErrorKind::invalid, "netlink request of {} bytes is too large", batch.bytes_.size());
   for (const std::size_t start : batch.starts_) {
     nlmsghdr header;
     std::memcpy(&header, batch.bytes_.data() + start, sizeof header);

@@ -19,7 +19,9 @@ ifinfomsg link_header(int index, bool up) {
   return header;
 }
 
-void put_address_value(NetlinkBatch& batch, std::uint16_t type, std::uint32_t address) { batch.put_be32(type, address); }
+void put_address_value(NetlinkBatch& batch, std::uint16_t type, std::uint32_t address) {
+  batch.put_be32(type, address);
+}
 
 void put_mac(NetlinkBatch& batch, const std::array<std::uint8_t, 6>& mac) {
   batch.put(IFLA_ADDRESS, std::as_bytes(std::span(mac)));
@@ -202,10 +204,9 @@ void put_address(NetlinkBatch& batch, int index, std::uint32_t address, std::uin
 }
 
 void put_delete_address(NetlinkBatch& batch, int index, std::uint32_t address, std::uint8_t prefix_length) {
-  batch.begin(RTM_DELADDR, 0,
-              ifaddrmsg{.ifa_family = AF_INET,
-                        .ifa_prefixlen = prefix_length,
-                        .ifa_index = static_cast<std::uint32_t>(index)});
+  batch.begin(
+      RTM_DELADDR, 0,
+      ifaddrmsg{.ifa_family = AF_INET, .ifa_prefixlen = prefix_length, .ifa_index = static_cast<std::uint32_t>(index)});
   put_address_value(batch, IFA_LOCAL, address);
   batch.end();
 }
@@ -237,7 +238,8 @@ Result<LinkInfo> find_link(NetlinkSocket& socket, int index) {
   batch.begin(RTM_GETLINK, 0, link_header(index, false));
   batch.end();
   auto link = query_link(socket, batch);
-  if (!link && link.error().sys_errno() == ENODEV) return fail(ErrorKind::not_found, "no network link number {}", index);
+  if (!link && link.error().sys_errno() == ENODEV)
+    return fail(ErrorKind::not_found, "no network link number {}", index);
   return wrap(std::move(link), fmt::format("find network link number {}", index));
 }
 
@@ -275,8 +277,7 @@ Result<std::vector<RouteInfo>> list_ipv4_routes(NetlinkSocket& socket) {
     const auto attributes = answer.attributes<rtmsg>();
     const auto destination = find_attribute(attributes, RTA_DST);
     const auto link = find_attribute(attributes, RTA_OIF);
-    if (destination)
-      to.push_back({destination->be32(), header->rtm_dst_len, link ? static_cast<int>(link->u32()) : 0});
+    if (destination) to.push_back({destination->be32(), header->rtm_dst_len, link ? static_cast<int>(link->u32()) : 0});
   };
   return wrap(list<RouteInfo>(socket, std::move(batch), read), "list routes");
 }

@@ -90,7 +90,8 @@ TEST(NetlinkRoute, LinksAddressesAndRoutes) {
     EXPECT_EQ(addresses->at(0).prefix_length, 24);
     const auto routes = list_ipv4_routes(*socket);
     ASSERT_TRUE(routes);
-    EXPECT_TRUE(std::ranges::any_of(*routes, [](const RouteInfo& r) { return r.destination == 0x0a000000 && r.prefix_length == 24; }));
+    EXPECT_TRUE(std::ranges::any_of(
+        *routes, [](const RouteInfo& r) { return r.destination == 0x0a000000 && r.prefix_length == 24; }));
     // Each failure of a batch is told, and the others are done.
     batch.clear();
     put_link_up(batch, 9999);

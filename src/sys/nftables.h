@@ -74,18 +74,18 @@ class NftBatch {
   void begin_rule(std::string_view chain);
   void end_rule();
   // Expressions of the rule being built.
-  void load_meta(std::uint32_t key, unsigned reg);                                   // NFT_META_*
-  void load_ct(std::uint32_t key, unsigned reg);                                     // NFT_CT_*
-  void load_network(std::uint32_t offset, std::uint32_t size, unsigned reg);         // from the IP header
-  void load_transport(std::uint32_t offset, std::uint32_t size, unsigned reg);       // from the TCP/UDP/SCTP header
-  void load_fib_daddr_type(unsigned reg);                                            // RTN_*
-  void mask(unsigned reg, std::span<const std::byte> mask);                          // reg &= mask
+  void load_meta(std::uint32_t key, unsigned reg);                              // NFT_META_*
+  void load_ct(std::uint32_t key, unsigned reg);                                // NFT_CT_*
+  void load_network(std::uint32_t offset, std::uint32_t size, unsigned reg);    // from the IP header
+  void load_transport(std::uint32_t offset, std::uint32_t size, unsigned reg);  // from the TCP/UDP/SCTP header
+  void load_fib_daddr_type(unsigned reg);                                       // RTN_*
+  void mask(unsigned reg, std::span<const std::byte> mask);                     // reg &= mask
   void compare(unsigned reg, bool equal, std::span<const std::byte> value);
   void lookup(std::string_view set, unsigned reg, bool inverted = false);
   void lookup_map(std::string_view map, unsigned reg, unsigned result_reg);
   void dnat(std::uint8_t family, unsigned address_reg, unsigned port_reg);
   void masquerade();
-  void verdict(std::int32_t code, std::string_view chain = {});                      // NF_ACCEPT, NF_DROP, NFT_JUMP …
+  void verdict(std::int32_t code, std::string_view chain = {});  // NF_ACCEPT, NF_DROP, NFT_JUMP …
 
   Result<> commit(NetlinkSocket& socket);
 
@@ -94,7 +94,8 @@ class NftBatch {
   std::size_t open_expression(std::string_view name);
   void close_expression(std::size_t mark);
   void put_data(std::uint16_t type, std::span<const std::byte> value);
-  void put_elements(std::uint16_t message, std::uint16_t flags, std::string_view set, std::span<const NftElement> elements);
+  void put_elements(std::uint16_t message, std::uint16_t flags, std::string_view set,
+                    std::span<const NftElement> elements);
 
   NetlinkBatch batch_;
   std::uint8_t family_;
