@@ -72,7 +72,7 @@ constexpr Step launch_steps[] = {
     // on the host
     reset_signals, die_with_parent, enter_cgroups, set_oom_score, join_listed_namespaces, wait_for_go, make_late_namespaces,
     // in our mount namespace, still with the host's root
-    attach_root, make_mounts, make_devices, make_console, run_create_hooks,
+    attach_root, make_mounts, make_devices, make_null_mask, make_console, run_create_hooks,
     // inside
     enter_root, set_host_names, write_sysctls, make_working_directory, make_paths_read_only, mask_paths, make_root_read_only,
     // the process itself

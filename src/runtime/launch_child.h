@@ -42,7 +42,7 @@ struct Child {
   UniqueFd proc;     // our own mounts at /proc, /dev, /dev/pts: descriptors of the mounts themselves, not looked up by name
   UniqueFd dev;
   UniqueFd devpts;
-  UniqueFd null;     // the container's /dev/null, checked
+  UniqueFd null_mask;  // the null device as a detached mount, to cover files with
   UniqueFd terminal;  // slave side
   std::string program;  // argv[0] as found
   bool in_working_directory = false;
@@ -65,8 +65,7 @@ Result<> make_mounts(Child& child);
 // launch_devices.cc
 Result<> make_devices(Child& child);
 Result<> make_console(Child& child);
-// The checked /dev/null to cover files with.
-Result<int> null_device(Child& child);
+Result<> make_null_mask(Child& child);
 // launch_root.cc
 Result<> enter_root(Child& child);
 Result<> make_root_read_only(Child& child);

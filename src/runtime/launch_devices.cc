@@ -11,6 +11,7 @@
 #include "runtime/launch_child.h"
 #include "runtime/launch_protocol.h"
 #include "sys/beneath.h"
+#include "sys/files.h"
 #include "sys/pty.h"
 
 namespace corten::runtime {
@@ -121,15 +122,18 @@ Result<> make_console(Child& child) {
   return {};
 }
 
-// For masks. Looked for in our own /dev, and checked to be the device (CVE-2025-31133).
-Result<int> null_device(Child& child) {
-  if (!child.null) {
-    auto own = sys::open_beneath(child.root.get(), "dev/null", O_PATH | O_NOFOLLOW, Resolve::no_symlinks);
-    if (own && is_null_device(own->get())) child.null = std::move(*own);
-    else child.null = UniqueFd(::fcntl(child.sources.null_device.get(), F_DUPFD_CLOEXEC, 3));
-    if (!is_null_device(child.null.get())) return fail(ErrorKind::invalid, "/dev/null is not the null device");
-  }
-  return child.null.get();
+// Made while the host's /dev is still in reach. The container's own /dev/null is taken if it is the null device (CVE-2025-31133), else
+// the host's. Read-only: for reading and writing the device that changes nothing, but its mode and owner cannot be changed
+// through the mask.
+Result<> make_null_mask(Child& child) {
+  if (child.launch->masked_paths.empty()) return {};
+  auto device = sys::open_beneath(child.root.get(), "dev/null", O_PATH | O_NOFOLLOW, Resolve::no_symlinks);
+  if (!device || !is_null_device(device->get())) device = sys::open_file("/dev/null", O_PATH | O_NOFOLLOW);
+  if (!device) return std::unexpected(std::move(device).error());
+  if (!is_null_device(device->get())) return fail(ErrorKind::invalid, "/dev/null is not the null device");
+  child.null_mask = TRY_AS(sys::clone_mount(device->get(), "", false), "/dev/null");
+  constexpr std::uint64_t attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+  return wrap(sys::set_mount_attributes(child.null_mask.get(), {.set = attributes}, false), "/dev/null");
 }
 
 }  // namespace corten::runtime

@@ -68,12 +68,12 @@ Result<> mask_directory(int target, Masks& masks) {
 }
 
 Result<> mask_file(Child& child, int target, Masks& masks) {
-  // Read-only: on /dev/null itself that changes nothing, but its mode and owner cannot be changed through the mask.
-  const int source = masks.file ? masks.file.get() : TRY(null_device(child));
-  auto cover = TRY(sys::clone_mount(source, "", false));
-  if (!masks.file) CHECK(sys::set_mount_attributes(cover.get(), {.set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC}, false));
-  CHECK(sys::attach_mount(cover.get(), target));
-  if (!masks.file) masks.file = std::move(cover);
+  if (masks.file) {
+    const auto copy = TRY(sys::clone_mount(masks.file.get(), "", false));
+    return sys::attach_mount(copy.get(), target);
+  }
+  CHECK(sys::attach_mount(child.null_mask.get(), target));
+  masks.file = std::move(child.null_mask);
   return {};
 }
 
