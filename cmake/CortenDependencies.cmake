@@ -20,3 +20,8 @@ find_library(CORTEN_BOOST_JSON libboost_json.a REQUIRED)
 find_library(CORTEN_BOOST_CONTAINER libboost_container.a REQUIRED)
 add_library(corten_boost_json INTERFACE)
 target_link_libraries(corten_boost_json INTERFACE ${CORTEN_BOOST_JSON} ${CORTEN_BOOST_CONTAINER})
+
+# libseccomp as an archive: corten-runtime is static, and the shared object by path would be left unresolved in it.
+find_library(CORTEN_LIBSECCOMP libseccomp.a REQUIRED)
+add_library(corten_libseccomp INTERFACE)
+target_link_libraries(corten_libseccomp INTERFACE ${CORTEN_LIBSECCOMP})
