@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -332,6 +333,8 @@ Result<> run(Config config, const std::vector<std::string>& arguments) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   umask(022);
+  // Many short-lived threads: an arena for each would keep what none of them needs any more.
+  mallopt(M_ARENA_MAX, 2);
   raise_descriptor_limit();
   CHECK(log::setup(config.log_level, config.log_format));
   if (geteuid() != 0) return fail(ErrorKind::forbidden, "cortend needs to be started as root");

@@ -11,6 +11,7 @@
 
 #include "base/id.h"
 #include "engine/container.h"
+#include "engine/container_root.h"
 #include "engine/defaults.h"
 #include "engine/engine.h"
 #include "engine/events.h"
@@ -99,6 +100,8 @@ class EngineImpl final : public Engine {
   Result<std::shared_ptr<shimproto::ShimClient>> client_of(Container& container);
   // An existing group of a running container.
   Result<sys::CgroupDir> open_cgroup(Container& container);
+  // The container's file system, running or not (container_root.h).
+  Result<ContainerRoot> open_root(Container& container, bool writable);
   // /proc/PID/root of a running container, opened.
   Result<UniqueFd> open_running_root(pid_t pid) const;
 

@@ -170,10 +170,8 @@ std::vector<oci::Mount> system_mounts(const HostConfig& host, const StartFacts& 
   Options cgroup{"nosuid", "noexec", "nodev"};
   if (!writable_cgroups(host)) cgroup.emplace_back("ro");
   mounts.push_back(file_system("/sys/fs/cgroup", "cgroup", cgroup));
-  if (host.ipc_mode == "host")
-    mounts.push_back(bind("/dev/mqueue", "/dev/mqueue", {"rbind", "rprivate"}));
-  else
-    mounts.push_back(file_system("/dev/mqueue", "mqueue", {"nosuid", "noexec", "nodev"}));
+  // Shows the queues of whichever IPC namespace the container is in, the host's included.
+  mounts.push_back(file_system("/dev/mqueue", "mqueue", {"nosuid", "noexec", "nodev"}));
   if (!facts.shm_source.empty())
     mounts.push_back(bind(facts.shm_source, "/dev/shm", {"rbind", "rprivate"}));
   else if (host.ipc_mode != "none")

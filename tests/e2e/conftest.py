@@ -46,7 +46,7 @@ class Cli:
     """A command line client. Calling it fails the test unless the exit code is the expected one."""
 
     def __init__(self, program, host, environment):
-        self.program = program
+        self.program = str(program)
         self.host = host
         self.environment = environment
 

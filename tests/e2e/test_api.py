@@ -113,9 +113,14 @@ def test_content_type_is_checked(api):
     assert status == 400 and "application/json" in body["message"]
 
 
-def test_huge_body(api):
-    status, _, _ = api("POST", "/containers/create", '{"Image":"' + "a" * (5 << 20) + '"}', {"Content-Type": "application/json"})
-    assert status in (400, 413)
+def test_huge_body(api, daemon):
+    """Refused; the daemon may hang up before all of it has been sent."""
+    try:
+        status, _, _ = api("POST", "/containers/create", '{"Image":"' + "a" * (5 << 20) + '"}', {"Content-Type": "application/json"})
+        assert status in (400, 413)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert daemon.corten("ps", "-aq") == ""
 
 
 def test_bad_queries(api):

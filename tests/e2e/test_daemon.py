@@ -47,20 +47,20 @@ def test_clean_stop_leaves_containers_and_finds_them(make_daemon):
 
 def test_without_live_restore_containers_stop_with_the_daemon(make_daemon):
     daemon = make_daemon("--live-restore=false", "--shutdown-timeout", "2")
-    daemon.corten("run", "-d", "--name", "s", "busybox", "sleep", "100")
-    daemon.corten("run", "-d", "--name", "r", "--restart", "unless-stopped", "busybox", "sleep", "100")
-    pid = daemon.corten("inspect", "-f", "{{.State.Pid}}", "s")
+    daemon.corten("run", "-d", "--name", "sss", "busybox", "sleep", "100")
+    daemon.corten("run", "-d", "--name", "rrr", "--restart", "unless-stopped", "busybox", "sleep", "100")
+    pid = daemon.corten("inspect", "-f", "{{.State.Pid}}", "sss")
     assert daemon.stop() == 0
     assert not os.path.exists(f"/proc/{pid}")
     daemon.start()
-    assert daemon.corten("inspect", "-f", "{{.State.Status}}", "s") == "exited"
-    wait_until(lambda: daemon.corten("inspect", "-f", "{{.State.Status}}", "r") == "running", 10, "unless-stopped")
+    assert daemon.corten("inspect", "-f", "{{.State.Status}}", "sss") == "exited"
+    wait_until(lambda: daemon.corten("inspect", "-f", "{{.State.Status}}", "rrr") == "running", 10, "unless-stopped")
 
 
 def test_images_and_volumes_outlive_the_daemon(make_daemon):
     daemon = make_daemon()
-    daemon.corten("run", "--name", "c", "-v", "kept:/v", "busybox", "sh", "-c", "echo x > /v/f; echo y > /g")
-    daemon.corten("commit", "c", "made:1")
+    daemon.corten("run", "--name", "ccc", "-v", "kept:/v", "busybox", "sh", "-c", "echo x > /v/f; echo y > /g")
+    daemon.corten("commit", "ccc", "made:1")
     daemon.kill()
     daemon.start()
     assert daemon.corten("run", "--rm", "-v", "kept:/v", "made:1", "cat", "/v/f", "/g").split() == ["x", "y"]
@@ -69,15 +69,15 @@ def test_images_and_volumes_outlive_the_daemon(make_daemon):
 def test_a_killed_shim_takes_its_container_along(make_daemon):
     daemon = make_daemon()
     cli = daemon.corten
-    cli("run", "-d", "--name", "k", "busybox", "sh", "-c", "sleep 1000 & sleep 1000")
-    pid = int(cli("inspect", "-f", "{{.State.Pid}}", "k"))
+    cli("run", "-d", "--name", "kkk", "busybox", "sh", "-c", "sleep 1000 & sleep 1000")
+    pid = int(cli("inspect", "-f", "{{.State.Pid}}", "kkk"))
     shim = int(next(line for line in open(f"/proc/{pid}/status") if line.startswith("PPid")).split()[1])
     os.kill(shim, signal.SIGKILL)
-    wait_until(lambda: cli("inspect", "-f", "{{.State.Status}}", "k") == "exited", 10, "the exit")
-    assert cli("inspect", "-f", "{{.State.ExitCode}}", "k") != "0"
+    wait_until(lambda: cli("inspect", "-f", "{{.State.Status}}", "kkk") == "exited", 10, "the exit")
+    assert cli("inspect", "-f", "{{.State.ExitCode}}", "kkk") != "0"
     assert not os.path.exists(f"/proc/{pid}")
-    cli("start", "k")
-    assert cli("inspect", "-f", "{{.State.Status}}", "k") == "running"
+    cli("start", "kkk")
+    assert cli("inspect", "-f", "{{.State.Status}}", "kkk") == "running"
 
 
 def test_a_wedged_shim_holds_up_nobody(make_daemon):
@@ -152,8 +152,8 @@ def test_bad_configuration(tmp_path, text, said):
 
 def test_state_directories_are_private(make_daemon):
     daemon = make_daemon()
-    daemon.corten("run", "-d", "--name", "c", "busybox", "sleep", "100")
-    identity = daemon.corten("inspect", "-f", "{{.Id}}", "c")
+    daemon.corten("run", "-d", "--name", "ccc", "busybox", "sleep", "100")
+    identity = daemon.corten("inspect", "-f", "{{.Id}}", "ccc")
     assert os.stat(daemon.data_root).st_mode & 0o066 == 0
     for path in (daemon.data_root / "containers" / identity, daemon.exec_root / "containers" / identity):
         assert os.stat(path).st_mode & 0o077 == 0, path

@@ -10,26 +10,26 @@ import pytest
 
 
 def test_cp_both_ways(cli, tmp_path):
-    cli("run", "-d", "--name", "c", "busybox", "sleep", "100")
+    cli("run", "-d", "--name", "ccc", "busybox", "sleep", "100")
     (tmp_path / "dir/sub").mkdir(parents=True)
     (tmp_path / "dir/sub/file").write_text("content")
     (tmp_path / "dir/link").symlink_to("sub/file")
-    cli("cp", tmp_path / "dir", "c:/into")
-    assert cli("exec", "c", "cat", "/into/sub/file") == "content"
-    assert cli("exec", "c", "readlink", "/into/link") == "sub/file"
-    cli("cp", f"{tmp_path}/dir/.", "c:/tmp")
-    assert cli("exec", "c", "cat", "/tmp/sub/file") == "content"
-    cli("cp", "c:/into/sub/file", tmp_path / "back")
+    cli("cp", tmp_path / "dir", "ccc:/into")
+    assert cli("exec", "ccc", "cat", "/into/sub/file") == "content"
+    assert cli("exec", "ccc", "readlink", "/into/link") == "sub/file"
+    cli("cp", f"{tmp_path}/dir/.", "ccc:/tmp")
+    assert cli("exec", "ccc", "cat", "/tmp/sub/file") == "content"
+    cli("cp", "ccc:/into/sub/file", tmp_path / "back")
     assert (tmp_path / "back").read_text() == "content"
-    cli("stop", "-t", "0", "c")
-    cli("cp", "c:/into/.", tmp_path / "stopped")
+    cli("stop", "-t", "0", "ccc")
+    cli("cp", "ccc:/into/.", tmp_path / "stopped")
     assert (tmp_path / "stopped/sub/file").read_text() == "content"
-    assert "Could not find the file /absent in container c" in cli.fails("cp", "c:/absent", tmp_path)
+    assert "Could not find the file /absent in container c" in cli.fails("cp", "ccc:/absent", tmp_path)
 
 
 def test_cp_through_streams(cli, tmp_path):
-    cli("create", "--name", "c", "busybox", "true")
-    archive = cli("cp", "c:/etc/passwd", "-", text=False)
+    cli("create", "--name", "ccc", "busybox", "true")
+    archive = cli("cp", "ccc:/etc/passwd", "-", text=False)
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         assert tar.getnames() == ["passwd"]
     data = io.BytesIO()
@@ -37,8 +37,8 @@ def test_cp_through_streams(cli, tmp_path):
         info = tarfile.TarInfo("streamed")
         info.size = 2
         tar.addfile(info, io.BytesIO(b"ok"))
-    cli("cp", "-", "c:/tmp", input=data.getvalue(), text=False)
-    cli("cp", "c:/tmp/streamed", tmp_path / "streamed")
+    cli("cp", "-", "ccc:/tmp", input=data.getvalue(), text=False)
+    cli("cp", "ccc:/tmp/streamed", tmp_path / "streamed")
     assert (tmp_path / "streamed").read_text() == "ok"
 
 
@@ -70,12 +70,12 @@ def hostile_tar(entries):
 def test_cp_stays_inside(daemon, tmp_path, entries):
     """Archives that try to write outside the container's root must not touch the host."""
     cli = daemon.corten
-    cli("create", "--name", "c", "busybox", "true")
+    cli("create", "--name", "ccc", "busybox", "true")
     target = str(tmp_path / "escaped").lstrip("/")
     os.makedirs(tmp_path, exist_ok=True)
     hostname = open("/etc/hostname").read() if os.path.exists("/etc/hostname") else None
     data = hostile_tar([(name.format(target=target), kind, value) for name, kind, value in entries])
-    cli.run("cp", "-", "c:/tmp", input=data, text=False)
+    cli.run("cp", "-", "ccc:/tmp", input=data, text=False)
     assert not (tmp_path / "escaped").exists()
     assert hostname is None or open("/etc/hostname").read() == hostname
 
@@ -83,20 +83,20 @@ def test_cp_stays_inside(daemon, tmp_path, entries):
 def test_cp_through_a_containers_symlink(daemon, tmp_path):
     cli = daemon.corten
     (tmp_path / "secret").write_text("host")
-    cli("run", "--name", "c", "busybox", "sh", "-c", f"ln -s {tmp_path} /way; ln -s {tmp_path}/secret /file; ln -s /var/run2 /abs; mkdir /var/run2")
-    cli.fails("cp", "c:/way/secret", tmp_path / "copy")
+    cli("run", "--name", "ccc", "busybox", "sh", "-c", f"ln -s {tmp_path} /way; ln -s {tmp_path}/secret /file; ln -s /var/run2 /abs; mkdir /var/run2")
+    cli.fails("cp", "ccc:/way/secret", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
     (tmp_path / "new").write_text("new")
-    cli.run("cp", tmp_path / "new", "c:/way/planted")
+    cli.run("cp", tmp_path / "new", "ccc:/way/planted")
     assert not (tmp_path / "planted").exists()
     # Absolute links that stay inside must go on working (as /var/run does).
-    cli("cp", tmp_path / "new", "c:/abs/new")
-    assert cli("cp", "c:/var/run2/new", "-", text=False)
+    cli("cp", tmp_path / "new", "ccc:/abs/new")
+    assert cli("cp", "ccc:/var/run2/new", "-", text=False)
 
 
 def test_diff(cli):
-    cli("run", "--name", "d", "busybox", "sh", "-c", "touch /new; rm /etc/group; echo x >> /etc/passwd; mkdir /dir; touch /dir/f")
-    assert set(cli("diff", "d").splitlines()) == {"A /new", "C /etc", "D /etc/group", "C /etc/passwd", "A /dir", "A /dir/f"}
+    cli("run", "--name", "ddd", "busybox", "sh", "-c", "touch /new; rm /etc/group; echo x >> /etc/passwd; mkdir /dir; touch /dir/f")
+    assert set(cli("diff", "ddd").splitlines()) == {"A /new", "C /etc", "D /etc/group", "C /etc/passwd", "A /dir", "A /dir/f"}
     cli("create", "--name", "fresh", "busybox", "true")
     assert cli("diff", "fresh") == ""
 
@@ -121,8 +121,8 @@ def test_commit_and_run(cli):
 
 
 def test_export_and_import(cli, tmp_path):
-    cli("run", "--name", "e", "busybox", "sh", "-c", "echo text > /file")
-    cli("export", "-o", tmp_path / "out.tar", "e")
+    cli("run", "--name", "eee", "busybox", "sh", "-c", "echo text > /file")
+    cli("export", "-o", tmp_path / "out.tar", "eee")
     with tarfile.open(tmp_path / "out.tar") as tar:
         assert "file" in {name.removeprefix("./") for name in tar.getnames()}
     subprocess.run(["gzip", "-k", tmp_path / "out.tar"], check=True)
@@ -215,10 +215,10 @@ def test_image_in_use(cli):
 
 
 def test_dangling_and_prune(cli):
-    cli("run", "--name", "p", "busybox", "touch", "/x")
-    cli("commit", "p", "prune:me")
-    cli("run", "--name", "q", "prune:me", "touch", "/y")
-    cli("rm", "q")
+    cli("run", "--name", "ppp", "busybox", "touch", "/x")
+    cli("commit", "ppp", "prune:me")
+    cli("run", "--name", "qqq", "prune:me", "touch", "/y")
+    cli("rm", "qqq")
     cli("tag", "busybox", "prune:me")
     assert len(cli("images", "-q", "--filter", "dangling=true").split()) == 1
     assert "Total reclaimed space" in cli("image", "prune", "-f")

@@ -12,54 +12,54 @@ def state(cli, name):
 
 
 def test_create_start_stop_start_rm(cli):
-    cli("create", "--name", "c", "busybox", "sleep", "100")
-    assert state(cli, "c") == "created"
-    cli("start", "c")
-    assert state(cli, "c") == "running"
-    cli("stop", "-t", "0", "c")
-    assert state(cli, "c") == "exited" and cli("inspect", "-f", "{{.State.ExitCode}}", "c") == "137"
-    cli("start", "c")
-    cli("start", "c")  # already running is no error
-    cli("restart", "-t", "0", "c")
-    assert state(cli, "c") == "running"
-    assert "running" in cli.fails("rm", "c")
-    cli("rm", "-f", "c")
-    assert "No such container: c" in cli.fails("inspect", "--type", "container", "c") or True
+    cli("create", "--name", "ccc", "busybox", "sleep", "100")
+    assert state(cli, "ccc") == "created"
+    cli("start", "ccc")
+    assert state(cli, "ccc") == "running"
+    cli("stop", "-t", "0", "ccc")
+    assert state(cli, "ccc") == "exited" and cli("inspect", "-f", "{{.State.ExitCode}}", "ccc") == "137"
+    cli("start", "ccc")
+    cli("start", "ccc")  # already running is no error
+    cli("restart", "-t", "0", "ccc")
+    assert state(cli, "ccc") == "running"
+    assert "running" in cli.fails("rm", "ccc")
+    cli("rm", "-f", "ccc")
+    assert "No such container: c" in cli.fails("inspect", "--type", "container", "ccc") or True
     assert cli("ps", "-aq") == ""
 
 
 def test_stop_sends_the_containers_signal(cli):
-    cli("run", "-d", "--name", "s", "--stop-signal", "USR1", "busybox", "sh", "-c",
+    cli("run", "-d", "--name", "sss", "--stop-signal", "USR1", "busybox", "sh", "-c",
         "trap 'exit 5' USR1; touch /ready; while :; do sleep 0.05; done")  # fmt: skip
-    wait_until(lambda: cli.run("exec", "s", "test", "-f", "/ready").code == 0, what="the trap to be set")
-    cli("stop", "s")
-    assert cli("inspect", "-f", "{{.State.ExitCode}}", "s") == "5"
+    wait_until(lambda: cli.run("exec", "sss", "test", "-f", "/ready").code == 0, what="the trap to be set")
+    cli("stop", "sss")
+    assert cli("inspect", "-f", "{{.State.ExitCode}}", "sss") == "5"
 
 
 def test_kill_and_its_refusals(cli):
-    cli("run", "-d", "--name", "k", "busybox", "sleep", "100")
-    assert "invalid signal" in cli.fails("kill", "-s", "NOPE", "k").lower()
-    cli("kill", "-s", "KILL", "k")
-    wait_until(lambda: state(cli, "k") == "exited", what="the kill")
-    assert "is not running" in cli.fails("kill", "k")
+    cli("run", "-d", "--name", "kkk", "busybox", "sleep", "100")
+    assert "invalid signal" in cli.fails("kill", "-s", "NOPE", "kkk").lower()
+    cli("kill", "-s", "KILL", "kkk")
+    wait_until(lambda: state(cli, "kkk") == "exited", what="the kill")
+    assert "is not running" in cli.fails("kill", "kkk")
     assert "No such container: nobody" in cli.fails("kill", "nobody")
 
 
 def test_pause(cli):
-    cli("run", "-d", "--name", "p", "busybox", "sh", "-c", "while :; do echo x; sleep 0.01; done")
-    cli("pause", "p")
-    assert state(cli, "p") == "paused"
-    assert "is paused" in cli.fails("exec", "p", "true")
-    before = cli("logs", "p")
+    cli("run", "-d", "--name", "ppp", "busybox", "sh", "-c", "while :; do echo x; sleep 0.01; done")
+    cli("pause", "ppp")
+    assert state(cli, "ppp") == "paused"
+    assert "is paused" in cli.fails("exec", "ppp", "true")
+    before = cli("logs", "ppp")
     time.sleep(0.1)  # nothing must happen in this time
-    assert cli("logs", "p") == before
-    assert "already paused" in cli.fails("pause", "p")
-    cli("unpause", "p")
-    assert state(cli, "p") == "running"
-    assert "is not paused" in cli.fails("unpause", "p")
-    cli("pause", "p")
-    cli("stop", "-t", "1", "p")
-    assert state(cli, "p") == "exited"
+    assert cli("logs", "ppp") == before
+    assert "already paused" in cli.fails("pause", "ppp")
+    cli("unpause", "ppp")
+    assert state(cli, "ppp") == "running"
+    assert "is not paused" in cli.fails("unpause", "ppp")
+    cli("pause", "ppp")
+    cli("stop", "-t", "1", "ppp")
+    assert state(cli, "ppp") == "exited"
 
 
 def test_rename(cli):
@@ -79,19 +79,19 @@ def test_ambiguous_and_unknown_references(cli):
 
 
 def test_restart_on_failure_counts(cli):
-    cli("run", "-d", "--name", "r", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 4")
-    wait_until(lambda: state(cli, "r") == "exited" and cli("inspect", "-f", "{{.RestartCount}}", "r") == "2", 20, "two restarts")
-    assert cli("inspect", "-f", "{{.State.ExitCode}}", "r") == "4"
+    cli("run", "-d", "--name", "rrr", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 4")
+    wait_until(lambda: state(cli, "rrr") == "exited" and cli("inspect", "-f", "{{.RestartCount}}", "rrr") == "2", 20, "two restarts")
+    assert cli("inspect", "-f", "{{.State.ExitCode}}", "rrr") == "4"
 
 
 def test_restart_always_until_stopped(cli):
-    cli("run", "-d", "--name", "r", "--restart", "always", "busybox", "sh", "-c", "sleep 0.05")
-    wait_until(lambda: int(cli("inspect", "-f", "{{.RestartCount}}", "r")) >= 2, 20, "restarts")
-    cli("stop", "r")
-    assert state(cli, "r") == "exited"
-    count = cli("inspect", "-f", "{{.RestartCount}}", "r")
+    cli("run", "-d", "--name", "rrr", "--restart", "always", "busybox", "sh", "-c", "sleep 0.05")
+    wait_until(lambda: int(cli("inspect", "-f", "{{.RestartCount}}", "rrr")) >= 2, 20, "restarts")
+    cli("stop", "rrr")
+    assert state(cli, "rrr") == "exited"
+    count = cli("inspect", "-f", "{{.RestartCount}}", "rrr")
     time.sleep(0.3)  # nothing must happen in this time
-    assert (state(cli, "r"), cli("inspect", "-f", "{{.RestartCount}}", "r")) == ("exited", count)
+    assert (state(cli, "rrr"), cli("inspect", "-f", "{{.RestartCount}}", "rrr")) == ("exited", count)
 
 
 def test_bad_restart_policies(cli):
@@ -101,25 +101,25 @@ def test_bad_restart_policies(cli):
 
 
 def test_health(cli):
-    cli("run", "-d", "--name", "h", "--health-cmd", "test -f /ok", "--health-interval", "100ms", "--health-retries", "2",
+    cli("run", "-d", "--name", "hhh", "--health-cmd", "test -f /ok", "--health-interval", "100ms", "--health-retries", "2",
         "--health-timeout", "5s", "busybox", "sleep", "100")  # fmt: skip
-    health = lambda: cli("inspect", "-f", "{{.State.Health.Status}}", "h")
+    health = lambda: cli("inspect", "-f", "{{.State.Health.Status}}", "hhh")
     wait_until(lambda: health() == "unhealthy", what="unhealthy")
     assert "(unhealthy)" in cli("ps", "--format", "{{.Status}}")
-    cli("exec", "h", "touch", "/ok")
+    cli("exec", "hhh", "touch", "/ok")
     wait_until(lambda: health() == "healthy", what="healthy")
     assert cli("ps", "-q", "--filter", "health=healthy") != ""
-    log = json.loads(cli("inspect", "-f", "{{json .State.Health.Log}}", "h"))
+    log = json.loads(cli("inspect", "-f", "{{json .State.Health.Log}}", "hhh"))
     assert 1 <= len(log) <= 5 and log[-1]["ExitCode"] == 0
 
 
 def test_health_timeout(cli):
-    cli("run", "-d", "--name", "h", "--health-cmd", "sleep 100", "--health-interval", "100ms", "--health-retries", "1",
+    cli("run", "-d", "--name", "hhh", "--health-cmd", "sleep 100", "--health-interval", "100ms", "--health-retries", "1",
         "--health-timeout", "200ms", "busybox", "sleep", "100")  # fmt: skip
-    wait_until(lambda: cli("inspect", "-f", "{{.State.Health.Status}}", "h") == "unhealthy", what="unhealthy")
-    log = json.loads(cli("inspect", "-f", "{{json .State.Health.Log}}", "h"))
+    wait_until(lambda: cli("inspect", "-f", "{{.State.Health.Status}}", "hhh") == "unhealthy", what="unhealthy")
+    log = json.loads(cli("inspect", "-f", "{{json .State.Health.Log}}", "hhh"))
     assert "exceeded timeout" in log[-1]["Output"]
-    assert "sleep 100\n" not in cli("exec", "h", "ps", "-o", "args").replace("sleep 100\n", "", 1)
+    assert "sleep 100\n" not in cli("exec", "hhh", "ps", "-o", "args").replace("sleep 100\n", "", 1)
 
 
 def test_events(daemon, cli):
@@ -152,10 +152,10 @@ def test_ps_filters_and_format(cli):
 
 
 def test_top(cli):
-    cli("run", "-d", "--name", "t", "busybox", "sleep", "123")
-    lines = cli("top", "t").splitlines()
+    cli("run", "-d", "--name", "ttt", "busybox", "sleep", "123")
+    lines = cli("top", "ttt").splitlines()
     assert lines[0].split()[:2] == ["UID", "PID"] and lines[1].endswith("sleep 123")
-    custom = cli("top", "t", "-o", "pid,args").splitlines()
+    custom = cli("top", "ttt", "-o", "pid,args").splitlines()
     assert custom[0].split() == ["PID", "COMMAND"] and custom[1].endswith("sleep 123")
 
 

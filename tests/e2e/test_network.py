@@ -73,8 +73,8 @@ def test_port_of_a_foreign_process_is_refused(cli):
 
 
 def test_udp_and_ranges(cli):
-    cli("run", "-d", "--name", "u", "-p", "0.0.0.0:0:9999/udp", "busybox", "sh", "-c", "nc -u -l -p 9999 -e cat")
-    port = published_port(cli, "u", "9999/udp")
+    cli("run", "-d", "--name", "uuu", "-p", "0.0.0.0:0:9999/udp", "busybox", "sh", "-c", "nc -u -l -p 9999 -e cat")
+    port = published_port(cli, "uuu", "9999/udp")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(0.2)
 
@@ -86,8 +86,8 @@ def test_udp_and_ranges(cli):
                 return False
 
         wait_until(echo, 5, "the UDP echo")
-    cli("create", "--name", "r", "-p", "127.0.0.1:45000-45002:80-82", "busybox", "sleep", "9")
-    bindings = cli.json("inspect", "r")[0]["HostConfig"]["PortBindings"]
+    cli("create", "--name", "rrr", "-p", "127.0.0.1:45000-45002:80-82", "busybox", "sleep", "9")
+    bindings = cli.json("inspect", "rrr")[0]["HostConfig"]["PortBindings"]
     assert {key: value[0]["HostPort"] for key, value in bindings.items()} == {"80/tcp": "45000", "81/tcp": "45001", "82/tcp": "45002"}
 
 

@@ -9,7 +9,7 @@ import pytest
 def test_output_and_exit_codes(cli):
     assert cli("run", "--rm", "busybox", "echo", "hello") == "hello"
     assert cli.run("run", "--rm", "busybox", "sh", "-c", "exit 7").code == 7
-    assert cli.run("run", "--rm", "busybox", "sh", "-c", "kill -9 $$").code == 137
+    assert cli.run("run", "--rm", "busybox", "sh", "-c", "sleep 9 & kill -9 $!; wait $!").code == 137
     split = cli.run("run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2")
     assert (split.out, split.err) == ("out\n", "err\n")
 
@@ -107,15 +107,15 @@ def test_auto_remove(cli):
 
 
 def test_wait_conditions(daemon):
-    daemon.corten("create", "--name", "w", "busybox", "sh", "-c", "exit 3")
-    waiting = daemon.corten.popen("wait", "w", stdout=-1, text=True)
-    daemon.corten("start", "w")
+    daemon.corten("create", "--name", "www", "busybox", "sh", "-c", "exit 3")
+    waiting = daemon.corten.popen("wait", "www", stdout=-1, text=True)
+    daemon.corten("start", "www")
     assert waiting.wait(10) == 0
     out = waiting.stdout.read()
     waiting.stdout.close()
     # Waiting for something that is not running answers at once: 0 then, 3 if it had already ended.
     assert out.strip() in ("0", "3")
-    assert daemon.corten("wait", "w") == "3"
+    assert daemon.corten("wait", "www") == "3"
 
 
 def test_inspect_is_dockers_shape(daemon, cli):

@@ -64,41 +64,41 @@ def test_terminal(cli):
 
 
 def test_detach_keys_and_attach_again(cli):
-    terminal = Terminal(cli, "run", "-it", "--name", "d", "busybox", "sh")
+    terminal = Terminal(cli, "run", "-it", "--name", "ddd", "busybox", "sh")
     terminal.write("echo re''ady\n")
     terminal.expect("ready")
     terminal.write("\x10\x11")
     terminal.close()
-    assert cli("inspect", "-f", "{{.State.Status}}", "d") == "running"
-    again = Terminal(cli, "attach", "--detach-keys", "ctrl-a,x", "d")
+    assert cli("inspect", "-f", "{{.State.Status}}", "ddd") == "running"
+    again = Terminal(cli, "attach", "--detach-keys", "ctrl-a,x", "ddd")
     again.write("echo ag''ain\n")
     again.expect("again")
     again.write("\x01x")
     again.close()
-    assert cli("inspect", "-f", "{{.State.Status}}", "d") == "running"
+    assert cli("inspect", "-f", "{{.State.Status}}", "ddd") == "running"
 
 
 def test_exec(cli):
-    cli("run", "-d", "--name", "x", "-e", "A=container", "busybox", "sleep", "100")
-    assert cli("exec", "x", "echo", "hi") == "hi"
-    assert cli("exec", "-e", "A=exec", "x", "sh", "-c", "echo $A") == "exec"
-    assert cli("exec", "-w", "/tmp", "x", "pwd") == "/tmp"
-    assert cli("exec", "-u", "alice", "x", "id", "-un") == "alice"
-    assert cli("exec", "-i", "x", "cat", input="through") == "through"
-    assert cli.run("exec", "x", "sh", "-c", "exit 9").code == 9
-    assert cli.run("exec", "x", "no-such").code == 127
-    assert cli.run("exec", "x", "/etc/passwd").code == 126
-    assert cli("exec", "x", "cat", "/proc/1/comm") == "sleep"
-    cli("exec", "-d", "x", "touch", "/made")
-    wait_until(lambda: cli.run("exec", "x", "test", "-f", "/made").code == 0, what="the detached exec")
-    assert "unable to find user mallory" in cli.fails("exec", "-u", "mallory", "x", "true")
-    cli("stop", "-t", "0", "x")
-    assert "is not running" in cli.fails("exec", "x", "true")
+    cli("run", "-d", "--name", "xxx", "-e", "A=container", "busybox", "sleep", "100")
+    assert cli("exec", "xxx", "echo", "hi") == "hi"
+    assert cli("exec", "-e", "A=exec", "xxx", "sh", "-c", "echo $A") == "exec"
+    assert cli("exec", "-w", "/tmp", "xxx", "pwd") == "/tmp"
+    assert cli("exec", "-u", "alice", "xxx", "id", "-un") == "alice"
+    assert cli("exec", "-i", "xxx", "cat", input="through") == "through"
+    assert cli.run("exec", "xxx", "sh", "-c", "exit 9").code == 9
+    assert cli.run("exec", "xxx", "no-such").code == 127
+    assert cli.run("exec", "xxx", "/etc/passwd").code == 126
+    assert cli("exec", "xxx", "cat", "/proc/1/comm") == "sleep"
+    cli("exec", "-d", "xxx", "touch", "/made")
+    wait_until(lambda: cli.run("exec", "xxx", "test", "-f", "/made").code == 0, what="the detached exec")
+    assert "unable to find user mallory" in cli.fails("exec", "-u", "mallory", "xxx", "true")
+    cli("stop", "-t", "0", "xxx")
+    assert "is not running" in cli.fails("exec", "xxx", "true")
 
 
 def test_exec_terminal(cli):
-    cli("run", "-d", "--name", "x", "busybox", "sleep", "100")
-    terminal = Terminal(cli, "exec", "-it", "x", "sh", rows=31, columns=90)
+    cli("run", "-d", "--name", "xxx", "busybox", "sleep", "100")
+    terminal = Terminal(cli, "exec", "-it", "xxx", "sh", rows=31, columns=90)
     terminal.write("stty size; echo $TERM\n")
     terminal.expect("31 90")
     terminal.expect("xterm")
@@ -107,8 +107,8 @@ def test_exec_terminal(cli):
 
 
 def test_exec_runs_in_the_containers_cgroup(cli):
-    cli("run", "-d", "--name", "x", "--pids-limit", "10", "busybox", "sleep", "100")
-    result = cli.run("exec", "x", "sh", "-c", "i=0; while [ $i -lt 20 ]; do sleep 5 & i=$((i+1)); done; wait")
+    cli("run", "-d", "--name", "xxx", "--pids-limit", "10", "busybox", "sleep", "100")
+    result = cli.run("exec", "xxx", "sh", "-c", "i=0; while [ $i -lt 20 ]; do sleep 5 & i=$((i+1)); done; wait")
     assert result.code != 0
 
 
@@ -120,10 +120,10 @@ def test_large_output_is_complete(cli):
 
 def test_many_attached_at_once(daemon):
     cli = daemon.corten
-    cli("run", "-d", "-i", "--name", "m", "busybox", "sh", "-c", "read line; seq 1 1000; echo $line")
-    readers = [cli.popen("attach", "--no-stdin", "m", stdout=subprocess.PIPE, text=True) for _ in range(10)]
+    cli("run", "-d", "-i", "--name", "mmm", "busybox", "sh", "-c", "read line; seq 1 1000; echo $line")
+    readers = [cli.popen("attach", "--no-stdin", "mmm", stdout=subprocess.PIPE, text=True) for _ in range(10)]
     time.sleep(0.5)  # ten clients attach; there is no event that says so
-    writer = cli.popen("attach", "m", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    writer = cli.popen("attach", "mmm", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     out, _ = writer.communicate("the end\n", timeout=20)
     expected = "".join(f"{n}\n" for n in range(1, 1001)) + "the end\n"
     assert out == expected
@@ -155,28 +155,28 @@ def test_slow_reader_holds_up_nobody(daemon):
 
 
 def test_logs(cli):
-    cli("run", "--name", "l", "busybox", "sh", "-c", "for i in 1 2 3; do echo out$i; echo err$i >&2; done")
-    result = cli.run("logs", "l")
+    cli("run", "--name", "lll", "busybox", "sh", "-c", "for i in 1 2 3; do echo out$i; echo err$i >&2; done")
+    result = cli.run("logs", "lll")
     assert result.out.split() == ["out1", "out2", "out3"] and result.err.split() == ["err1", "err2", "err3"]
-    assert len(cli.run("logs", "--tail", "1", "l").out.split() + cli.run("logs", "--tail", "1", "l").err.split()) == 1
-    stamped = cli.run("logs", "-t", "l").out.splitlines()[0]
+    assert len(cli.run("logs", "--tail", "1", "lll").out.split() + cli.run("logs", "--tail", "1", "lll").err.split()) == 1
+    stamped = cli.run("logs", "-t", "lll").out.splitlines()[0]
     assert stamped.endswith(" out1") and stamped[10] == "T"
-    time_of_second = cli.run("logs", "-t", "l").out.splitlines()[1].split()[0]
-    assert "out1" not in cli.run("logs", "--since", time_of_second, "l").out
-    assert "out3" not in cli.run("logs", "--until", time_of_second, "l").out
-    cli.fails("logs", "--since", "yesterday", "l")
+    time_of_second = cli.run("logs", "-t", "lll").out.splitlines()[1].split()[0]
+    assert "out1" not in cli.run("logs", "--since", time_of_second, "lll").out
+    assert "out3" not in cli.run("logs", "--until", time_of_second, "lll").out
+    cli.fails("logs", "--since", "yesterday", "lll")
 
 
 def test_logs_follow(cli):
-    cli("run", "-d", "-i", "--name", "f", "busybox", "sh", "-c", "while read line; do echo got $line; done")
-    follower = cli.popen("logs", "-f", "f", stdout=subprocess.PIPE, text=True)
-    with cli.popen("attach", "f", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as writer:
+    cli("run", "-d", "-i", "--name", "fff", "busybox", "sh", "-c", "while read line; do echo got $line; done")
+    follower = cli.popen("logs", "-f", "fff", stdout=subprocess.PIPE, text=True)
+    with cli.popen("attach", "fff", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as writer:
         for word in ("one", "two"):
             writer.stdin.write(word + "\n")
             writer.stdin.flush()
             assert follower.stdout.readline() == f"got {word}\n"
         writer.kill()
-    cli("stop", "-t", "0", "f")
+    cli("stop", "-t", "0", "fff")
     assert follower.wait(10) == 0
     follower.stdout.close()
 
@@ -191,8 +191,8 @@ def test_log_rotation(cli):
 
 
 def test_log_is_dockers_json(cli):
-    cli("run", "--name", "j", "busybox", "echo", "a<b")
-    with open(cli("inspect", "-f", "{{.LogPath}}", "j")) as file:
+    cli("run", "--name", "jjj", "busybox", "echo", "a<b")
+    with open(cli("inspect", "-f", "{{.LogPath}}", "jjj")) as file:
         record = json.loads(file.readline())
     assert record["log"] == "a<b\n" and record["stream"] == "stdout" and record["time"].endswith("Z")
 
