@@ -81,10 +81,13 @@ Outcome run_attach(Context& context, const Invocation& invocation) {
   http::ClientResponse exit = TRY(client.begin_wait(plan.id, ""));
   StreamSession session = TRY(StreamSession::prepare(context, stream_options(context, client, plan)));
   auto stream = TRY(open_stream(client, plan));
+  // A size that differs from the one to come makes the program on the other side draw its screen anew.
+  if (const auto size = window_size(context.out()); plan.tty && size) {
+    (void)client.resize(plan.id, size->rows + 1, size->columns + 1, false);
+  }
   if (TRY(session.run(stream, &exit)) == StreamEnd::detached) {
     session.restore_terminal();
-    context.warn("read escape sequence");
-    return done();
+    return fail(ErrorKind::cancelled, "read escape sequence");
   }
   session.restore_terminal();
   return exit_outcome(context, std::move(exit));

@@ -1,4 +1,6 @@
 // exec: a further command in a running container.
+#include <poll.h>
+
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/json_get.h"
@@ -56,6 +58,16 @@ json::Value start_body(const ExecPlan& plan) {
   return body;
 }
 
+// The stream may end a moment before the daemon has recorded the exit.
+Outcome exit_code(client::Client& client, const std::string& id) {
+  constexpr int patience = 200;
+  for (int round = 0;; ++round) {
+    const json::Value state = TRY(client.get(fmt::format("/exec/{}/json", id)));
+    if (!bool_at(state, "Running") || round == patience) return done(static_cast<int>(number_at(state, "ExitCode")));
+    ::poll(nullptr, 0, 5);
+  }
+}
+
 Outcome run_exec(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;
   const std::vector<std::string> environment = TRY(read_environment(flags.list("env-file"), flags.list("env")));
@@ -93,12 +105,10 @@ Outcome run_exec(Context& context, const Invocation& invocation) {
   auto stream = TRY(client.upgrade(start_path, {}, &start));
   if (TRY(session.run(stream)) == StreamEnd::detached) {
     session.restore_terminal();
-    context.warn("read escape sequence");
-    return done();
+    return fail(ErrorKind::cancelled, "read escape sequence");
   }
   session.restore_terminal();
-  const json::Value state = TRY(client.get(fmt::format("/exec/{}/json", id)));
-  return done(static_cast<int>(number_at(state, "ExitCode")));
+  return exit_code(client, id);
 }
 
 }  // namespace

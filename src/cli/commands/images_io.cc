@@ -124,16 +124,16 @@ Outcome save_body(Context& context, http::ClientResponse response, std::optional
   return done();
 }
 
-Result<std::optional<NewFile>> output_file(Context& context, const std::string& path, std::string_view what) {
+Result<std::optional<NewFile>> output_file(Context& context, const std::string& path, std::string_view what_failed) {
   if (path.empty()) {
     if (!is_terminal(context.out())) return std::nullopt;
-    return fail(ErrorKind::invalid, "cowardly refusing to {} to a terminal. Use the -o flag or redirect", what);
+    return fail(ErrorKind::invalid, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
   }
-  return std::optional<NewFile>(TRY(NewFile::create(path)));
+  return std::optional<NewFile>(TRY_AS(NewFile::create(path), what_failed));
 }
 
 Outcome run_save(Context& context, const Invocation& invocation) {
-  auto file = TRY_AS(output_file(context, invocation.flags.string("output"), "save"), "failed to save image");
+  auto file = TRY(output_file(context, invocation.flags.string("output"), "failed to save image"));
   client::Parameters parameters;
   for (const auto& name : invocation.arguments) parameters.emplace_back("names", name);
   if (invocation.flags.changed("platform")) parameters.emplace_back("platform", TRY(platform_json(invocation.flags.string("platform"))));
@@ -142,7 +142,7 @@ Outcome run_save(Context& context, const Invocation& invocation) {
 }
 
 Outcome run_export(Context& context, const Invocation& invocation) {
-  auto file = TRY_AS(output_file(context, invocation.flags.string("output"), "save"), "failed to export container");
+  auto file = TRY(output_file(context, invocation.flags.string("output"), "failed to export container"));
   client::Client& client = *TRY(context.client());
   const std::string path = fmt::format("/containers/{}/export", client::path_part(invocation.arguments[0]));
   return save_body(context, TRY(client.stream("GET", path)), std::move(file));
