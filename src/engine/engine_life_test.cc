@@ -229,6 +229,24 @@ TEST_F(LifeTest, JoinsAnothersNetwork) {
   EXPECT_EQ(refused.error().text(), "cannot join network of a non running container: " + first);
 }
 
+TEST_F(LifeTest, SharesIpcAndPidNamespaces) {
+  auto owner = request({"sh", "-c", "echo shared > /dev/shm/mark; echo ready; sleep 100"});
+  owner.host_config.ipc_mode = "shareable";
+  const auto first = run(std::move(owner));
+  ASSERT_TRUE(eventually([&] { return log_of(first) == "ready\n"; }));
+  auto wanted = request({"sh", "-c", "cat /dev/shm/mark; cat /proc/1/cmdline"});
+  wanted.host_config.ipc_mode = "container:" + first;
+  wanted.host_config.pid_mode = "container:" + first;
+  const auto second = run(std::move(wanted));
+  EXPECT_EQ(wait(second), 0);
+  EXPECT_THAT(log_of(second), HasSubstr("shared\n"));
+  EXPECT_THAT(log_of(second), HasSubstr("sleep"));
+
+  auto refused = request({"true"});
+  refused.host_config.ipc_mode = "container:" + run(request({"sleep", "100"}));
+  EXPECT_EQ(engine_->start(create(std::move(refused))).error().kind(), ErrorKind::conflict);
+}
+
 TEST_F(LifeTest, ManyAtOnce) {
   std::vector<std::jthread> threads;
   std::atomic<int> good = 0;

@@ -108,7 +108,8 @@ Result<> EngineImpl::remove_locked(const ContainerRef& container, bool volumes) 
     data.removed = true;
     waiters.swap(data.waiters);
     execs.swap(data.exec_ids);
-    waited = {data.state.exit_code, data.state.error};
+    // Why an earlier start failed is no error of the removal.
+    waited = {data.state.exit_code, ""};
   });
   emit(*definition, "destroy");
   finish_waiters(waiters, true, waited);

@@ -12,6 +12,7 @@
 #include "engine/failpoint.h"
 #include "engine/ports.h"
 #include "engine/record.h"
+#include "engine/shared_memory.h"
 #include "image/images.h"
 #include "network/files.h"
 #include "runtime/cgroup_plan.h"
@@ -231,7 +232,8 @@ class StartAttempt {
       }
       const pid_t pid = TRY(pid_of(other, "IPC"));
       facts_.ipc_namespace_path = namespace_path(pid, "ipc");
-      facts_.shm_source = fmt::format("/proc/{}/root/dev/shm", pid);
+      facts_.shm_source = fmt::format("/proc/{}/root/dev/shm", pid);  // for the specification; the mount is what counts
+      shared_memory_ = TRY(clone_shared_memory(pid));
     } else if (host.ipc_mode == "host") {
       facts_.shm_source = "/dev/shm";
     }
@@ -268,6 +270,7 @@ class StartAttempt {
     }
     if (run_->cgroup.v2_directory() >= 0) options.cgroup.v2_directory = add_fd(run_->cgroup.v2_directory());
     for (const int fd : run_->cgroup.v1_directories()) options.cgroup.v1_directories.push_back(add_fd(fd));
+    if (shared_memory_) options.mount_trees["/dev/shm"] = add_fd(shared_memory_.get());
     auto compiled = TRY(runtime::compile(spec, engine_.host_, options));
     warnings.insert(warnings.end(), compiled.warnings.begin(), compiled.warnings.end());
     for (const auto& warning : warnings) log::warn("container {}: {}", short_id(definition_->id), warning);
@@ -370,7 +373,7 @@ class StartAttempt {
   std::vector<int> plan_fds_;
   bool has_run_dir_ = false, done_ = false;
   // The owners, in the order of their making.
-  UniqueFd run_dir_, data_dir_, rootfs_, joined_network_;
+  UniqueFd run_dir_, data_dir_, rootfs_, joined_network_, shared_memory_;
   std::shared_ptr<Run> run_;
 };
 
@@ -501,6 +504,7 @@ Error EngineImpl::fail_start(const ContainerRef& container, Error error) {
   bool remove = false;
   container->change([&](Container::Data& data) {
     State& state = data.state;
+    const bool was_restarting = state.restarting;
     state.status = after(state.status, Move::give_up).value_or(state.status);
     state.restarting = false;
     state.exit_code = result.exit_code;
@@ -508,7 +512,8 @@ Error EngineImpl::fail_start(const ContainerRef& container, Error error) {
     data.endpoint.reset();
     data.cgroup_path.clear();
     remove = data.definition->host_config.auto_remove;
-    finish_waiters(data.waiters, false, {result.exit_code, state.error});
+    // A start by hand that fails ends nothing; a restart that fails ends the waiting for it.
+    if (was_restarting) finish_waiters(data.waiters, false, {result.exit_code, state.error});
   });
   log::info("container {}: {}", short_id(container->id()), result.error.text());
   if (remove) workers_.submit([this, container] { auto_remove(container); });

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::chrono::seconds default_stop_timeout{10};
 constexpr std::chrono::seconds kill_patience{10};
+// From the end of the first process to its shim's report, which waits for the log to be written.
+constexpr std::chrono::seconds report_patience{4};
 constexpr std::chrono::seconds freeze_patience{10};
 
 int stop_signal_of(const Definition& definition) {
@@ -122,7 +124,9 @@ Result<> EngineImpl::kill_and_wait(const ContainerRef& container) {
   const auto waiter = wait_for_end(*container);
   const Cleanup leave([&] { waiter->abandon(); });
   CHECK(send_signal(container, SIGKILL, true));
-  if (waiter->wait_for(kill_patience)) return {};
+  if (waiter->wait_for(report_patience)) return {};
+  const auto seen = container->with([](Container::Data& data) { return data.run; });
+  if (seen && !process_is_over(*seen) && waiter->wait_for(kill_patience)) return {};
 
   // The process is dead or stuck in the kernel, and the shim does not say so. If it is dead the shim hangs: end it, and
   // the hub will tell that it is lost.
@@ -193,6 +197,7 @@ Result<> EngineImpl::restart(std::string_view ref, StopOptions options) {
 Result<> EngineImpl::kill(std::string_view ref, std::string_view signal) {
   const auto container = TRY(registry_.find(ref));
   const int signo = signal.empty() ? SIGKILL : TRY(parse_signal(signal));
+  let_start_end(*container);
   auto result = signo == SIGKILL ? kill_and_wait(container) : send_signal(container, signo, true);
   return wrap(std::move(result), fmt::format("cannot kill container: {}", ref));
 }
