@@ -43,7 +43,8 @@ void add_containers(Context& context, std::string_view typed, std::string_view s
   if (!answer || !answer->is_array()) return;
   for (const auto& container : answer->get_array()) {
     const std::string actual = text_at(container, "State");
-    if (state == "stopped" && (actual == "running" || actual == "paused" || actual == "restarting")) continue;
+    const bool runs = actual == "running" || actual == "paused" || actual == "restarting";
+    if ((state == "stopped" && runs) || (state == "running" && !runs)) continue;
     for (const auto& item : array_at(container, "Names")) {
       std::string name = text_of(item);
       if (name.starts_with('/')) name.erase(0, 1);
