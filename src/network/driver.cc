@@ -86,6 +86,7 @@ Result<std::shared_ptr<Driver>> Driver::open(DriverConfig config) {
 std::vector<std::shared_ptr<NetworkImpl>> DriverImpl::networks() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::shared_ptr<NetworkImpl>> result;
+  result.reserve(networks_.size());
   for (const auto& [id, network] : networks_) result.push_back(network);
   return result;
 }

@@ -121,7 +121,7 @@ Result<> NetworkImpl::repair_bridge() {
 Result<std::string> NetworkImpl::connect(int namespace_fd, sys::NetlinkSocket& inside,
                                          const std::string& interface_name, Ipv4 address, const Mac& mac,
                                          bool default_route) {
-  const std::string name = TRY(make_link(namespace_fd, interface_name, mac));
+  std::string name = TRY(make_link(namespace_fd, interface_name, mac));
   Cleanup undo([&] {
     forget_link(name);
     sys::NetlinkBatch batch;
