@@ -50,12 +50,70 @@ class Decompressor : public ByteSource {
   std::vector<std::byte> input_;
 };
 
+// A gzip member's header (RFC 1952 section 2.3), read byte by byte. ISA-L reads it too, but forgets the flags when its
+// input ends within the header, which with a file name in it can be anywhere.
+class GzipHeader {
+ public:
+  // True when this byte was the header's last. `invalid` for what is no header.
+  Result<bool> take(std::uint8_t byte) {
+    if (++length_ > max_length) return fail(ErrorKind::invalid, "gzip data is damaged: its header is too long");
+    switch (part_) {
+      case Part::fixed: return take_fixed(byte);
+      case Part::extra_length:
+        extra_ |= static_cast<std::size_t>(byte) << (8 * count_);
+        if (++count_ == 2) next(extra_ > 0 ? Part::extra : after(Part::extra));
+        break;
+      case Part::extra:
+        if (++count_ == extra_) next(after(Part::extra));
+        break;
+      case Part::name:
+        if (byte == 0) next(after(Part::name));
+        break;
+      case Part::comment:
+        if (byte == 0) next(after(Part::comment));
+        break;
+      case Part::checksum:
+        if (++count_ == 2) next(Part::end);
+        break;
+      case Part::end: break;
+    }
+    return part_ == Part::end;
+  }
+
+ private:
+  static constexpr std::size_t max_length = 128U << 10;
+  enum class Part : std::uint8_t { fixed, extra_length, extra, name, comment, checksum, end };
+
+  Result<bool> take_fixed(std::uint8_t byte) {
+    static constexpr std::array<std::uint8_t, 3> magic{0x1f, 0x8b, 8};
+    if (count_ < magic.size() && byte != magic[count_]) return fail(ErrorKind::invalid, "gzip data is damaged");
+    if (count_ == 3) flags_ = byte;
+    if (++count_ == 10) next((flags_ & 4) != 0 ? Part::extra_length : after(Part::extra));
+    return part_ == Part::end;
+  }
+  // The first part behind `part` that the flags announce.
+  Part after(Part part) const {
+    if (part < Part::name && (flags_ & 8) != 0) return Part::name;
+    if (part < Part::comment && (flags_ & 16) != 0) return Part::comment;
+    if (part < Part::checksum && (flags_ & 2) != 0) return Part::checksum;
+    return Part::end;
+  }
+  void next(Part part) {
+    part_ = part;
+    count_ = 0;
+  }
+
+  Part part_ = Part::fixed;
+  std::uint8_t flags_ = 0;
+  std::size_t count_ = 0, extra_ = 0, length_ = 0;
+};
+
 class GzipSource : public Decompressor {
  public:
   explicit GzipSource(PrefixSource source)
       : Decompressor(std::move(source)), state_(std::make_unique<inflate_state>()) {
     isal_inflate_init(state_.get());
-    state_->crc_flag = ISAL_GZIP;
+    state_->crc_flag = ISAL_GZIP_NO_HDR_VER;
   }
 
   Result<std::size_t> read(std::span<std::byte> buffer) override {
@@ -72,7 +130,7 @@ class GzipSource : public Decompressor {
     if (state_->avail_in == 0 && !std::exchange(pending_, false)) {
       const auto input = TRY(more());
       if (input.empty()) {
-        if (in_member_) return truncated("gzip");
+        if (in_member_ || header_) return truncated("gzip");
         done_ = true;
         return {};
       }
@@ -80,15 +138,7 @@ class GzipSource : public Decompressor {
       state_->next_in = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(input.data()));
       state_->avail_in = static_cast<std::uint32_t>(input.size());
     }
-    if (!in_member_ && state_->avail_in > 0) {
-      // Another member, or padding that the format allows to be ignored.
-      if (*state_->next_in != 0x1f) {
-        state_->avail_in = 0;
-        return {};
-      }
-      if (started_) isal_inflate_reset(state_.get());
-      in_member_ = started_ = true;
-    }
+    if (!in_member_ && !TRY(read_header())) return {};
     const int code = isal_inflate(state_.get());
     if (code == ISAL_INCORRECT_CHECKSUM) return fail(ErrorKind::invalid, "gzip data is damaged: invalid checksum");
     if (code != ISAL_DECOMP_OK && code != ISAL_END_INPUT) return fail(ErrorKind::invalid, "gzip data is damaged");
@@ -97,8 +147,35 @@ class GzipSource : public Decompressor {
     return {};
   }
 
+  // False when more input is needed first. What follows a member is another one, or padding that may be ignored.
+  Result<bool> read_header() {
+    while (state_->avail_in > 0) {
+      const std::uint8_t byte = *state_->next_in;
+      if (!header_ && byte != 0x1f) {
+        state_->avail_in = 0;
+        return false;
+      }
+      if (!header_) header_.emplace();
+      ++state_->next_in;
+      --state_->avail_in;
+      if (!TRY(header_->take(byte))) continue;
+      header_.reset();
+      reset_inflate();
+      in_member_ = true;
+      return true;
+    }
+    return false;
+  }
+
+  // isal_inflate_reset forgets nothing of the caller's buffers, but the mode is ours to set again.
+  void reset_inflate() {
+    isal_inflate_reset(state_.get());
+    state_->crc_flag = ISAL_GZIP_NO_HDR_VER;
+  }
+
   std::unique_ptr<inflate_state> state_;
-  bool in_member_ = false, started_ = false, pending_ = false, done_ = false;
+  std::optional<GzipHeader> header_;
+  bool in_member_ = false, pending_ = false, done_ = false;
 };
 
 class ZstdSource : public Decompressor {
