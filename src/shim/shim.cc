@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +19,10 @@
 
 #include "sys/events.h"
 #include "sys/files.h"
+
+// The linker's marks around the program's constant part.
+extern "C" const char __executable_start;  // NOLINT
+extern "C" const char etext;               // NOLINT
 
 namespace corten::shim {
 namespace {
@@ -45,6 +50,15 @@ std::uint64_t start_ticks_of(pid_t pid) {
   return ticks;
 }
 
+// Starting a container has touched most of the program once, waiting needs a few pages of it: the others are unmapped, and come
+// back from the page cache when they are used.
+void unmap_program() {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(&__executable_start) + page - 1) & ~(page - 1);
+  const auto end = reinterpret_cast<std::uintptr_t>(&etext) & ~(page - 1);
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 ExitRecord make_exit(int wait_status, bool oom) {
   ExitRecord exit;
   if (WIFSIGNALED(wait_status)) {
@@ -67,6 +81,7 @@ Shim::Shim(Loop& loop, Launcher& launcher, UniqueFd signals, std::span<char> tit
     buffer_.release();
     if (log_) log_->shrink();
     ::malloc_trim(0);
+    unmap_program();
   });
 }
 

@@ -192,7 +192,11 @@ double drain(int fd, std::size_t& total) {
 
 void measure_throughput(shimproto::ShimHub& hub) {
   const std::vector<std::string> zeros{"/bin/busybox", "dd", "if=/dev/zero", "bs=64k", "count=16384"};
-  const std::vector<std::string> lines{"/bin/busybox", "sh", "-c", "yes 'a line of text as programs print it, 60 bytes or so long' | head -c 1g"};
+  const std::vector<std::string> lines{"/bin/busybox", "cat", "/lines", "/lines", "/lines", "/lines"};
+  {
+    std::ofstream file(root + "/rootfs/lines");
+    for (int i = 0; i < 4'600'000; ++i) file << "a line of text as programs print it, 60 bytes or so long\n";
+  }
   {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
@@ -228,8 +232,8 @@ void measure_throughput(shimproto::ShimHub& hub) {
   const auto begin = Time::now();
   container.start(hub, 3'000'000, lines, true);
   container.wait();
-  std::printf("json-file log of 1 GiB of lines: %.0f MB/s\n",
-              1073.7 / (milliseconds(Time::now() - begin) / 1000));
+  std::printf("json-file log of 1 GB of lines: %.0f MB/s\n",
+              4 * 4.6 * 57 / (milliseconds(Time::now() - begin) / 1000));
 }
 
 }  // namespace
