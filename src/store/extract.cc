@@ -186,9 +186,8 @@ class Extractor {
     }
     const bool was_whiteout = options_.layer && is_whiteout(status);
     if (is_directory) {
-      // The cached parent may lie in what goes.
-      cached_fd_.reset();
       CHECK(remove_tree_at(parent, where.name.c_str()));
+      cached_fd_.reset();  // it may have been in what went
     } else if (::unlinkat(parent, where.name.c_str(), 0) != 0 && errno != ENOENT) {
       return sys_fail("replace");
     }

@@ -13,6 +13,7 @@
 
 #include "store/stream.h"
 #include "store/tar.h"
+#include "store/tree.h"
 
 namespace corten::store {
 
@@ -24,10 +25,7 @@ class TempTree {
   }
   TempTree(const TempTree&) = delete;
   TempTree& operator=(const TempTree&) = delete;
-  ~TempTree() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
+  ~TempTree() { static_cast<void>(remove_tree_at(AT_FDCWD, path_)); }
   const std::string& path() const { return path_; }
   UniqueFd open(const std::string& name = "") const {
     return UniqueFd(::open((path_ + "/" + name).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
