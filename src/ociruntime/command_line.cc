@@ -70,8 +70,9 @@ Result<int> done(Result<> result) {
 }
 
 Result<int> print(Result<std::string> text) {
-  const std::string out = TRY(std::move(text));
-  CHECK(sys::write_all(STDOUT_FILENO, out.ends_with('\n') || out.empty() ? out : out + "\n"));
+  std::string out = TRY(std::move(text));
+  if (!out.empty() && out.back() != '\n') out.push_back('\n');
+  CHECK(sys::write_all(STDOUT_FILENO, out));
   return 0;
 }
 
@@ -184,7 +185,7 @@ Result<oci::Process> exec_process(const Context& context, const ExecFlags& given
   process.terminal = given.terminal;
   process.console_size.reset();
   if (!given.cwd.empty()) process.cwd = given.cwd;
-  if (process.cwd.empty()) process.cwd = "/";
+  if (process.cwd.empty()) process.cwd.assign(1, '/');
   process.env.insert(process.env.end(), given.env.begin(), given.env.end());
   if (!given.user.empty()) {
     const auto user = TRY(parse_user(given.user));
