@@ -22,7 +22,7 @@ Result<> send(int socket, MessageType type, std::int32_t number, std::string_vie
   text = text.substr(0, max_text);
   std::string bytes(sizeof head + text.size(), '\0');
   std::memcpy(bytes.data(), &head, sizeof head);
-  std::memcpy(bytes.data() + sizeof head, text.data(), text.size());
+  if (!text.empty()) std::memcpy(bytes.data() + sizeof head, text.data(), text.size());
   return sys::send_message(socket, std::as_bytes(std::span(bytes)),
                            fd >= 0 ? std::span<const int>(&fd, 1) : std::span<const int>());
 }
