@@ -41,9 +41,10 @@ Result<std::string> read_setting(std::string_view name) {
   return value;
 }
 
-void prepare_container_namespace() {
+void prepare_container_namespace(bool fresh) {
   set_if_there("net/ipv6/conf/default/disable_ipv6", "1");
   set_if_there("net/ipv4/conf/default/arp_notify", "1");
+  if (!fresh) return;
   set_if_there("net/ipv4/ip_unprivileged_port_start", "0");
   set_if_there("net/ipv4/ping_group_range", "0 2147483647");
 }

@@ -15,10 +15,10 @@ Result<> write_setting(std::string_view name, std::string_view value);
 // Without its trailing newline; at most 4 KiB.
 Result<std::string> read_setting(std::string_view name);
 
-// In a container's new namespace: no IPv6 on interfaces added later (a network without IPv6 must not give a container
-// link-local reach, CVE-2024-32473); neighbours are told when an address appears; Docker's defaults for ping and low
-// ports. A setting the kernel does not have is passed over.
-void prepare_container_namespace();
+// In a container's namespace: no IPv6 on interfaces added later (a network without IPv6 must not give a container
+// link-local reach, CVE-2024-32473); neighbours are told when an address appears. In a fresh one also Docker's defaults
+// for ping and low ports. A setting the kernel does not have is passed over.
+void prepare_container_namespace(bool fresh);
 
 // Packets of the host's loopback may leave over this bridge (for published ports), and no IPv6 on it.
 Result<> prepare_bridge(const std::string& link);

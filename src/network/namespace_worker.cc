@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "network/host_settings.h"
+#include "sys/netlink_route.h"
 
 namespace corten::network {
 
@@ -102,7 +103,7 @@ Result<NamespaceWorker::Made> NamespaceWorker::make_namespace() {
   });
   UniqueFd made(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
   if (!made) return sys_fail("open a new network namespace");
-  prepare_container_namespace();
+  prepare_container_namespace(true);
   return Made{std::move(made), TRY(sys::NetlinkSocket::open(NETLINK_ROUTE))};
 }
 
@@ -111,8 +112,10 @@ Result<sys::NetlinkSocket> NamespaceWorker::enter_namespace(int namespace_fd) {
   const Cleanup back([this] {
     if (const auto result = back_to_host(); !result) log::error("{}", result.error().text());
   });
-  prepare_container_namespace();
-  return sys::NetlinkSocket::open(NETLINK_ROUTE);
+  auto inside = TRY(sys::NetlinkSocket::open(NETLINK_ROUTE));
+  // With lo up somebody lives there already, who may have chosen settings of his own.
+  prepare_container_namespace(!TRY(sys::find_link(inside, 1)).up);
+  return inside;
 }
 
 }  // namespace corten::network

@@ -36,7 +36,7 @@ class NamespaceWorker {
   };
   // A new namespace with lo still down and IPv6 off on whatever is added to it.
   Result<Made> make_namespace();
-  // Prepares an existing namespace in the same way and opens an rtnetlink socket inside.
+  // Opens an rtnetlink socket inside an existing namespace, and prepares that for another interface.
   Result<sys::NetlinkSocket> enter_namespace(int namespace_fd);
 
  private:

@@ -524,7 +524,16 @@ TEST_F(NetworkTest, OneContainerOnTwoNetworks) {
   open_network();
   const auto second = must(driver_->add_network({.id = random_id(), .name = "second", .link = "corten1"}));
   const Endpoint one = must(network_->create(spec())), peer = must(second->create(spec()));
+  inside(one.namespace_fd(), [] { must(write_setting("net/ipv4/ip_unprivileged_port_start", "100")); });
   const Endpoint more = must(second->attach(one.namespace_fd(), spec(), "eth1", false));
+  inside(one.namespace_fd(), [] {
+    EXPECT_EQ(must(read_setting("net/ipv4/ip_unprivileged_port_start")), "100") << "the container's own setting";
+    EXPECT_EQ(must(read_setting("net/ipv6/conf/eth1/disable_ipv6")), "1");
+  });
+  const UniqueFd fresh = must(driver_->make_namespace());
+  const Endpoint attached = must(network_->attach(fresh.get(), spec(), "eth0", true));
+  const UniqueFd at_attached = serve(fresh.get(), 80);
+  EXPECT_TRUE(connect_to(host_.get(), attached.info().address, 80, &at_attached).connected);
   EXPECT_EQ(more.info().container_link, "eth1");
   const UniqueFd server = serve(peer.namespace_fd(), 80);
   EXPECT_EQ(connect_to(one.namespace_fd(), peer.info().address, 80, &server).address, more.info().address);
