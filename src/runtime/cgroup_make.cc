@@ -29,12 +29,13 @@ void order_memory_writes(const sys::CgroupDir& group, std::vector<sys::CgroupSet
 
 Result<sys::CgroupDir> make_cgroup(const oci::Resources& resources, const CgroupHost& host, std::string_view path,
                                    Unsupported unsupported, std::vector<std::string>& warnings) {
-  const auto trees = host.trees_for(needed_controllers(resources));
+  const auto needed = needed_controllers(resources);
+  const auto trees = host.trees_for(needed);
   auto made = sys::CgroupDir::create(trees, path);
   // The parent is nearly always there already, so it is looked after only when the kernel says it is not.
   if (!made && made.error().sys_errno() == ENOENT) {
     const auto slash = path.rfind('/');
-    CHECK(sys::prepare_cgroup_parent(host, slash == std::string_view::npos ? "" : path.substr(0, slash)));
+    CHECK(sys::prepare_cgroup_parent(host, slash == std::string_view::npos ? "" : path.substr(0, slash), needed));
     made = sys::CgroupDir::create(trees, path);
   }
   auto group = TRY(std::move(made));

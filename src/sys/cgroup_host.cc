@@ -226,8 +226,8 @@ Result<std::string> clean_cgroup_path(std::string_view path) {
   return clean;
 }
 
-Result<> prepare_cgroup_parent(const CgroupHost& host, std::string_view path) {
-  for (const auto& tree : host.trees()) {
+Result<> prepare_cgroup_parent(const CgroupHost& host, std::string_view path, const std::vector<std::string>& needed) {
+  for (const auto& tree : host.trees_for(needed)) {
     std::string current = tree.mount_point;
     if (tree.v2) enable_v2_controllers(current);
     for (const auto part : split(path, '/')) {
@@ -289,7 +289,8 @@ void note_cgroup_features(const CgroupTree& tree, int directory, CgroupFeatures&
 Result<CgroupFeatures> probe_cgroup_features(const CgroupHost& host, std::string_view parent) {
   CgroupFeatures features;
   const auto name = "probe-" + std::to_string(::getpid());
-  for (const auto& tree : host.trees()) {
+  features.hugetlb = host.tree_of("hugetlb") != nullptr;
+  for (const auto& tree : host.trees_for()) {
     // The root of a tree lacks the files that limit it, so ask a child.
     const auto path = tree.mount_point + "/" + std::string(parent) + "/" + name;
     bool made = false;

@@ -82,10 +82,11 @@ class CgroupHost {
 // "slice:prefix:name" and ".slice".
 Result<std::string> clean_cgroup_path(std::string_view path);
 
-// Makes the group `path` (as clean_cgroup_path gives it) and its ancestors where they do not exist, ready to have
-// children: on v2 every controller on offer is enabled for the children on the way (a controller that cannot be enabled
-// is left out), on v1 cpusets are inherited.
-Result<> prepare_cgroup_parent(const CgroupHost& host, std::string_view path);
+// Makes the group `path` (as clean_cgroup_path gives it) and its ancestors where they do not exist, in
+// trees_for(needed), ready to have children: on v2 every controller on offer is enabled for the children on the way (a
+// controller that cannot be enabled is left out), on v1 cpusets are inherited.
+Result<> prepare_cgroup_parent(const CgroupHost& host, std::string_view path,
+                               const std::vector<std::string>& needed = {});
 
 // Adds what a group's directory in one tree offers.
 void note_cgroup_features(const CgroupTree& tree, int directory, CgroupFeatures& features);
