@@ -1,9 +1,13 @@
 // Containers for real: what a user does from create to rm, on the modules as they are.
 #include <signal.h>
 
+#include <sched.h>
+#include <sys/mount.h>
+
 #include <thread>
 
 #include "engine/life_fixture_test.h"
+#include "sys/files.h"
 
 namespace corten::engine {
 namespace {
@@ -157,11 +161,11 @@ TEST_F(LifeTest, ExecRunsBesideIt) {
   const auto id = run(request({"sleep", "100"}));
   ExecConfig config;
   config.cmd = {"sh", "-c", "echo from-exec > /tmp/out; exit 9"};
-  const auto exec = must(engine_->exec_create(id, config));
-  must(engine_->exec_start(exec, {.detach = true}));
-  ASSERT_TRUE(eventually([&] { return must(engine_->exec_inspect(exec)).exit_code.has_value(); }));
-  EXPECT_EQ(must(engine_->exec_inspect(exec)).exit_code, 9);
-  EXPECT_EQ(engine_->exec_start(exec, {.detach = true}).error().kind(), ErrorKind::conflict);
+  const auto made = must(engine_->exec_create(id, config));
+  must(engine_->exec_start(made, {.detach = true}));
+  ASSERT_TRUE(eventually([&] { return must(engine_->exec_inspect(made)).exit_code.has_value(); }));
+  EXPECT_EQ(must(engine_->exec_inspect(made)).exit_code, 9);
+  EXPECT_EQ(engine_->exec_start(made, {.detach = true}).error().kind(), ErrorKind::conflict);
 
   config.cmd = {"no-such"};
   const auto missing = must(engine_->exec_create(id, config));
@@ -170,6 +174,14 @@ TEST_F(LifeTest, ExecRunsBesideIt) {
   EXPECT_THAT(failed.error().text(), HasSubstr("exec: \"no-such\": executable file not found"));
   EXPECT_EQ(must(engine_->exec_inspect(missing)).exit_code, 127);
   EXPECT_EQ(engine_->exec_start("nope", {}).error().kind(), ErrorKind::not_found);
+}
+
+TEST_F(LifeTest, ExecGivesItsOutputAndItsErrorsInTheStream) {
+  const auto id = run(request({"sleep", "100"}));
+  EXPECT_EQ(exec(id, {"sh", "-c", "echo out; echo err >&2; exit 3"}), std::pair(std::string("out\nerr\n"), 3));
+  const auto [text, code] = exec(id, {"no-such"});
+  EXPECT_THAT(text, HasSubstr("OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such\""));
+  EXPECT_EQ(code, 127);
 }
 
 TEST_F(LifeTest, HealthGoesFromStartingToHealthyToUnhealthy) {
@@ -245,6 +257,32 @@ TEST_F(LifeTest, SharesIpcAndPidNamespaces) {
   auto refused = request({"true"});
   refused.host_config.ipc_mode = "container:" + run(request({"sleep", "100"}));
   EXPECT_EQ(engine_->start(create(std::move(refused))).error().kind(), ErrorKind::conflict);
+}
+
+TEST_F(LifeTest, MapsUsersAway) {
+  close();
+  // The ranges are the machine's; a mount namespace of our own has ours. Threads made from now on live in it.
+  ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+  ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+  must(sys::write_file_atomic(root_ + "/ranges", "mapped:100000:65536\n"));
+  for (const char* file : {"/etc/subuid", "/etc/subgid"}) {
+    if (::mount((root_ + "/ranges").c_str(), file, nullptr, MS_BIND, nullptr) != 0) GTEST_SKIP() << "no " << file;
+  }
+  settings_.userns_remap = "mapped";
+  open();
+  auto wanted = request({"sh", "-c", "id -u; cat /proc/self/uid_map; ip addr show eth0; touch /data/mine && touch /tmp/mine && ls -ln /tmp/mine"});
+  wanted.host_config.binds = {"kept:/data"};
+  const auto id = run(std::move(wanted));
+  const int ended = wait(id);
+  const auto log = log_of(id);
+  EXPECT_EQ(ended, 0) << log;
+  EXPECT_THAT(log, testing::StartsWith("0\n"));
+  EXPECT_THAT(log, testing::ContainsRegex("0 +100000 +65536"));
+  EXPECT_THAT(log, HasSubstr("inet "));
+  const auto plain_user = run(request({"sh", "-c", "sleep 100"}));
+  const auto [text, code] = exec(plain_user, {"sh", "-c", "id -u; cat /proc/self/uid_map; touch /tmp/from-exec"});
+  EXPECT_THAT(text, testing::StartsWith("0\n"));
+  EXPECT_EQ(code, 0) << text;
 }
 
 TEST_F(LifeTest, ManyAtOnce) {

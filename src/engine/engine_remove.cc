@@ -133,7 +133,8 @@ void EngineImpl::auto_remove(const ContainerRef& container) {
       log::warn("remove container {}: {}", short_id(container->id()), removed.error().text());
     }
   };
-  {
+  // A volume's files may be many: that is nothing for the thread that reports other containers' ends.
+  if (container->with([](Container::Data& data) { return data.mounts->empty(); })) {
     const std::unique_lock lock(container->operation, std::try_to_lock);
     if (lock) return attempt();
   }

@@ -4,7 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <charconv>
+#include <algorithm>
+#include <array>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -17,8 +18,10 @@
 #include "network/files.h"
 #include "runtime/cgroup_plan.h"
 #include "shimproto/log_options.h"
+#include "engine/user_namespace.h"
 #include "store/store.h"
 #include "sys/files.h"
+#include "volume/volumes.h"
 
 namespace corten::engine {
 namespace {
@@ -104,16 +107,31 @@ class StartAttempt {
 
   Result<> mount_rootfs() {
     facts_.user_mapping = TRY(user_mapping(definition_->host_config, engine_.settings_));
-    if (facts_.user_mapping) {
-      return fail(ErrorKind::not_implemented,
-                  "user namespace remapping is not supported by this snapshot driver yet: use --userns=host");
-    }
     store::SnapshotMountOptions options;
+    if (facts_.user_mapping) {
+      mapped_ = TRY(make_mapped_namespaces(*facts_.user_mapping));
+      options.userns_fd = mapped_.for_mount.get();
+    }
     options.ephemeral = definition_->host_config.auto_remove;
     rootfs_ = TRY_AS(engine_.store_.snapshots().mount(definition_->snapshot_key, options), "mount the root file system");
     facts_.rootfs = rootfs_.get();
     CHECK(prepare_mount_sources(*mounts_, engine_.volumes_));
+    CHECK(give_volumes_to_mapped_root());
     return populate_volumes(*mounts_, engine_.volumes_, rootfs_.get());
+  }
+
+  // As Docker does: a new volume belongs to the container's root, whoever that is on the host.
+  Result<> give_volumes_to_mapped_root() {
+    if (!facts_.user_mapping) return {};
+    for (const MountDetail& detail : *mounts_) {
+      if (detail.volume_name.empty() || !TRY(engine_.volumes_.is_empty(detail.volume_name))) continue;
+      const UniqueFd data = TRY(engine_.volumes_.open_data(detail.volume_name));
+      const auto& mapping = *facts_.user_mapping;
+      if (::fchown(data.get(), mapping.uids.front().host_id, mapping.gids.front().host_id) != 0) {
+        return sys_fail("give volume {} to the container's root", detail.volume_name);
+      }
+    }
+    return {};
   }
 
   // A running container whose namespaces are to be joined.
@@ -138,7 +156,7 @@ class StartAttempt {
       return {};
     }
     if (mode == "none" || definition_->config.network_disabled) {
-      joined_network_ = TRY(engine_.network_driver_->make_namespace());
+      joined_network_ = mapped_.network ? std::move(mapped_.network) : TRY(engine_.network_driver_->make_namespace());
       return {};
     }
     if (mode != "bridge" && mode != engine_.bridge_->config().name && mode != engine_.bridge_->config().id) {
@@ -157,7 +175,9 @@ class StartAttempt {
       if (!endpoint.mac_address.empty()) mac = endpoint.mac_address;
     }
     if (!mac.empty()) wanted.mac = TRY(network::parse_mac(mac));
-    auto endpoint = engine_.bridge_->create(wanted);
+    auto endpoint = mapped_.network ? engine_.bridge_->attach(mapped_.network.get(), wanted, "eth0", true)
+                                    : engine_.bridge_->create(wanted);
+    if (mapped_.network) joined_network_ = std::move(mapped_.network);
     if (!endpoint) {
       // Docker answers a taken port with 500, and its clients know it by the text.
       auto error = std::move(endpoint).error();
@@ -254,8 +274,7 @@ class StartAttempt {
     const std::string path = parent + "/" + definition_->id;
     facts_.cgroup_path = "/" + path;
     if (host.init.value_or(engine_.settings_.default_init)) facts_.init_program = engine_.settings_.init_program;
-    const auto spec =
-        TRY(build_runtime_spec(*definition_, *mounts_, facts_, engine_.settings_, engine_.features_));
+    const auto spec = TRY(build_runtime_spec(*definition_, *mounts_, facts_, engine_.settings_, engine_.features_));
 
     std::vector<std::string> warnings;
     CHECK(make_group(*spec.linux_config->resources, path, warnings));
@@ -265,8 +284,11 @@ class StartAttempt {
     options.cgroup_path = path;
     options.root_mount = add_fd(rootfs_.get());
     if (run_->endpoint || joined_network_) {
-      const int fd = run_->endpoint ? run_->endpoint.namespace_fd() : joined_network_.get();
+      const int fd = joined_network_ ? joined_network_.get() : run_->endpoint.namespace_fd();
       options.namespace_fds[static_cast<std::size_t>(runtime::NamespaceKind::network)] = add_fd(fd);
+    }
+    if (mapped_.user) {
+      options.namespace_fds[static_cast<std::size_t>(runtime::NamespaceKind::user)] = add_fd(mapped_.user.get());
     }
     if (run_->cgroup.v2_directory() >= 0) options.cgroup.v2_directory = add_fd(run_->cgroup.v2_directory());
     for (const int fd : run_->cgroup.v1_directories()) options.cgroup.v1_directories.push_back(add_fd(fd));
@@ -373,6 +395,7 @@ class StartAttempt {
   std::vector<int> plan_fds_;
   bool has_run_dir_ = false, done_ = false;
   // The owners, in the order of their making.
+  MappedNamespaces mapped_;
   UniqueFd run_dir_, data_dir_, rootfs_, joined_network_, shared_memory_;
   std::shared_ptr<Run> run_;
 };
@@ -541,6 +564,7 @@ shimproto::ShimCallbacks EngineImpl::callbacks_for(const ContainerRef& container
 StartFacts EngineImpl::runtime_facts(const Definition& definition, pid_t pid, int rootfs,
                                      const std::string& cgroup_path) const {
   StartFacts facts;
+  if (auto mapping = user_mapping(definition.host_config, settings_)) facts.user_mapping = std::move(*mapping);
   facts.rootfs = rootfs;
   facts.cgroup_path = "/" + cgroup_path;
   facts.hostname = definition.config.hostname;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <thread>
 
@@ -13,6 +14,7 @@
 #include "store/stream.h"
 #include "sys/cgroup_dir.h"
 #include "sys/files.h"
+#include "sys/unix_socket.h"
 
 namespace corten::engine {
 namespace {
@@ -152,6 +154,33 @@ std::string LifeTest::log_of(const std::string& id) {
     return {};
   }));
   return text;
+}
+
+std::string read_frames(int fd) {
+  std::string bytes, text;
+  std::array<char, 4096> buffer;
+  for (ssize_t got = 0; (got = ::read(fd, buffer.data(), buffer.size())) > 0;) bytes.append(buffer.data(), got);
+  for (std::string_view rest = bytes; rest.size() >= 8;) {
+    std::size_t length = 0;
+    for (int i = 4; i < 8; ++i) length = length << 8 | static_cast<unsigned char>(rest[i]);
+    text += rest.substr(8, length);
+    rest.remove_prefix(std::min(rest.size(), 8 + length));
+  }
+  return text;
+}
+
+std::pair<std::string, int> LifeTest::exec(const std::string& id, std::vector<std::string> command) {
+  ExecConfig config;
+  config.cmd = std::move(command);
+  config.attach_stdout = config.attach_stderr = true;
+  const auto exec = must(engine_->exec_create(id, config));
+  auto [ours, theirs] = must(sys::stream_pair());
+  ExecStartOptions options;
+  options.hijack = [&theirs](bool) -> Result<ClientStream> { return ClientStream{std::move(theirs), ""}; };
+  must(engine_->exec_start(exec, options));
+  std::string text = read_frames(ours.get());
+  if (!eventually([&] { return must(engine_->exec_inspect(exec)).exit_code.has_value(); })) return {text, -1};
+  return {text, *must(engine_->exec_inspect(exec)).exit_code};
 }
 
 bool LifeTest::eventually(const std::function<bool()>& holds) {

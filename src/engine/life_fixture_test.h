@@ -18,6 +18,9 @@
 
 namespace corten::engine {
 
+// What comes out of a multiplexed stream until its end, headers taken off.
+std::string read_frames(int fd);
+
 template <class T>
 T must(Result<T> result) {
   if (!result) throw std::runtime_error(result.error().text());
@@ -39,6 +42,8 @@ class LifeTest : public testing::Test {
   std::string run(CreateRequest request);  // create and start
   int wait(const std::string& id, WaitCondition condition = WaitCondition::not_running);
   std::string log_of(const std::string& id);
+  // What an attached exec writes (both streams), and its exit code.
+  std::pair<std::string, int> exec(const std::string& id, std::vector<std::string> command);
   State state(const std::string& id) { return must(engine_->find(id))->state; }
   // Polls until the predicate holds; false after ten seconds.
   static bool eventually(const std::function<bool()>& holds);
