@@ -338,12 +338,19 @@ def shared(busybox_tar, tmp_path_factory):
 
 
 @pytest.fixture
-def daemon(shared):
-    """The shared daemon; the test's containers are removed afterwards and their traces looked for."""
+def daemon(shared, busybox_tar):
+    """The shared daemon; the test's containers and images are removed afterwards and their traces looked for."""
     yield shared
     ids = shared.corten.run("ps", "-aq").out.split()
     if ids:
         shared.corten("rm", "-f", "-v", *ids, timeout=120)
+    names = shared.corten("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+    for name in names:
+        if name != "busybox:latest":
+            shared.corten.run("rmi", "-f", name)
+    shared.corten("image", "prune", "-f")
+    if "busybox:latest" not in names:
+        shared.corten("import", busybox_tar, "busybox:latest")
     wait_until(lambda: not shared.leaks(), 10, f"nothing to be left behind: {shared.leaks()}")
 
 

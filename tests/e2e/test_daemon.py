@@ -75,7 +75,7 @@ def test_a_killed_shim_takes_its_container_along(make_daemon):
     os.kill(shim, signal.SIGKILL)
     wait_until(lambda: cli("inspect", "-f", "{{.State.Status}}", "kkk") == "exited", 10, "the exit")
     assert cli("inspect", "-f", "{{.State.ExitCode}}", "kkk") != "0"
-    assert not os.path.exists(f"/proc/{pid}")
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 5, "the container's process to be gone")
     cli("start", "kkk")
     assert cli("inspect", "-f", "{{.State.Status}}", "kkk") == "running"
 

@@ -124,7 +124,7 @@ def test_health_timeout(cli):
 
 def test_events(daemon, cli):
     begin = time.time()
-    cli("run", "--rm", "--name", "ev", "--label", "k=v", "busybox", "sh", "-c", "exit 3")
+    cli("run", "--rm", "--name", "ev", "--label", "k=v", "busybox", "sh", "-c", "exit 3", code=3)
     wait_until(lambda: cli("ps", "-aq") == "", what="the removal")
     text = cli("events", "--since", f"{begin:.3f}", "--until", f"{time.time():.3f}", "--filter", "container=ev", "--format", "{{json .}}")
     events = [json.loads(line) for line in text.splitlines()]

@@ -91,7 +91,8 @@ def test_exec(cli):
     assert cli("exec", "xxx", "cat", "/proc/1/comm") == "sleep"
     cli("exec", "-d", "xxx", "touch", "/made")
     wait_until(lambda: cli.run("exec", "xxx", "test", "-f", "/made").code == 0, what="the detached exec")
-    assert "unable to find user mallory" in cli.fails("exec", "-u", "mallory", "xxx", "true")
+    unknown = cli.run("exec", "-u", "mallory", "xxx", "true")
+    assert unknown.code != 0 and "unable to find user mallory" in unknown.out + unknown.err
     cli("stop", "-t", "0", "xxx")
     assert "is not running" in cli.fails("exec", "xxx", "true")
 
@@ -109,7 +110,7 @@ def test_exec_terminal(cli):
 def test_exec_runs_in_the_containers_cgroup(cli):
     cli("run", "-d", "--name", "xxx", "--pids-limit", "10", "busybox", "sleep", "100")
     result = cli.run("exec", "xxx", "sh", "-c", "i=0; while [ $i -lt 20 ]; do sleep 5 & i=$((i+1)); done; wait")
-    assert result.code != 0
+    assert "can't fork" in result.err
 
 
 def test_large_output_is_complete(cli):
@@ -124,9 +125,14 @@ def test_many_attached_at_once(daemon):
     readers = [cli.popen("attach", "--no-stdin", "mmm", stdout=subprocess.PIPE, text=True) for _ in range(10)]
     time.sleep(0.5)  # ten clients attach; there is no event that says so
     writer = cli.popen("attach", "mmm", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    out, _ = writer.communicate("the end\n", timeout=20)
+    writer.stdin.write("the end\n")
+    writer.stdin.flush()
     expected = "".join(f"{n}\n" for n in range(1, 1001)) + "the end\n"
-    assert out == expected
+    # As in Docker, an attach without StdinOnce ends with its input: it stays open until all has come.
+    assert writer.stdout.read() == expected
+    assert writer.wait(20) == 0
+    writer.stdin.close()
+    writer.stdout.close()
     for reader in readers:
         assert reader.communicate(timeout=20)[0] == expected
 
