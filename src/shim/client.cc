@@ -102,7 +102,7 @@ void Client::keep(std::string_view head, std::string_view bytes, std::size_t sen
 
 void Client::send_waiting() {
   // A few pieces at a time: the other readers have their turn in between.
-  for (int round = 0; round < 4 && !outbox_.empty(); ++round) {
+  for (int round = 0; round < 4 && !paused_ && !outbox_.empty(); ++round) {
     const auto piece = outbox_.front();
     if (!piece) return close(AttachEnd::too_slow);
     const ssize_t sent = send_now({}, *piece);
@@ -113,7 +113,7 @@ void Client::send_waiting() {
     if (!all) break;
   }
   if (finishing_) {
-    if (outbox_.empty()) return close(AttachEnd::stream_end);
+    if (outbox_.empty() && !paused_) return close(AttachEnd::stream_end);
     if (timer_ != 0) loop_.cancel(timer_);
     timer_ = loop_.after(stall_time, [this] {
       timer_ = 0;
@@ -126,7 +126,6 @@ void Client::send_waiting() {
 void Client::finish() {
   if (closed_) return;
   finishing_ = true;
-  paused_ = false;
   reading_ = false;
   send_waiting();
 }

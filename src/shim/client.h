@@ -45,6 +45,7 @@ class Client final : public Handler {
   void resume();
   void resume_input();
   bool closed() const { return closed_; }
+  bool paused() const { return paused_; }
 
   void on_ready(std::uint32_t events) override;
 

@@ -118,6 +118,11 @@ void ProcessIo::close_stdin() {
   if (input_ && !config_.tty) input_->close_when_written();
 }
 
+void ProcessIo::close_paused_clients() {
+  for (std::size_t i = 0; i < clients_.size(); ++i)
+    if (clients_[i]->paused()) clients_[i]->close(shimproto::AttachEnd::client_gone);
+}
+
 void ProcessIo::input(std::string_view bytes) {
   if (input_) input_->write(bytes);
 }

@@ -58,6 +58,8 @@ class ProcessIo final : private ClientOwner {
   Client* find_client(std::uint64_t id);
   Result<> resize(std::uint16_t rows, std::uint16_t columns);
   void close_stdin();
+  // Nobody will resume them any more.
+  void close_paused_clients();
 
   // The process has ended: `drained` is called when all its output has been handed on (soon, or after two seconds if others
   // hold its pipes), and its clients are then on their way out.

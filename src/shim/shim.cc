@@ -106,7 +106,10 @@ void Shim::add_link(UniqueFd socket) {
 }
 
 void Shim::link_closed(DaemonLink& link) {
-  if (active_ == &link) active_ = nullptr;
+  if (active_ == &link) {
+    active_ = nullptr;
+    if (init_.io) init_.io->close_paused_clients();
+  }
   loop_.defer([this, gone = &link] {
     std::erase_if(links_, [gone](const auto& own) { return own.get() == gone; });
     if (!started_) return loop_.stop();  // nobody will send a start message any more

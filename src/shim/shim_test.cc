@@ -649,7 +649,10 @@ TEST_F(ShimTest, ReplayOfTheLogAndAttachHaveNoGap) {
   write_all(late.get(), "go\n");
   EXPECT_EQ(read_all(watcher.get()), "after\n");
   pollfd waiting{late.get(), POLLIN, 0};
-  EXPECT_EQ(::poll(&waiting, 1, 0), 0);  // held back
+  ASSERT_TRUE(events_.wait_exit());
+  EXPECT_EQ(::poll(&waiting, 1, 0), 0);  // held back, even beyond the end
+  EXPECT_TRUE(client_->resume_attach(last_attach_.attach_id));
+  EXPECT_EQ(read_all(late.get()), "after\n");
   const std::string log = log_text();
   ASSERT_THAT(log, HasSubstr("before"));
   ASSERT_THAT(log, HasSubstr("after"));
