@@ -20,7 +20,8 @@ class FileWriter : public RecordWriter {
   explicit FileWriter(RotatingFile file) : file_(std::move(file)) {}
   void record(const LogRecord& record) override {
     append(batch_, record);
-    if (batch_.size() >= batch_size) flush();
+    // Not past the limit of the file by more than the record that reaches it.
+    if (batch_.size() >= batch_size || batch_.size() >= file_.room()) flush();
   }
   void flush() override {
     if (!batch_.empty()) file_.write(batch_);

@@ -22,6 +22,11 @@ class RotatingFile {
   // Whole records only. Appends, and rotates before when the file is full.
   void write(std::string_view bytes);
   void reopen();
+  // Bytes until the file is full; after that many the next write begins a new one.
+  std::uint64_t room() const {
+    if (limits_.max_size == 0) return ~std::uint64_t{0};
+    return size_ < limits_.max_size ? limits_.max_size - size_ : 0;
+  }
 
  private:
   Result<> open_file(int extra_flags);
