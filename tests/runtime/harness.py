@@ -144,8 +144,7 @@ class Runtime:
 
     def leftovers(self):
         states = [entry.name for entry in self.root.iterdir() if entry.name in self.made] if self.root.is_dir() else []
-        groups = [str(path) for number in self.made for path in Path("/sys/fs/cgroup").glob(f"**/{number}")]
-        return states + groups
+        return states + [path for path in group_directories() if os.path.basename(path) in self.made]
 
 
 def wait_for(condition, seconds=10, what="the condition"):
@@ -156,10 +155,17 @@ def wait_for(condition, seconds=10, what="the condition"):
     return True
 
 
-def group_file(number, controller, v1_name, v2_name):
+def group_directories():
+    """All groups of the machine; those that vanish meanwhile are passed over."""
+    return [path for path, _, _ in os.walk("/sys/fs/cgroup")]
+
+
+def group_file(number, v1_name, v2_name):
     """Content of a control file of the container's group, wherever the runtime put it."""
-    for name in (v1_name, v2_name):
-        for base in (f"/sys/fs/cgroup/{controller}", "/sys/fs/cgroup"):
-            for path in Path(base).glob(f"**/{number}/{name}"):
-                return path.read_text().strip()
+    for path in group_directories():
+        if os.path.basename(path) != number:
+            continue
+        for name in (v1_name, v2_name):
+            if os.path.exists(f"{path}/{name}"):
+                return Path(f"{path}/{name}").read_text().strip()
     raise AssertionError(f"no {v1_name} or {v2_name} for {number}")

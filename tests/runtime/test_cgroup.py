@@ -10,9 +10,9 @@ def test_limits_are_in_force(runtime, bundle):
     bundle.config["linux"]["resources"].update(
         memory={"limit": 64 << 20}, pids={"limit": 33}, cpu={"shares": 512, "quota": 50000, "period": 100000})
     number = runtime.create(bundle.process("sleep", "100"))
-    assert group_file(number, "memory", "memory.limit_in_bytes", "memory.max") == str(64 << 20)
-    assert group_file(number, "pids", "pids.max", "pids.max") == "33"
-    assert group_file(number, "cpu", "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
+    assert group_file(number, "memory.limit_in_bytes", "memory.max") == str(64 << 20)
+    assert group_file(number, "pids.max", "pids.max") == "33"
+    assert group_file(number, "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
 
 
 def test_fork_bomb_is_held(runtime, bundle):
@@ -30,11 +30,11 @@ def test_memory_limit_kills(runtime, bundle):
 def test_update(runtime, bundle):
     number = runtime.start(bundle.process("sleep", "100"))
     runtime("update", "--memory", str(48 << 20), "--pids-limit", "44", number)
-    assert group_file(number, "memory", "memory.limit_in_bytes", "memory.max") == str(48 << 20)
-    assert group_file(number, "pids", "pids.max", "pids.max") == "44"
+    assert group_file(number, "memory.limit_in_bytes", "memory.max") == str(48 << 20)
+    assert group_file(number, "pids.max", "pids.max") == "44"
     runtime("update", "-r", "-", number, input=json.dumps({"pids": {"limit": 55}}).encode())
-    assert group_file(number, "pids", "pids.max", "pids.max") == "55"
-    assert group_file(number, "memory", "memory.limit_in_bytes", "memory.max") == str(48 << 20)
+    assert group_file(number, "pids.max", "pids.max") == "55"
+    assert group_file(number, "memory.limit_in_bytes", "memory.max") == str(48 << 20)
 
 
 def test_devices_are_denied(runtime, bundle):
