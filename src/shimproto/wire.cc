@@ -103,7 +103,12 @@ Result<> send_message(int socket, MessageType type, std::uint32_t id, std::strin
 Result<std::optional<Message>> receive_message(int socket) {
   Header header{};
   // The length first: a shim must not keep a buffer for the largest message.
-  const ssize_t length = ::recv(socket, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+  ssize_t length = 0;
+  do {
+    length = ::recv(socket, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+  } while (length < 0 && errno == EINTR);
+  // Not on to recvmsg: a message that arrives just now would find no room there and be lost.
+  if (length < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return std::nullopt;
   std::string buffer(length > 0 ? std::min<std::size_t>(static_cast<std::size_t>(length), max_inline_body) : 0, '\0');
   std::array<iovec, 2> parts{{{&header, sizeof header}, {buffer.data(), buffer.size()}}};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * (max_message_fds + 1))> control;
