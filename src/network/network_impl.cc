@@ -186,33 +186,45 @@ Result<> NetworkImpl::change_mac(PreparedEndpoint& prepared, const Mac& mac) {
   return result;
 }
 
+// On the worker's thread, where no endpoint is half prepared: an address is on the shelf, in use, or free.
+Result<PreparedEndpoint> NetworkImpl::prepare_with(Ipv4 address) {
+  std::optional<PreparedEndpoint> prepared;
+  CHECK(host_->worker->run([&]() -> Result<> {
+    prepared = pool_.steal(address);
+    if (prepared) return {};
+    TRY(take_address(address));
+    auto made = prepare(address, mac_for(address));
+    if (!made) {
+      ipam_.give(address);
+      return std::unexpected(std::move(made).error());
+    }
+    prepared = std::move(*made);
+    return {};
+  }));
+  return std::move(*prepared);
+}
+
+Result<Ipv4> NetworkImpl::claim_address(const std::optional<Ipv4>& wanted) {
+  auto address = take_address(wanted);
+  if (address) return address;
+  auto stolen = pool_.steal(wanted);
+  if (!stolen) return address;
+  forget_link(stolen->host_link);
+  return stolen->address;
+}
+
 Result<PreparedEndpoint> NetworkImpl::take_prepared(const EndpointSpec& spec) {
   if (spec.mac && (spec.mac->bytes[0] & 1) != 0)
     return fail(ErrorKind::invalid, "invalid MAC address: {} is a multicast address", to_string(*spec.mac));
-  std::optional<PreparedEndpoint> prepared;
-  if (spec.address) {
-    prepared = pool_.steal(spec.address);
-    if (!prepared) {
-      const auto address = TRY(take_address(spec.address));
-      auto result = host_->worker->run([&]() -> Result<> {
-        prepared = TRY(prepare(address, spec.mac.value_or(mac_for(address))));
-        return {};
-      });
-      if (!result) {
-        ipam_.give(address);
-        return std::unexpected(std::move(result).error());
-      }
-    }
-  } else {
-    prepared = TRY(pool_.take());
-  }
+  auto prepared = spec.address ? prepare_with(*spec.address) : pool_.take();
+  if (!prepared) return prepared;
   if (spec.mac && *spec.mac != prepared->mac) {
     if (auto result = change_mac(*prepared, *spec.mac); !result) {
       discard(std::move(*prepared));
       return std::unexpected(std::move(result).error());
     }
   }
-  return std::move(*prepared);
+  return prepared;
 }
 
 Result<Endpoint> NetworkImpl::create(const EndpointSpec& spec) {
@@ -225,35 +237,30 @@ Result<Endpoint> NetworkImpl::create(const EndpointSpec& spec) {
 
 Result<Endpoint> NetworkImpl::attach(int namespace_fd, const EndpointSpec& spec, const std::string& interface_name,
                                      bool default_route) {
-  auto address = take_address(spec.address);
-  if (!address) {
-    // Those on the shelf hold addresses, too.
-    auto stolen = pool_.steal(spec.address);
-    if (!stolen) return std::unexpected(std::move(address).error());
-    address = stolen->address;
-  }
-  const Mac mac = spec.mac.value_or(mac_for(*address));
+  Ipv4 address;
+  Mac mac;
   std::string host_link;
-  auto result = host_->worker->run([&]() -> Result<> {
+  CHECK(host_->worker->run([&]() -> Result<> {
+    address = TRY(claim_address(spec.address));
+    Cleanup give_back([&] { ipam_.give(address); });
+    mac = spec.mac.value_or(mac_for(address));
     auto inside = TRY(host_->worker->enter_namespace(namespace_fd));
-    host_link = TRY(connect(namespace_fd, inside, interface_name, *address, mac, default_route));
+    host_link = TRY(connect(namespace_fd, inside, interface_name, address, mac, default_route));
+    give_back.cancel();
     return {};
-  });
-  if (!result) {
-    ipam_.give(*address);
-    return std::unexpected(std::move(result).error());
-  }
-  Endpoint endpoint = make_endpoint(spec, *address, mac, std::move(host_link));
+  }));
+  Endpoint endpoint = make_endpoint(spec, address, mac, std::move(host_link));
   endpoint.info_.container_link = interface_name;
   TRY(endpoint.publish(spec.ports));
   return endpoint;
 }
 
 Result<Endpoint> NetworkImpl::adopt(const EndpointInfo& info) {
-  if (pool_.steal(info.address))
-    log::debug("address {} of a running container was on the shelf", to_string(info.address));
-  else
-    CHECK_AS(ipam_.take(info.address), fmt::format("take over address {}", to_string(info.address)));
+  CHECK_AS(host_->worker->run([&]() -> Result<> {
+    TRY(claim_address(info.address));
+    return {};
+  }),
+           fmt::format("take over address {}", to_string(info.address)));
   Endpoint endpoint;
   endpoint.network_ = shared_from_this();
   endpoint.info_ = info;

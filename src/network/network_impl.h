@@ -44,6 +44,9 @@ class NetworkImpl final : public Network, public std::enable_shared_from_this<Ne
   Endpoint make_endpoint(const EndpointSpec& spec, Ipv4 address, const Mac& mac, std::string host_link);
   Result<Ipv4> take_address(const std::optional<Ipv4>& wanted);
   Result<PreparedEndpoint> take_prepared(const EndpointSpec& spec);
+  Result<PreparedEndpoint> prepare_with(Ipv4 address);
+  // On the worker's thread: an address that is free or on the shelf.
+  Result<Ipv4> claim_address(const std::optional<Ipv4>& wanted);
   // On the worker's thread: a namespace, or an interface in one, on this network.
   Result<PreparedEndpoint> prepare(Ipv4 address, const Mac& mac);
   Result<PreparedEndpoint> prepare_next();
