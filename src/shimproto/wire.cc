@@ -37,7 +37,8 @@ Result<std::string> read_memfd(int fd) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return sys_fail("stat a message's memfd");
   const int seals = ::fcntl(fd, F_GET_SEALS);
-  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || info.st_size < 0 || static_cast<std::size_t>(info.st_size) > max_body)
+  if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || info.st_size < 0 ||
+      static_cast<std::size_t>(info.st_size) > max_body)
     return fail(ErrorKind::invalid, "message body in a file that is not a sealed memfd of at most {} bytes", max_body);
   std::string body(static_cast<std::size_t>(info.st_size), '\0');
   std::size_t have = 0;
@@ -53,7 +54,8 @@ Result<> wait_writable(int socket, Deadline deadline) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
   if (left.count() <= 0) return fail(ErrorKind::deadline, "the peer does not take messages");
   pollfd poll_fd{socket, POLLOUT, 0};
-  if (::poll(&poll_fd, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) return sys_fail("poll a message socket");
+  if (::poll(&poll_fd, 1, static_cast<int>(left.count())) < 0 && errno != EINTR)
+    return sys_fail("poll a message socket");
   return {};
 }
 
