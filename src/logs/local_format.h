@@ -43,8 +43,8 @@ inline std::uint32_t load_local_size(const char* bytes) {
 
 inline bool plausible_local_size(std::uint32_t size) { return size >= local_body_head && size <= local_max_body; }
 
-// The record at the front of `bytes` (a view into it) and how long it is altogether. needs_more: it may go on beyond the end of
-// `bytes`; nullopt with needs_more false: this is no record.
+// The record at the front of `bytes` (a view into it) and how long it is altogether. needs_more: it may go on beyond
+// the end of `bytes`; nullopt with needs_more false: this is no record.
 struct LocalParse {
   std::optional<LocalRecord> record;
   std::size_t length = 0;

@@ -42,7 +42,8 @@ Result<std::vector<OpenLog>> open_all_logs(int directory, const std::string& nam
       break;
     }
     if (!log) return std::unexpected(std::move(log).error());
-    const auto known = std::any_of(logs.begin(), logs.end(), [&](const OpenLog& other) { return other.same_file(*log); });
+    const auto known =
+        std::any_of(logs.begin(), logs.end(), [&](const OpenLog& other) { return other.same_file(*log); });
     if (!known) logs.push_back(std::move(*log));
   }
   std::reverse(logs.begin(), logs.end());

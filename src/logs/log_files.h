@@ -16,7 +16,7 @@ struct OpenLog {
   UniqueFd fd;
   dev_t device = 0;
   ino_t inode = 0;
-  std::uint64_t size = 0;     // when it was opened
+  std::uint64_t size = 0;       // when it was opened
   std::int64_t changed_ns = 0;  // its modification time
 
   bool same_file(const OpenLog& other) const { return device == other.device && inode == other.inode; }

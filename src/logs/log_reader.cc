@@ -24,7 +24,10 @@ constexpr int watched_interval_ms = 5000;
 class Reader final : public LogReader {
  public:
   Reader(int directory, std::string name, Format format, ReadOptions options, UniqueFd wakeup)
-      : directory_(directory), name_(std::move(name)), format_(format), options_(std::move(options)),
+      : directory_(directory),
+        name_(std::move(name)),
+        format_(format),
+        options_(std::move(options)),
         wakeup_(std::move(wakeup)) {}
 
   Result<> prepare();
@@ -93,7 +96,8 @@ Result<> Reader::prepare() {
 void Reader::watch_directory() {
   inotify_ = UniqueFd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   const std::string path = fmt::format("/proc/self/fd/{}", directory_);
-  if (inotify_ && ::inotify_add_watch(inotify_.get(), path.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM) < 0)
+  if (inotify_ &&
+      ::inotify_add_watch(inotify_.get(), path.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM) < 0)
     inotify_.reset();
 }
 
@@ -162,7 +166,8 @@ Result<bool> Reader::read_more() {
 // A file that was cut (logrotate's copytruncate) is read from its new beginning.
 bool Reader::restarted() {
   struct stat info {};
-  if (!options_.follow || ::fstat(current_->fd.get(), &info) != 0 || static_cast<std::uint64_t>(info.st_size) >= offset_)
+  if (!options_.follow || ::fstat(current_->fd.get(), &info) != 0 ||
+      static_cast<std::uint64_t>(info.st_size) >= offset_)
     return false;
   offset_ = 0;
   buffer_.clear();
@@ -173,12 +178,8 @@ Result<Reader::Step> Reader::read_record(Record& record) {
   for (;;) {
     const auto parsed = parse_record(format_, std::string_view(buffer_).substr(used_), record);
     switch (parsed.kind) {
-      case Parsed::Kind::record:
-        used_ += parsed.length;
-        return Step::record;
-      case Parsed::Kind::skipped:
-        used_ += parsed.length;
-        break;
+      case Parsed::Kind::record: used_ += parsed.length; return Step::record;
+      case Parsed::Kind::skipped: used_ += parsed.length; break;
       case Parsed::Kind::damaged:
         damaged_ = true;
         buffer_.clear();
@@ -212,8 +213,8 @@ Result<> Reader::fill() {
       if (!TRY(next_file())) finished_ = true;
       continue;
     }
-    // The newest file we know of. If there is a newer one, ours gets nothing more; but it may have got something between our
-    // last look and the rename.
+    // The newest file we know of. If there is a newer one, ours gets nothing more; but it may have got something
+    // between our last look and the rename.
     if (!current_) {
       if (!TRY(next_file())) return {};
       continue;
@@ -253,7 +254,8 @@ Result<std::optional<Record>> Reader::next(std::stop_token stop) {
 
 }  // namespace
 
-Result<std::unique_ptr<LogReader>> LogReader::open(int log_dir, std::string file_name, Format format, ReadOptions options) {
+Result<std::unique_ptr<LogReader>> LogReader::open(int log_dir, std::string file_name, Format format,
+                                                   ReadOptions options) {
   UniqueFd wakeup(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wakeup) return sys_fail("make an eventfd");
   auto reader = std::make_unique<Reader>(log_dir, std::move(file_name), format, std::move(options), std::move(wakeup));

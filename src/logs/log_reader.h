@@ -1,8 +1,8 @@
 // Reading a container's log files: newest N records, a span of time, following a file that grows and is rotated.
 //
-// The files are written by corten-shim (json-file in Docker's format; local in the format of local_format.h), but what is
-// read is taken as hostile: a damaged line is skipped (json-file) or ends that file (local), nothing is unbounded. A last
-// line without its end is not yet a record.
+// The files are written by corten-shim (json-file in Docker's format; local in the format of local_format.h), but what
+// is read is taken as hostile: a damaged line is skipped (json-file) or ends that file (local), nothing is unbounded. A
+// last line without its end is not yet a record.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ enum class Stream : std::uint8_t { out = 1, err = 2 };
 struct Record {
   Timestamp time{};
   Stream stream = Stream::out;
-  std::string line;   // with its line end, unless partial
-  bool partial = false;  // a piece of a longer line: the next record of the stream goes on with it
+  std::string line;        // with its line end, unless partial
+  bool partial = false;    // a piece of a longer line: the next record of the stream goes on with it
   std::string attributes;  // the JSON object of "attrs", empty where there is none
 };
 
@@ -34,7 +34,8 @@ struct ReadOptions {
   bool want_stderr = true;
   std::optional<Timestamp> since;  // records at or after
   std::optional<Timestamp> until;  // records at or before
-  // Begin with the last N records of the log, before the other conditions are looked at (as Docker does); negative: all.
+  // Begin with the last N records of the log, before the other conditions are looked at (as Docker does); negative:
+  // all.
   std::int64_t tail = -1;
   bool follow = false;
 };
@@ -43,7 +44,8 @@ struct ReadOptions {
 class LogReader {
  public:
   // `log_dir` is borrowed for the reader's life. A log that was never written is an empty one.
-  static Result<std::unique_ptr<LogReader>> open(int log_dir, std::string file_name, Format format, ReadOptions options);
+  static Result<std::unique_ptr<LogReader>> open(int log_dir, std::string file_name, Format format,
+                                                 ReadOptions options);
   virtual ~LogReader() = default;
 
   // The next record; nullopt at the end. With follow, waits for more until `stop` is asked (then: cancelled) or the

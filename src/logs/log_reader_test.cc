@@ -22,7 +22,8 @@ constexpr std::int64_t base_time = 1'700'000'000'000'000'000;
 Timestamp at(std::int64_t number) { return Timestamp(std::chrono::nanoseconds(base_time + number * 1'000'000'000)); }
 
 std::string json_line(std::int64_t number, const std::string& stream = "stdout") {
-  return fmt::format("{{\"log\":\"line {}\\n\",\"stream\":\"{}\",\"time\":\"{}\"}}\n", number, stream, format_rfc3339(at(number)));
+  return fmt::format("{{\"log\":\"line {}\\n\",\"stream\":\"{}\",\"time\":\"{}\"}}\n", number, stream,
+                     format_rfc3339(at(number)));
 }
 
 std::string local_record(std::int64_t number) {
@@ -44,7 +45,9 @@ class LogReaderTest : public testing::TestWithParam<Format> {
   void append(const std::string& name, const std::string& bytes) {
     std::ofstream(root_ + "/" + name, std::ios::app | std::ios::binary) << bytes;
   }
-  std::string record(std::int64_t number) { return GetParam() == Format::json_file ? json_line(number) : local_record(number); }
+  std::string record(std::int64_t number) {
+    return GetParam() == Format::json_file ? json_line(number) : local_record(number);
+  }
   void rotate() {
     for (int number = 8; number > 0; --number) {
       const std::string from = number == 1 ? root_ + "/log" : fmt::format("{}/log.{}", root_, number - 1);

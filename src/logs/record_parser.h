@@ -27,7 +27,8 @@ Parsed parse_record(Format format, std::string_view bytes, Record& out);
 // One line of a json-file log without its line end; false if it is none.
 bool parse_json_line(std::string_view line, Record& out);
 
-// Where the last `count` records of a file begin that has `size` bytes, and how many there are (fewer if the file has fewer).
+// Where the last `count` records of a file begin that has `size` bytes, and how many there are (fewer if the file has
+// fewer).
 struct TailPosition {
   std::uint64_t offset = 0;
   std::uint64_t found = 0;

@@ -20,15 +20,28 @@ constexpr std::chrono::milliseconds linger_time{1000};
 constexpr std::chrono::minutes stall_time{10};
 
 std::array<char, 8> frame_head(Stream stream, std::size_t size) {
-  return {static_cast<char>(stream), 0, 0, 0, static_cast<char>(size >> 24U), static_cast<char>(size >> 16U),
-          static_cast<char>(size >> 8U), static_cast<char>(size)};
+  return {static_cast<char>(stream),
+          0,
+          0,
+          0,
+          static_cast<char>(size >> 24U),
+          static_cast<char>(size >> 16U),
+          static_cast<char>(size >> 8U),
+          static_cast<char>(size)};
 }
 
 }  // namespace
 
 Client::Client(Loop& loop, ClientOwner& owner, std::uint64_t id, shimproto::AttachSpec spec, UniqueFd fd, Outbox outbox)
-    : loop_(loop), owner_(owner), id_(id), spec_(std::move(spec)), fd_(std::move(fd)), outbox_(std::move(outbox)),
-      scanner_(spec_.detach_keys), paused_(spec_.paused), reading_(spec_.want_stdin) {}
+    : loop_(loop),
+      owner_(owner),
+      id_(id),
+      spec_(std::move(spec)),
+      fd_(std::move(fd)),
+      outbox_(std::move(outbox)),
+      scanner_(spec_.detach_keys),
+      paused_(spec_.paused),
+      reading_(spec_.want_stdin) {}
 
 Client::~Client() {
   if (timer_ != 0) loop_.cancel(timer_);
@@ -43,7 +56,8 @@ Result<> Client::start() {
   // A socket is left as it is: its flags are shared with the daemon's copy, so MSG_DONTWAIT serves instead.
   if (!socket_ && pollable_) {
     const int flags = ::fcntl(fd_.get(), F_GETFL);
-    if (flags < 0 || ::fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK) != 0) return sys_fail("make a client's pipe non-blocking");
+    if (flags < 0 || ::fcntl(fd_.get(), F_SETFL, flags | O_NONBLOCK) != 0)
+      return sys_fail("make a client's pipe non-blocking");
   }
   if (!spec_.already_read.empty() && spec_.want_stdin) take_input(spec_.already_read);
   if (!closed_) update_watch();
@@ -60,7 +74,8 @@ void Client::update_watch() {
 }
 
 ssize_t Client::send_now(std::string_view head, std::string_view bytes) {
-  std::array<iovec, 2> parts{{{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(bytes.data()), bytes.size()}}};
+  std::array<iovec, 2> parts{
+      {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(bytes.data()), bytes.size()}}};
   for (;;) {
     ssize_t sent = 0;
     if (socket_) {
@@ -172,8 +187,10 @@ void Client::read_input() {
   }
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
   reading_ = false;
+  // Torn or closed, the client's side of standard input has ended.
+  const bool goes_on = owner_.input_ended();
   if (got < 0) return close(AttachEnd::client_gone);
-  if (!owner_.input_ended()) return finish();
+  if (!goes_on) return finish();
   update_watch();
 }
 

@@ -70,11 +70,11 @@ class Client final : public Handler {
   bool socket_ = false;
   bool pollable_ = true;
   bool paused_ = false;
-  bool reading_ = false;      // wants more standard input
-  bool input_full_ = false;   // waits for resume_input
+  bool reading_ = false;     // wants more standard input
+  bool input_full_ = false;  // waits for resume_input
   bool finishing_ = false;
-  bool closed_ = false;       // reported; only lingers
-  std::string held_input_;    // already_read that the process has no room for yet
+  bool closed_ = false;     // reported; only lingers
+  std::string held_input_;  // already_read that the process has no room for yet
 };
 
 }  // namespace corten::shim

@@ -110,7 +110,9 @@ class ContainerTest : public testing::Test {
     start_request.stdin_open = start_request.stdin_once = with_stdin;
     shimproto::ShimCallbacks callbacks;
     callbacks.on_exit = [this](const shimproto::ExitRecord& exit) { note([&] { exit_ = exit; }); };
-    callbacks.on_exec_exit = [this](const std::string&, const shimproto::ExitRecord& exit) { note([&] { exec_exit_ = exit; }); };
+    callbacks.on_exec_exit = [this](const std::string&, const shimproto::ExitRecord& exit) {
+      note([&] { exec_exit_ = exit; });
+    };
     callbacks.on_lost = [this](const Error& error) { note([&] { lost_ = error.text(); }); };
     auto client = hub_->start(start_request, std::move(callbacks));
     EXPECT_TRUE(client) << client.error().text();

@@ -32,8 +32,7 @@ void DaemonLink::send_waiting() {
     const auto& message = waiting_.front();
     std::vector<int> fds;
     for (const auto& fd : message.fds) fds.push_back(fd.get());
-    const auto sent =
-        shimproto::send_message(socket_.get(), message.type, message.id, message.body, fds, std::nullopt);
+    const auto sent = shimproto::send_message(socket_.get(), message.type, message.id, message.body, fds, std::nullopt);
     if (!sent && sent.error().kind() == ErrorKind::exhausted) return;
     if (!sent) return close();
     waiting_.pop_front();

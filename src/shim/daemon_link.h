@@ -16,7 +16,8 @@ class DaemonLink final : public Handler {
     std::function<void(DaemonLink&, shimproto::Message)> message;
     std::function<void(DaemonLink&)> closed;  // called once; the owner deletes the link at the end of the loop's round
   };
-  DaemonLink(Loop& loop, UniqueFd socket, Calls calls) : loop_(loop), socket_(std::move(socket)), calls_(std::move(calls)) {}
+  DaemonLink(Loop& loop, UniqueFd socket, Calls calls)
+      : loop_(loop), socket_(std::move(socket)), calls_(std::move(calls)) {}
   ~DaemonLink() override { loop_.unwatch(socket_.get()); }
 
   Result<> start();

@@ -41,7 +41,8 @@ Pipe make_pipe() {
   char go = 0;
   if (::read(start, &go, 1) != 1) ::_exit(1);
   std::vector<char*> arguments;
-  for (std::size_t at = 0; at < plan.size(); at += std::strlen(plan.data() + at) + 1) arguments.push_back(plan.data() + at);
+  for (std::size_t at = 0; at < plan.size(); at += std::strlen(plan.data() + at) + 1)
+    arguments.push_back(plan.data() + at);
   arguments.push_back(nullptr);
   std::array<char*, 2> environment{const_cast<char*>("PATH=/usr/bin:/bin"), nullptr};
   ::execve(arguments[0], arguments.data(), environment.data());
@@ -58,7 +59,8 @@ std::string fake_plan(const std::vector<std::string>& arguments) {
   return plan;
 }
 
-Result<runtime::PreparedProcess> FakeLauncher::prepare(std::string_view plan, std::vector<UniqueFd> /*fds*/, LaunchIo io) {
+Result<runtime::PreparedProcess> FakeLauncher::prepare(std::string_view plan, std::vector<UniqueFd> /*fds*/,
+                                                       LaunchIo io) {
   runtime::PreparedProcess process;
   UniqueFd slave;
   if (io.tty) {
@@ -81,8 +83,8 @@ Result<runtime::PreparedProcess> FakeLauncher::prepare(std::string_view plan, st
   return process;
 }
 
-Result<runtime::PreparedProcess> FakeLauncher::prepare_exec(std::string_view plan, std::vector<UniqueFd> fds, LaunchIo io,
-                                                            int /*init_pidfd*/) {
+Result<runtime::PreparedProcess> FakeLauncher::prepare_exec(std::string_view plan, std::vector<UniqueFd> fds,
+                                                            LaunchIo io, int /*init_pidfd*/) {
   return prepare(plan, std::move(fds), std::move(io));
 }
 

@@ -1,5 +1,5 @@
-// For tests: a launcher whose "plans" are argument vectors run on the host, without a container. The test program is its own
-// shim: started with argv[0] "corten-shim" it becomes one (see fake_launcher_test.cc).
+// For tests: a launcher whose "plans" are argument vectors run on the host, without a container. The test program is
+// its own shim: started with argv[0] "corten-shim" it becomes one (see fake_launcher_test.cc).
 #pragma once
 
 #include <string>

@@ -14,8 +14,8 @@ class InputPipe final : public Handler {
  public:
   static constexpr std::size_t limit = 64U << 10;
 
-  // `fd` is non-blocking. `on_room` is called when there is room again after there was none, or when the process no longer
-  // reads and everything is taken and thrown away.
+  // `fd` is non-blocking. `on_room` is called when there is room again after there was none, or when the process no
+  // longer reads and everything is taken and thrown away.
   InputPipe(Loop& loop, UniqueFd fd, std::function<void()> on_room)
       : loop_(loop), fd_(std::move(fd)), on_room_(std::move(on_room)) {}
   ~InputPipe() override { loop_.unwatch(fd_.get()); }

@@ -49,12 +49,8 @@ void append_ascii_escape(std::string& out, unsigned char c) {
       out.push_back('\\');
       out.push_back(static_cast<char>(c));
       return;
-    case '\n':
-      out.append("\\n");
-      return;
-    case '\r':
-      out.append("\\r");
-      return;
+    case '\n': out.append("\\n"); return;
+    case '\r': out.append("\\r"); return;
     default:
       out.append("\\u00");
       out.push_back(hex_digits[c >> 4U]);

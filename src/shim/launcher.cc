@@ -44,7 +44,8 @@ UniqueFd open_oom_counter(const runtime::CgroupPlacement& cgroup, const std::vec
 
 }  // namespace
 
-Result<runtime::PreparedProcess> RuntimeLauncher::prepare(std::string_view plan, std::vector<UniqueFd> fds, LaunchIo io) {
+Result<runtime::PreparedProcess> RuntimeLauncher::prepare(std::string_view plan, std::vector<UniqueFd> fds,
+                                                          LaunchIo io) {
   auto parsed = TRY(runtime::parse_launch_plan(as_bytes(plan), fds.size()));
   oom_counter_ = open_oom_counter(parsed.cgroup, fds);
   wire(parsed.process, fds, io);

@@ -70,7 +70,8 @@ Result<> RotatingFile::open() {
 }
 
 Result<> RotatingFile::open_file(int extra_flags) {
-  UniqueFd file(::openat(directory_, name_.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | extra_flags, 0640));
+  UniqueFd file(
+      ::openat(directory_, name_.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | extra_flags, 0640));
   struct stat info {};
   if (!file || ::fstat(file.get(), &info) != 0) return sys_fail("open log file {}", name_);
   if (!S_ISREG(info.st_mode)) return fail(ErrorKind::invalid, "log file {} is not a regular file", name_);
@@ -126,7 +127,8 @@ bool local_tail_check(int fd, std::uint64_t size) {
   if (::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(size - 4)) != 4) return false;
   const std::uint32_t body = logs::load_local_size(bytes.data());
   if (!logs::plausible_local_size(body) || body + logs::local_record_frame > size) return false;
-  if (::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(size - body - logs::local_record_frame)) != 4) return false;
+  if (::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(size - body - logs::local_record_frame)) != 4)
+    return false;
   return logs::load_local_size(bytes.data()) == body;
 }
 

@@ -25,7 +25,10 @@ constexpr char journal_address[] = "unixgram:/run/systemd/journal/socket";
 class Transport final : public Handler {
  public:
   Transport(Loop& loop, LogAddress address, std::uint64_t limit, std::shared_ptr<LogLosses> losses)
-      : loop_(loop), address_(std::move(address)), limit_(limit == 0 ? default_buffer : limit), losses_(std::move(losses)) {}
+      : loop_(loop),
+        address_(std::move(address)),
+        limit_(limit == 0 ? default_buffer : limit),
+        losses_(std::move(losses)) {}
   ~Transport() override {
     if (timer_ != 0) loop_.cancel(timer_);
     loop_.unwatch(socket_.get());
@@ -35,7 +38,8 @@ class Transport final : public Handler {
   bool drained() const { return waiting_.empty(); }
 
   void send(std::string message) {
-    if (waiting_bytes_ + message.size() > limit_) return losses_->count(message.size(), "log receiver is too slow or away");
+    if (waiting_bytes_ + message.size() > limit_)
+      return losses_->count(message.size(), "log receiver is too slow or away");
     waiting_bytes_ += message.size();
     waiting_.push_back(std::move(message));
     if (waiting_.size() == 1 && timer_ == 0) pump();
@@ -125,7 +129,8 @@ std::string own_host_name() {
 class SyslogWriter final : public RecordWriter {
  public:
   SyslogWriter(Loop& loop, shimproto::LogConfig config, LogAddress address, std::shared_ptr<LogLosses> losses)
-      : config_(std::move(config)), host_name_(own_host_name()),
+      : config_(std::move(config)),
+        host_name_(own_host_name()),
         transport_(loop, std::move(address), config_.max_buffer, std::move(losses)) {}
   void record(const LogRecord& record) override {
     std::string message = syslog_message(record, config_, host_name_, ::getpid());
@@ -145,7 +150,8 @@ class JournaldWriter final : public RecordWriter {
  public:
   JournaldWriter(Loop& loop, shimproto::LogConfig config, std::string container_id, LogAddress address,
                  std::shared_ptr<LogLosses> losses)
-      : config_(std::move(config)), container_id_(std::move(container_id)),
+      : config_(std::move(config)),
+        container_id_(std::move(container_id)),
         transport_(loop, std::move(address), config_.max_buffer, std::move(losses)) {}
   void record(const LogRecord& record) override { transport_.send(journald_message(record, config_, container_id_)); }
   void flush() override {}
@@ -220,22 +226,25 @@ Result<LogAddress> inet_address(std::string_view text, int type) {
 
 }  // namespace
 
-std::string syslog_message(const LogRecord& record, const shimproto::LogConfig& config, std::string_view host_name, int pid) {
+std::string syslog_message(const LogRecord& record, const shimproto::LogConfig& config, std::string_view host_name,
+                           int pid) {
   const unsigned priority = config.syslog_facility * 8 + (record.stream == Stream::out ? 6 : 3);
   if (config.syslog_format == "rfc3164")
-    return fmt::format("<{}>{} {} {}[{}]: {}", priority, local_time(record.time, "%b %e %H:%M:%S"), host_name, config.tag,
-                       pid, record.line);
+    return fmt::format("<{}>{} {} {}[{}]: {}", priority, local_time(record.time, "%b %e %H:%M:%S"), host_name,
+                       config.tag, pid, record.line);
   if (config.syslog_format == "rfc5424" || config.syslog_format == "rfc5424micro") {
     std::string time = local_time(record.time, "%Y-%m-%dT%H:%M:%S");
     if (config.syslog_format == "rfc5424micro")
       time += fmt::format(".{:06}", record.time.time_since_epoch().count() / 1000 % 1'000'000);
-    return fmt::format("<{}>1 {}{} {} {} {} {} - {}", priority, time, zone_text(record.time), host_name, config.tag, pid,
-                       config.tag, record.line);
+    return fmt::format("<{}>1 {}{} {} {} {} {} - {}", priority, time, zone_text(record.time), host_name, config.tag,
+                       pid, config.tag, record.line);
   }
-  return fmt::format("<{}>{} {}[{}]: {}", priority, local_time(record.time, "%b %e %H:%M:%S"), config.tag, pid, record.line);
+  return fmt::format("<{}>{} {}[{}]: {}", priority, local_time(record.time, "%b %e %H:%M:%S"), config.tag, pid,
+                     record.line);
 }
 
-std::string journald_message(const LogRecord& record, const shimproto::LogConfig& config, std::string_view container_id) {
+std::string journald_message(const LogRecord& record, const shimproto::LogConfig& config,
+                             std::string_view container_id) {
   std::string out;
   append_field(out, "MESSAGE", record.line);
   append_field(out, "PRIORITY", record.stream == Stream::out ? "6" : "3");

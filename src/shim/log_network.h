@@ -12,9 +12,11 @@ std::unique_ptr<RecordWriter> make_journald_writer(Loop& loop, const shimproto::
                                                    const std::string& container_id, std::shared_ptr<LogLosses> losses);
 
 // The text of one syslog message, without framing. For tests beside the writer.
-std::string syslog_message(const LogRecord& record, const shimproto::LogConfig& config, std::string_view host_name, int pid);
+std::string syslog_message(const LogRecord& record, const shimproto::LogConfig& config, std::string_view host_name,
+                           int pid);
 // One datagram in journald's native protocol.
-std::string journald_message(const LogRecord& record, const shimproto::LogConfig& config, std::string_view container_id);
+std::string journald_message(const LogRecord& record, const shimproto::LogConfig& config,
+                             std::string_view container_id);
 
 // "unix:/path", "unixgram:/path", "tcp:1.2.3.4:514", "udp:[::1]:514" as what socket() and connect() want.
 struct LogAddress {

@@ -1,5 +1,5 @@
-// Where a container's output is recorded. Writing never blocks on a receiver and never fails the caller: what could not be
-// written is counted.
+// Where a container's output is recorded. Writing never blocks on a receiver and never fails the caller: what could not
+// be written is counted.
 #pragma once
 
 #include <cstdint>

@@ -74,7 +74,9 @@ class Collector final : public RecordWriter {
     std::uint32_t ordinal;
   };
   explicit Collector(std::vector<Kept>& kept) : kept_(kept) {}
-  void record(const LogRecord& r) override { kept_.push_back({std::string(r.line), r.time, r.partial, r.partial_id, r.ordinal}); }
+  void record(const LogRecord& r) override {
+    kept_.push_back({std::string(r.line), r.time, r.partial, r.partial_id, r.ordinal});
+  }
   void flush() override {}
 
  private:
@@ -272,8 +274,9 @@ TEST(Journald, FieldsAndPartialMessages) {
   EXPECT_THAT(whole, HasSubstr("CONTAINER_NAME=web\n"));
   EXPECT_THAT(whole, testing::Not(HasSubstr("PARTIAL")));
   const std::string piece = journald_message({Stream::out, some_time(), "x", true, 7, 2}, config, "id");
-  EXPECT_THAT(piece, HasSubstr("CONTAINER_PARTIAL_MESSAGE=true\nCONTAINER_PARTIAL_ID=id-7\nCONTAINER_PARTIAL_ORDINAL=2\n"
-                               "CONTAINER_PARTIAL_LAST=false\n"));
+  EXPECT_THAT(piece,
+              HasSubstr("CONTAINER_PARTIAL_MESSAGE=true\nCONTAINER_PARTIAL_ID=id-7\nCONTAINER_PARTIAL_ORDINAL=2\n"
+                        "CONTAINER_PARTIAL_LAST=false\n"));
 }
 
 class SyslogSocketTest : public LogFileTest {

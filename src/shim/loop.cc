@@ -63,7 +63,8 @@ bool Loop::run_timers() {
   bool ran = false;
   const auto now = std::chrono::steady_clock::now();
   for (;;) {
-    const auto due = std::find_if(timers_.begin(), timers_.end(), [now](const Timer& timer) { return timer.at <= now; });
+    const auto due =
+        std::find_if(timers_.begin(), timers_.end(), [now](const Timer& timer) { return timer.at <= now; });
     if (due == timers_.end()) return ran;
     auto call = std::move(due->call);
     timers_.erase(due);

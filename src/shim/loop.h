@@ -25,8 +25,8 @@ class Loop {
 
   static Result<std::unique_ptr<Loop>> create();
 
-  // EPOLL* events, level-triggered; EPOLLHUP and EPOLLERR always come. Also changes what is waited for. The handler must
-  // stay until unwatch.
+  // EPOLL* events, level-triggered; EPOLLHUP and EPOLLERR always come. Also changes what is waited for. The handler
+  // must stay until unwatch.
   Result<> watch(int fd, std::uint32_t events, Handler& handler);
   // Before the descriptor is closed. No event of the current round reaches the handler afterwards.
   void unwatch(int fd);

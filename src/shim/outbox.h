@@ -33,9 +33,9 @@ class Outbox {
 
   const int directory_;
   const std::uint64_t limit_;
-  std::string memory_;       // from taken_ on: the oldest bytes
+  std::string memory_;  // from taken_ on: the oldest bytes
   std::size_t taken_ = 0;
-  UniqueFd file_;            // bytes file_begin_ to file_end_: those after memory_
+  UniqueFd file_;  // bytes file_begin_ to file_end_: those after memory_
   std::uint64_t file_begin_ = 0;
   std::uint64_t file_end_ = 0;
 };

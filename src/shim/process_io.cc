@@ -70,7 +70,8 @@ Result<> ProcessIo::use_console(UniqueFd master) {
   if (!reader || !writer) return sys_fail("copy a terminal's descriptor");
   sources_[0] = std::make_unique<Source>(*this, std::move(reader), Stream::out);
   if (config_.stdin_open) input_ = std::make_unique<InputPipe>(loop_, std::move(writer), [this] { resume_inputs(); });
-  // As long as the process lives, its terminal is open at least here: a program that closes and reopens it loses nothing.
+  // As long as the process lives, its terminal is open at least here: a program that closes and reopens it loses
+  // nothing.
   held_slave_ = UniqueFd(::ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
   console_ = std::move(master);
   return {};
@@ -128,8 +129,8 @@ void ProcessIo::input(std::string_view bytes) {
 }
 
 bool ProcessIo::input_ended() {
-  // Docker's rule: the end of a client's input closes the process's if it was promised so; in every other case it ends the
-  // attach.
+  // Docker's rule: the end of a client's input closes the process's if it was promised so; in every other case it ends
+  // the attach.
   if (config_.tty || !config_.close_stdin_with_client) return false;
   close_stdin();
   return true;

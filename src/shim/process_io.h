@@ -1,5 +1,5 @@
-// The streams of one process (the container's first, or an exec'd one): output to the log and to every client, input from the
-// clients.
+// The streams of one process (the container's first, or an exec'd one): output to the log and to every client, input
+// from the clients.
 #pragma once
 
 #include <array>
@@ -61,8 +61,8 @@ class ProcessIo final : private ClientOwner {
   // Nobody will resume them any more.
   void close_paused_clients();
 
-  // The process has ended: `drained` is called when all its output has been handed on (soon, or after two seconds if others
-  // hold its pipes), and its clients are then on their way out.
+  // The process has ended: `drained` is called when all its output has been handed on (soon, or after two seconds if
+  // others hold its pipes), and its clients are then on their way out.
   void process_ended(std::function<void()> drained);
   bool has_clients() const { return !clients_.empty(); }
 

@@ -33,7 +33,8 @@ using shimproto::MessageType;
 constexpr int daemon_socket = 3;
 constexpr std::size_t max_links = 8;
 constexpr std::size_t kept_exec_exits = 64;
-// After the first process: how long exec'd ones may take to die and be drained before the exit is announced without them.
+// After the first process: how long exec'd ones may take to die and be drained before the exit is announced without
+// them.
 constexpr std::chrono::milliseconds exec_end_time{2500};
 constexpr std::chrono::milliseconds log_poll_time{100};
 constexpr std::chrono::milliseconds log_end_time{5000};
@@ -50,8 +51,8 @@ std::uint64_t start_ticks_of(pid_t pid) {
   return ticks;
 }
 
-// Starting a container has touched most of the program once, waiting needs a few pages of it: the others are unmapped, and come
-// back from the page cache when they are used.
+// Starting a container has touched most of the program once, waiting needs a few pages of it: the others are unmapped,
+// and come back from the page cache when they are used.
 void unmap_program() {
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<std::uintptr_t>(&__executable_start) + page - 1) & ~(page - 1);
@@ -75,7 +76,11 @@ ExitRecord make_exit(int wait_status, bool oom) {
 }  // namespace
 
 Shim::Shim(Loop& loop, Launcher& launcher, UniqueFd signals, std::span<char> title)
-    : loop_(loop), launcher_(launcher), signals_(std::move(signals)), title_(title), on_signal_([this] { reap_children(); }),
+    : loop_(loop),
+      launcher_(launcher),
+      signals_(std::move(signals)),
+      title_(title),
+      on_signal_([this] { reap_children(); }),
       on_accept_([this] { accept_daemon(); }) {
   loop_.set_idle_call([this] {
     buffer_.release();
@@ -182,8 +187,9 @@ Result<shimproto::StartReply> Shim::start(shimproto::StartMessage message, std::
                 fixed + message.plan_fd_count);
   std::vector<UniqueFd> plan_fds(std::make_move_iterator(fds.begin() + static_cast<std::ptrdiff_t>(fixed)),
                                  std::make_move_iterator(fds.end()));
-  std::vector<UniqueFd> client_fds(std::make_move_iterator(fds.begin() + static_cast<std::ptrdiff_t>(fixed - client_count)),
-                                   std::make_move_iterator(fds.begin() + static_cast<std::ptrdiff_t>(fixed)));
+  std::vector<UniqueFd> client_fds(
+      std::make_move_iterator(fds.begin() + static_cast<std::ptrdiff_t>(fixed - client_count)),
+      std::make_move_iterator(fds.begin() + static_cast<std::ptrdiff_t>(fixed)));
   run_dir_ = RunDir(std::move(fds[0]));
   if (message.has_log_dir) log_dir_ = std::move(fds[1]);
   started_ = true;
@@ -199,10 +205,9 @@ Result<shimproto::StartReply> Shim::start(shimproto::StartMessage message, std::
                 log_dir_ ? log_dir_.get() : run_dir_.fd()};
   init_.io = make_io(io_config_, log_.get());
   shimproto::StartReply reply;
-  reply.attach_ids = TRY(launch(init_, {request.tty, request.rows, request.columns, {}}, std::move(request.attaches),
-                                std::move(client_fds), [&](LaunchIo io) {
-                                  return launcher_.prepare(request.plan, std::move(plan_fds), std::move(io));
-                                }));
+  reply.attach_ids = TRY(launch(
+      init_, {request.tty, request.rows, request.columns, {}}, std::move(request.attaches), std::move(client_fds),
+      [&](LaunchIo io) { return launcher_.prepare(request.plan, std::move(plan_fds), std::move(io)); }));
   state_ = {std::move(request.container_id), ::getpid(), init_.pid, now(), start_ticks_of(init_.pid), request.tty};
   CHECK(run_dir_.write_state(state_));
   reply.state = state_;
@@ -223,7 +228,8 @@ Result<shimproto::Started> Shim::exec(shimproto::Message message) {
   }
   auto process = std::make_unique<Process>();
   process->exec_id = request.exec_id;
-  process->io = make_io({request.tty, request.stdin_open, true, io_config_.reader_limit, io_config_.spill_directory}, nullptr);
+  process->io =
+      make_io({request.tty, request.stdin_open, true, io_config_.reader_limit, io_config_.spill_directory}, nullptr);
   shimproto::Started reply;
   reply.attach_ids = TRY(launch(*process, {request.tty, request.rows, request.columns, {}}, std::move(specs),
                                 std::move(client_fds), [&](LaunchIo io) {
@@ -329,11 +335,12 @@ void Shim::send_event(MessageType type, std::string body) {
 
 namespace {
 
-// posix_spawn leaves the C library's own two signals ignored in what it starts, the container would inherit that, and sigaction
-// refuses to touch them.
+// posix_spawn leaves the C library's own two signals ignored in what it starts, the container would inherit that, and
+// sigaction refuses to touch them.
 void reset_internal_signals() {
   constexpr std::array<unsigned long, 4> default_action{};  // the kernel's struct: handler, flags, restorer, mask
-  for (const int signo : {32, 33}) ::syscall(SYS_rt_sigaction, signo, default_action.data(), nullptr, sizeof(unsigned long));
+  for (const int signo : {32, 33})
+    ::syscall(SYS_rt_sigaction, signo, default_action.data(), nullptr, sizeof(unsigned long));
 }
 
 }  // namespace
@@ -344,8 +351,8 @@ int run_shim(Launcher& launcher, std::span<char> title) {
   if (::chdir("/") != 0) return 1;
   ::umask(0022);
   reset_internal_signals();
-  // Blocked rather than ignored: what is ignored would be inherited by the container's processes. A plain kill does not end a
-  // shim; its container would die with it.
+  // Blocked rather than ignored: what is ignored would be inherited by the container's processes. A plain kill does not
+  // end a shim; its container would die with it.
   sigset_t blocked;
   ::sigemptyset(&blocked);
   for (const int signo : {SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGQUIT}) ::sigaddset(&blocked, signo);

@@ -102,7 +102,7 @@ class Shim {
   std::map<std::string, std::unique_ptr<Process>> execs_;
   std::vector<shimproto::ExecExitedEvent> recent_exec_exits_;  // told again to a daemon that reconnects
   std::uint64_t next_attach_id_ = 1;
-  bool announced_ = false;      // the exit is on disk and was sent
+  bool announced_ = false;  // the exit is on disk and was sent
   bool acknowledged_ = false;
   bool sweep_planned_ = false;
   bool log_wait_over_ = false;

@@ -20,31 +20,20 @@ void Shim::handle(DaemonLink& link, Message message) {
   }
   if (!started_) return reply(Result<Empty>(fail(ErrorKind::conflict, "the shim has no container yet")));
   switch (type) {
-    case MessageType::hello:
-      return handle_hello(link, message);
-    case MessageType::exec:
-      return reply(exec(std::move(message)));
-    case MessageType::attach:
-      return reply(attach(std::move(message)));
-    case MessageType::resume_attach:
-      return reply(with_client(message, false));
-    case MessageType::detach:
-      return reply(with_client(message, true));
-    case MessageType::resize:
-      return reply(resize(message));
-    case MessageType::signal:
-      return reply(signal(message));
-    case MessageType::close_stdin:
-      return reply(close_stdin(message));
-    case MessageType::reopen_logs:
-      return reply(reopen_logs());
-    case MessageType::status:
-      return reply(Result<shimproto::ShimStatus>(status()));
-    case MessageType::exit_ack:
-      acknowledged_ = true;
-      return sweep();
+    case MessageType::hello: return handle_hello(link, message);
+    case MessageType::exec: return reply(exec(std::move(message)));
+    case MessageType::attach: return reply(attach(std::move(message)));
+    case MessageType::resume_attach: return reply(with_client(message, false));
+    case MessageType::detach: return reply(with_client(message, true));
+    case MessageType::resize: return reply(resize(message));
+    case MessageType::signal: return reply(signal(message));
+    case MessageType::close_stdin: return reply(close_stdin(message));
+    case MessageType::reopen_logs: return reply(reopen_logs());
+    case MessageType::status: return reply(Result<shimproto::ShimStatus>(status()));
+    case MessageType::exit_ack: acknowledged_ = true; return sweep();
     default:
-      return reply(Result<Empty>(fail(ErrorKind::not_implemented, "unknown message of type {}", static_cast<int>(type))));
+      return reply(
+          Result<Empty>(fail(ErrorKind::not_implemented, "unknown message of type {}", static_cast<int>(type))));
   }
 }
 

@@ -11,11 +11,13 @@ Result<Message> call_directly(int socket, MessageType type, std::string_view bod
   for (;;) {
     auto message = TRY(receive_message(socket));
     if (message && message->type == MessageType::reply && message->id == id) return std::move(*message);
-    if (message) return fail(ErrorKind::invalid, "message of type {} before the reply", static_cast<int>(message->type));
+    if (message)
+      return fail(ErrorKind::invalid, "message of type {} before the reply", static_cast<int>(message->type));
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) return fail(ErrorKind::deadline, "the shim does not answer");
     pollfd poll_fd{socket, POLLIN, 0};
-    if (::poll(&poll_fd, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) return sys_fail("poll a shim's socket");
+    if (::poll(&poll_fd, 1, static_cast<int>(left.count())) < 0 && errno != EINTR)
+      return sys_fail("poll a shim's socket");
   }
 }
 
@@ -36,7 +38,8 @@ Result<Message> Connection::call(MessageType type, std::string_view body, std::s
   pending_.erase(id);
   if (!sent) return std::unexpected(std::move(sent).error());
   if (pending.reply) return std::move(*pending.reply);
-  if (pending.closed) return fail(ErrorKind::unavailable, "the shim of container {} has ended", parts_.state.container_id);
+  if (pending.closed)
+    return fail(ErrorKind::unavailable, "the shim of container {} has ended", parts_.state.container_id);
   return fail(ErrorKind::deadline, "the shim of container {} did not answer within {} ms", parts_.state.container_id,
               parts_.request_timeout.count());
 }
@@ -174,8 +177,7 @@ void Connection::deliver(const Message& event) {
       if (closed && callbacks.on_attach_closed) callbacks.on_attach_closed(closed->attach_id, closed->end);
       return;
     }
-    default:
-      return;  // from a newer shim
+    default: return;  // from a newer shim
   }
 }
 
@@ -186,10 +188,9 @@ void Connection::deliver_end() {
   if (exit) {
     if (parts_.callbacks.on_exit) parts_.callbacks.on_exit(*exit);
   } else if (parts_.callbacks.on_lost) {
-    parts_.callbacks.on_lost(Error(
-        ErrorKind::unavailable,
-        fmt::format("shim {} of container {} has ended without an exit record", parts_.state.shim_pid,
-                    parts_.state.container_id)));
+    parts_.callbacks.on_lost(
+        Error(ErrorKind::unavailable, fmt::format("shim {} of container {} has ended without an exit record",
+                                                  parts_.state.shim_pid, parts_.state.container_id)));
   }
 }
 

@@ -67,13 +67,13 @@ class Connection final : public ShimClient, public std::enable_shared_from_this<
   Parts parts_;
   std::mutex mutex_;
   std::condition_variable replied_;
-  std::uint32_t next_id_ = 1;                   // guarded by mutex_
-  std::map<std::uint32_t, Pending*> pending_;   // guarded by mutex_
-  std::deque<std::optional<Message>> events_;   // guarded by mutex_; nullopt: the connection ended
-  bool delivering_ = false;                     // guarded by mutex_
-  bool closed_ = false;                         // guarded by mutex_
-  bool abandoned_ = false;                      // guarded by mutex_
-  bool ended_ = false;                          // only touched by the thread that delivers
+  std::uint32_t next_id_ = 1;                  // guarded by mutex_
+  std::map<std::uint32_t, Pending*> pending_;  // guarded by mutex_
+  std::deque<std::optional<Message>> events_;  // guarded by mutex_; nullopt: the connection ended
+  bool delivering_ = false;                    // guarded by mutex_
+  bool closed_ = false;                        // guarded by mutex_
+  bool abandoned_ = false;                     // guarded by mutex_
+  bool ended_ = false;                         // only touched by the thread that delivers
 };
 
 }  // namespace corten::shimproto

@@ -29,7 +29,9 @@ struct WaitingShim {
 class Hub final : public ShimHub {
  public:
   Hub(HubOptions options, UniqueFd epoll, UniqueFd wakeup)
-      : options_(std::move(options)), epoll_(std::move(epoll)), wakeup_(std::move(wakeup)),
+      : options_(std::move(options)),
+        epoll_(std::move(epoll)),
+        wakeup_(std::move(wakeup)),
         callbacks_(options_.callback_threads) {}
   ~Hub() override;
 

@@ -59,7 +59,9 @@ std::string_view option(const LogOptions& options, const std::string& name) {
 
 // "20m", "1.5g", "100": decimal multiples, or binary ones for `base` 1024.
 Result<std::uint64_t> parse_size(std::string_view name, std::string_view text, double base) {
-  const auto bad = [&] { return fail(ErrorKind::invalid, "invalid value for log opt {}: invalid size: '{}'", name, text); };
+  const auto bad = [&] {
+    return fail(ErrorKind::invalid, "invalid value for log opt {}: invalid size: '{}'", name, text);
+  };
   double number = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (code != std::errc() || !std::isfinite(number) || number < 0) return bad();
@@ -205,9 +207,9 @@ std::string json_object(const std::map<std::string, std::string>& values) {
 }
 
 Result<std::uint32_t> parse_facility(std::string_view text) {
-  constexpr std::array<std::string_view, 20> names{"kern", "user",   "mail",   "daemon", "auth",   "syslog", "lpr",
-                                                   "news", "uucp",   "cron",   "authpriv", "ftp",  "",       "",
-                                                   "",     "",       "local0", "local1", "local2", "local3"};
+  constexpr std::array<std::string_view, 20> names{"kern", "user", "mail",   "daemon",   "auth",   "syslog", "lpr",
+                                                   "news", "uucp", "cron",   "authpriv", "ftp",    "",       "",
+                                                   "",     "",     "local0", "local1",   "local2", "local3"};
   if (text.empty()) return 3U;  // daemon
   for (std::uint32_t i = 0; i < names.size(); ++i)
     if (names[i] == text) return i;
@@ -239,7 +241,8 @@ Result<SyslogAddress> parse_syslog_address(std::string_view text) {
     return address;
   }
   if (address.protocol == "tcp+tls")
-    return fail(ErrorKind::not_implemented, "syslog-address {}: TLS is not supported, use tcp, udp or a unix socket", text);
+    return fail(ErrorKind::not_implemented, "syslog-address {}: TLS is not supported, use tcp, udp or a unix socket",
+                text);
   if (address.protocol != "tcp" && address.protocol != "udp")
     return fail(ErrorKind::invalid, "unsupported scheme: '{}'", address.protocol);
   const std::size_t bracket = rest.rfind(']');
@@ -295,9 +298,12 @@ Result<> compile_sent(const LogOptions& options, const LogIdentity& identity, Lo
     config.address = TRY(resolve(address));
   } else {
     const std::string_view id = identity.container_id;
-    config.fields = {{"CONTAINER_ID", std::string(id.substr(0, 12))}, {"CONTAINER_ID_FULL", identity.container_id},
-                     {"CONTAINER_NAME", identity.container_name},     {"CONTAINER_TAG", config.tag},
-                     {"IMAGE_NAME", identity.image_name},             {"SYSLOG_IDENTIFIER", config.tag}};
+    config.fields = {{"CONTAINER_ID", std::string(id.substr(0, 12))},
+                     {"CONTAINER_ID_FULL", identity.container_id},
+                     {"CONTAINER_NAME", identity.container_name},
+                     {"CONTAINER_TAG", config.tag},
+                     {"IMAGE_NAME", identity.image_name},
+                     {"SYSLOG_IDENTIFIER", config.tag}};
     for (const auto& [key, value] : TRY(select_attributes(options, identity)))
       if (auto name = journal_name(key); !name.empty()) config.fields.emplace_back(std::move(name), value);
   }
@@ -326,7 +332,8 @@ Result<> validate_values(LogDriver driver, const LogOptions& options) {
   CHECK(compile_rotation(options, sends ? "cache-" : "", unused));
   CHECK(select_attributes(options, {}));
   CHECK(render_tag(option(options, "tag"), {}));
-  if (const auto disabled = option(options, "cache-disabled"); !disabled.empty()) CHECK(parse_bool("cache-disabled", disabled));
+  if (const auto disabled = option(options, "cache-disabled"); !disabled.empty())
+    CHECK(parse_bool("cache-disabled", disabled));
   if (driver != LogDriver::syslog) return {};
   CHECK(parse_facility(option(options, "syslog-facility")));
   CHECK(parse_syslog_address(option(options, "syslog-address")));
@@ -358,15 +365,11 @@ Result<> validate_log_options(std::string_view driver, const LogOptions& options
 
 std::string log_file_name(LogDriver driver, std::string_view container_id) {
   switch (driver) {
-    case LogDriver::json_file:
-      return fmt::format("{}-json.log", container_id);
-    case LogDriver::local:
-      return "container.log";
+    case LogDriver::json_file: return fmt::format("{}-json.log", container_id);
+    case LogDriver::local: return "container.log";
     case LogDriver::syslog:
-    case LogDriver::journald:
-      return "container-cached.log";
-    case LogDriver::none:
-      break;
+    case LogDriver::journald: return "container-cached.log";
+    case LogDriver::none: break;
   }
   return {};
 }

@@ -31,7 +31,8 @@ TEST(LogOptions, DriversAndOptionsAreKnownOrRefusedAsDockerDoes) {
   EXPECT_EQ(validate_log_options("json-file", {{"max-file", "0"}}).error().text(), "max-file cannot be less than 1");
   EXPECT_EQ(validate_log_options("local", {{"mode", "sometimes"}}).error().text(),
             "logger: logging mode not supported: sometimes");
-  EXPECT_THAT(validate_log_options("local", {{"max-buffer-size", "1m"}}).error().text(), HasSubstr("mode=non-blocking"));
+  EXPECT_THAT(validate_log_options("local", {{"max-buffer-size", "1m"}}).error().text(),
+              HasSubstr("mode=non-blocking"));
   EXPECT_TRUE(validate_log_options("local", {{"mode", "non-blocking"}, {"max-buffer-size", "4m"}}));
   EXPECT_EQ(validate_log_options("local", {{"compress", "true"}}).error().kind(), ErrorKind::not_implemented);
   for (const char* bad : {"", "x", "10x", "m", "-5", "1e30g", "nan"})
@@ -59,14 +60,14 @@ TEST(LogOptions, RotationIsOnByDefault) {
 TEST(LogOptions, AttributesAreSelectedAndEscaped) {
   const auto config = compile_log_config(
       "json-file", {{"labels-regex", "^com"}, {"env", "MODE,GONE"}, {"tag", "{{.Name}}/{{ .ID }}"}}, identity());
-  EXPECT_EQ(config->attributes,
-            R"({"MODE":"\u003cprod\u003e","com.x.team":"a\"b","tag":"web/0123456789ab"})");
+  EXPECT_EQ(config->attributes, R"({"MODE":"\u003cprod\u003e","com.x.team":"a\"b","tag":"web/0123456789ab"})");
 }
 
 TEST(LogOptions, SyslogAddressesAreResolved) {
   EXPECT_EQ(compile_log_config("syslog", {}, identity())->address, "unixgram:/dev/log");
   const auto config = compile_log_config(
-      "syslog", {{"syslog-address", "udp://127.0.0.1"}, {"syslog-facility", "local4"}, {"tag", "{{.ImageName}}"}}, identity());
+      "syslog", {{"syslog-address", "udp://127.0.0.1"}, {"syslog-facility", "local4"}, {"tag", "{{.ImageName}}"}},
+      identity());
   EXPECT_EQ(config->address, "udp:127.0.0.1:514");
   EXPECT_EQ(config->syslog_facility, 20U);
   EXPECT_EQ(config->tag, "nginx:1");
@@ -84,8 +85,9 @@ TEST(LogOptions, JournaldFields) {
 
 TEST(DetachKeys, AsDockerWritesThem) {
   EXPECT_EQ(parse_detach_keys("").value(), "\x10\x11");
-  EXPECT_EQ(parse_detach_keys("ctrl-a,d").value(), "\x01"
-                                                   "d");
+  EXPECT_EQ(parse_detach_keys("ctrl-a,d").value(),
+            "\x01"
+            "d");
   EXPECT_EQ(parse_detach_keys("ctrl-[").value(), "\x1b");
   for (const char* bad : {"ctrl-", "ctrl-1", "ab", ",", "ctrl-a,"}) EXPECT_FALSE(parse_detach_keys(bad)) << bad;
   EXPECT_EQ(parse_detach_keys("alt-x").error().text(), "Invalid detach keys (alt-x) provided");

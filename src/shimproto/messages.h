@@ -27,7 +27,8 @@ void fields(A& a, LogConfig& v) {
 // fd is passed beside the message.
 template <class A>
 void fields(A& a, AttachSpec& v) {
-  a(v.want_stdin), a(v.want_stdout), a(v.want_stderr), a(v.multiplexed), a(v.already_read), a(v.detach_keys), a(v.paused);
+  a(v.want_stdin), a(v.want_stdout), a(v.want_stderr), a(v.multiplexed), a(v.already_read), a(v.detach_keys),
+      a(v.paused);
 }
 // Descriptors beside it: run_dir, log_dir (if has_log_dir), one per attach, then the plan's.
 struct StartMessage {

@@ -60,9 +60,9 @@ class Lines {
 }  // namespace
 
 std::string format_state(const ShimState& state) {
-  return fmt::format("container_id={}\nshim_pid={}\npid={}\nstarted_ns={}\nstart_ticks={}\ntty={}\n", state.container_id,
-                     state.shim_pid, state.pid, state.started.time_since_epoch().count(), state.start_ticks,
-                     state.tty ? 1 : 0);
+  return fmt::format("container_id={}\nshim_pid={}\npid={}\nstarted_ns={}\nstart_ticks={}\ntty={}\n",
+                     state.container_id, state.shim_pid, state.pid, state.started.time_since_epoch().count(),
+                     state.start_ticks, state.tty ? 1 : 0);
 }
 
 std::string format_exit(const ExitRecord& exit) {

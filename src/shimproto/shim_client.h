@@ -5,8 +5,10 @@
 // caller ErrorKind::deadline and nobody else anything. Once a shim is gone, requests fail with ErrorKind::unavailable.
 //
 //   hub.start(request, callbacks) ─► client ──► exec / attach / signal / resize …
-//                                        └────► callbacks: on_exec_exit*, on_attach_closed*, then on_exit or on_lost, once
-//   daemon restarts:  hub.reconnect(run_dir, callbacks) ─► client as before; unavailable: no shim there, see read_exit()
+//                                        └────► callbacks: on_exec_exit*, on_attach_closed*, then on_exit or on_lost,
+//                                        once
+//   daemon restarts:  hub.reconnect(run_dir, callbacks) ─► client as before; unavailable: no shim there, see
+//   read_exit()
 #pragma once
 
 #include <functional>
@@ -21,14 +23,15 @@
 namespace corten::shimproto {
 
 // Called without any lock held, one at a time per shim and in order, on the hub's callback threads. A callback may call
-// any ShimClient method. on_exit comes after all output has been written to the log; the shim is told to go away when it
-// returns. Exactly one of on_exit and on_lost is called, and nothing for that shim after it (late attach ends excepted).
+// any ShimClient method. on_exit comes after all output has been written to the log; the shim is told to go away when
+// it returns. Exactly one of on_exit and on_lost is called, and nothing for that shim after it (late attach ends
+// excepted).
 struct ShimCallbacks {
   std::function<void(const ExitRecord&)> on_exit;
   std::function<void(const std::string& exec_id, const ExitRecord&)> on_exec_exit;
   std::function<void(std::uint64_t attach_id, AttachEnd)> on_attach_closed;
-  // The shim died without an exit record. The container's first process is dying with it (PDEATHSIG); what is left in the
-  // cgroup is for the engine to kill.
+  // The shim died without an exit record. The container's first process is dying with it (PDEATHSIG); what is left in
+  // the cgroup is for the engine to kill.
   std::function<void(const Error&)> on_lost;
 };
 

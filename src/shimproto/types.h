@@ -39,7 +39,8 @@ struct LogConfig {
 
 // A reader (and perhaps writer) of a process's streams.
 struct AttachSpec {
-  // A connected socket (the hijacked HTTP connection or one end of a socket pair), or for output only also a pipe or file.
+  // A connected socket (the hijacked HTTP connection or one end of a socket pair), or for output only also a pipe or
+  // file.
   int fd = -1;
   bool want_stdin = false;
   bool want_stdout = false;

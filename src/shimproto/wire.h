@@ -34,8 +34,7 @@ class Encoder {
  public:
   static constexpr bool decoding = false;
   template <class T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  void operator()(const T& value) {
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void operator()(const T& value) {
     out_.append(reinterpret_cast<const char*>(&value), sizeof value);
   }
   void operator()(const std::string& text) {
@@ -59,7 +58,7 @@ class Encoder {
     (*this)(value.second);
   }
   template <class T>
-    requires std::is_class_v<T>
+  requires std::is_class_v<T>
   void operator()(const T& value) {
     fields(*this, const_cast<T&>(value));  // fields() serves both directions; an Encoder only reads
   }
@@ -76,8 +75,7 @@ class Decoder {
   explicit Decoder(std::string_view in) : in_(in) {}
 
   template <class T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  void operator()(T& value) {
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void operator()(T& value) {
     if (in_.size() < sizeof value) {
       if (!in_.empty()) ok_ = false;  // an end between two fields is an older peer, in the middle of one it is damage
       in_ = {};
@@ -119,10 +117,8 @@ class Decoder {
     (*this)(value.second);
   }
   template <class T>
-    requires std::is_class_v<T>
-  void operator()(T& value) {
-    fields(*this, value);
-  }
+  requires std::is_class_v<T>
+  void operator()(T& value) { fields(*this, value); }
   bool ok() const { return ok_; }
 
  private:
@@ -154,7 +150,8 @@ Result<T> decode(std::string_view bytes) {
   Decoder decoder(bytes);
   T value{};
   decoder(value);
-  if (!decoder.ok()) return fail(ErrorKind::invalid, "malformed message of {} bytes from a shim or daemon", bytes.size());
+  if (!decoder.ok())
+    return fail(ErrorKind::invalid, "malformed message of {} bytes from a shim or daemon", bytes.size());
   return value;
 }
 
@@ -189,8 +186,8 @@ struct Message {
 
 using Deadline = std::chrono::steady_clock::time_point;
 
-// One message out. The socket is non-blocking; waits for room until `deadline` (ErrorKind::deadline), or with nullopt not
-// at all (ErrorKind::exhausted). unavailable: the peer is gone.
+// One message out. The socket is non-blocking; waits for room until `deadline` (ErrorKind::deadline), or with nullopt
+// not at all (ErrorKind::exhausted). unavailable: the peer is gone.
 Result<> send_message(int socket, MessageType type, std::uint32_t id, std::string_view body, std::span<const int> fds,
                       std::optional<Deadline> deadline);
 // One message in, without waiting. nullopt: none there. unavailable: the peer has closed. invalid: not a message.

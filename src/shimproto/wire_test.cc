@@ -128,7 +128,8 @@ TEST(Wire, AFullSocketIsADeadlineOrExhausted) {
     result = send_message(sockets.a.get(), MessageType::status, 1, std::string(1000, 'x'), {}, std::nullopt);
   EXPECT_EQ(result.error().kind(), ErrorKind::exhausted);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
-  EXPECT_EQ(send_message(sockets.a.get(), MessageType::status, 1, "x", {}, deadline).error().kind(), ErrorKind::deadline);
+  EXPECT_EQ(send_message(sockets.a.get(), MessageType::status, 1, "x", {}, deadline).error().kind(),
+            ErrorKind::deadline);
 }
 
 TEST(Wire, AClosedPeerIsUnavailable) {

@@ -134,7 +134,8 @@ void measure_memory(shimproto::ShimHub& hub, int count) {
     private_dirty += smaps_value(container->client->state().shim_pid, "Private_Dirty:");
   }
   std::printf("%d idle containers: PSS %.0f kB, private dirty %.0f kB, RSS %.0f kB each\n", count,
-              static_cast<double>(pss) / count, static_cast<double>(private_dirty) / count, static_cast<double>(rss) / count);
+              static_cast<double>(pss) / count, static_cast<double>(private_dirty) / count,
+              static_cast<double>(rss) / count);
   if (std::getenv("KEEP") != nullptr) {
     std::printf("one is %d\n", containers.front()->client->state().shim_pid);
     std::fflush(stdout);
@@ -232,8 +233,7 @@ void measure_throughput(shimproto::ShimHub& hub) {
   const auto begin = Time::now();
   container.start(hub, 3'000'000, lines, true);
   container.wait();
-  std::printf("json-file log of 1 GB of lines: %.0f MB/s\n",
-              4 * 4.6 * 57 / (milliseconds(Time::now() - begin) / 1000));
+  std::printf("json-file log of 1 GB of lines: %.0f MB/s\n", 4 * 4.6 * 57 / (milliseconds(Time::now() - begin) / 1000));
 }
 
 }  // namespace
