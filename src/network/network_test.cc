@@ -141,21 +141,24 @@ Peer connect_to(int from_namespace, Ipv4 address, std::uint16_t port, const Uniq
   return peer;
 }
 
-// Sends a datagram from `client` and expects the server's answer from the address it was sent to.
-bool ask_udp(const UniqueFd& client, Ipv4 address, std::uint16_t port, const UniqueFd& server,
-             int timeout_ms = patience_ms) {
+// Sends a datagram from `client` and expects the server's answer from the address it was sent to. Asks a second and a
+// third time, as datagrams get lost while a link that is just coming up has no queue yet.
+bool ask_udp(const UniqueFd& client, Ipv4 address, std::uint16_t port, const UniqueFd& server) {
   const auto where = socket_address(address, port);
-  if (::sendto(client.get(), "ask", 3, 0, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 3) return false;
-  if (!wait_for(server.get(), POLLIN, timeout_ms)) return false;
-  char text[8];
-  sockaddr_in from{};
-  socklen_t size = sizeof from;
-  if (::recvfrom(server.get(), text, sizeof text, 0, reinterpret_cast<sockaddr*>(&from), &size) != 3) return false;
-  if (::sendto(server.get(), "tell", 4, 0, reinterpret_cast<const sockaddr*>(&from), size) != 4) return false;
-  if (!wait_for(client.get(), POLLIN, timeout_ms)) return false;
-  size = sizeof from;
-  if (::recvfrom(client.get(), text, sizeof text, 0, reinterpret_cast<sockaddr*>(&from), &size) != 4) return false;
-  return from.sin_addr.s_addr == where.sin_addr.s_addr && from.sin_port == where.sin_port;
+  for (int tries = 0; tries < 3; ++tries) {
+    if (::sendto(client.get(), "ask", 3, 0, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 3) return false;
+    if (!wait_for(server.get(), POLLIN, patience_ms / 3)) continue;
+    char text[8];
+    sockaddr_in from{};
+    socklen_t size = sizeof from;
+    if (::recvfrom(server.get(), text, sizeof text, 0, reinterpret_cast<sockaddr*>(&from), &size) != 3) return false;
+    if (::sendto(server.get(), "tell", 4, 0, reinterpret_cast<const sockaddr*>(&from), size) != 4) return false;
+    if (!wait_for(client.get(), POLLIN, patience_ms / 3)) continue;
+    size = sizeof from;
+    if (::recvfrom(client.get(), text, sizeof text, 0, reinterpret_cast<sockaddr*>(&from), &size) != 4) return false;
+    return from.sin_addr.s_addr == where.sin_addr.s_addr && from.sin_port == where.sin_port;
+  }
+  return false;
 }
 
 class NetworkTest : public testing::Test {
