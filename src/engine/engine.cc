@@ -141,7 +141,7 @@ Result<std::unique_lock<std::timed_mutex>> EngineImpl::lock_operation(Container&
               container.id(), operation_patience.count());
 }
 
-Result<std::shared_ptr<shimproto::ShimClient>> EngineImpl::client_of(Container& container) {
+Result<std::shared_ptr<shimproto::ShimClient>> EngineImpl::client_of(Container& container) const {
   return container.with([&](Container::Data& data) -> Result<std::shared_ptr<shimproto::ShimClient>> {
     CHECK(must_run(data.state, container.id()));
     if (data.state.restarting) {

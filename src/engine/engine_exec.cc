@@ -81,7 +81,22 @@ Result<std::string> EngineImpl::exec_create(std::string_view ref, ExecConfig con
   return add_exec(container, std::move(config), false)->id;
 }
 
-Result<ExecView> EngineImpl::exec_inspect(std::string_view exec_id) const { return TRY(find_exec(exec_id))->copy(); }
+// Whoever has read the exec's stream to its end asks for the exit code at once, when the shim's word of it may still be on its
+// way through here. So before "running" is answered the shim is asked, and what it knows to be over is waited for.
+Result<ExecView> EngineImpl::exec_inspect(std::string_view exec_id) const {
+  constexpr auto delivery = std::chrono::seconds(2);
+  const auto exec = TRY(find_exec(exec_id));
+  const auto container = registry_.by_id(exec->container_id);
+  if (!exec->copy().running || container == nullptr) return exec->copy();
+  const auto client = client_of(*container);
+  if (!client) return exec->copy();
+  const auto status = (*client)->status();
+  if (!status) return exec->copy();
+  const bool runs = std::any_of(status->execs.begin(), status->execs.end(), [&](const auto& known) { return known.first == exec->id; });
+  std::unique_lock lock(exec->mutex);
+  if (!runs) exec->ended.wait_for(lock, delivery, [&] { return exec->view.exit_code.has_value(); });
+  return exec->view;
+}
 
 Result<> EngineImpl::exec_start(std::string_view exec_id, ExecStartOptions options) {
   const auto exec = TRY(find_exec(exec_id));
@@ -211,6 +226,7 @@ void EngineImpl::finish_exec(const ContainerRef& container, const std::shared_pt
     exec->ended_at = std::chrono::steady_clock::now();
     on_end.swap(exec->on_end);
   }
+  exec->ended.notify_all();
   std::shared_ptr<const Definition> definition;
   container->with([&](Container::Data& data) {
     definition = data.definition;

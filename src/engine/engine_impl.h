@@ -97,7 +97,7 @@ class EngineImpl final : public Engine {
   // The container's operation lock; deadline when somebody else holds it for too long.
   Result<std::unique_lock<std::timed_mutex>> lock_operation(Container& container);
   // The running container's shim, or Docker's refusal.
-  Result<std::shared_ptr<shimproto::ShimClient>> client_of(Container& container);
+  Result<std::shared_ptr<shimproto::ShimClient>> client_of(Container& container) const;
   // An existing group of a running container.
   Result<sys::CgroupDir> open_cgroup(Container& container);
   // The container's file system, running or not (container_root.h).

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -25,6 +26,8 @@ struct Exec {
   std::chrono::steady_clock::time_point ended_at;
   // Of a health probe: called once, with the exit code, when the process has ended.
   std::function<void(int exit_code)> on_end;
+  // Notified when exit_code is known.
+  mutable std::condition_variable ended;
 
   ExecView copy() const {
     const std::lock_guard lock(mutex);
