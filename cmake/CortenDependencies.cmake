@@ -8,7 +8,7 @@ find_package(OpenSSL REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(GTest REQUIRED)
 find_package(ZLIB REQUIRED)
-foreach(lib sqlite3 libarchive libseccomp libzstd libisal libnftables libmnl)
+foreach(lib sqlite3 libarchive libseccomp libzstd libisal)
   pkg_check_modules(${lib} REQUIRED IMPORTED_TARGET ${lib})
 endforeach()
 
