@@ -302,13 +302,15 @@ class StartAttempt {
   }
 
   Result<> make_group(const oci::Resources& resources, const std::string& path, std::vector<std::string>& warnings) {
-    auto group = runtime::make_cgroup(resources, engine_.host_.cgroups, path, runtime::Unsupported::warn, warnings);
+    const sys::CgroupFeatures* known = &engine_.features_.cgroup;
+    auto group =
+        runtime::make_cgroup(resources, engine_.host_.cgroups, path, runtime::Unsupported::warn, warnings, known);
     if (!group && group.error().kind() == ErrorKind::conflict) {
       // What a killed daemon or a run that is hard to clear away has left. Nothing of it may live on in a new run.
       auto old = TRY(sys::CgroupDir::open(engine_.host_.cgroups.trees(), path));
       CHECK(old.kill_all(std::chrono::seconds(5)));
       CHECK(old.remove(std::chrono::seconds(5)));
-      group = runtime::make_cgroup(resources, engine_.host_.cgroups, path, runtime::Unsupported::warn, warnings);
+      group = runtime::make_cgroup(resources, engine_.host_.cgroups, path, runtime::Unsupported::warn, warnings, known);
     }
     run_->cgroup = TRY_AS(std::move(group), "set up the control group");
     run_->cgroup_path = path;

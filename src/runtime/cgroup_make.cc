@@ -28,7 +28,8 @@ void order_memory_writes(const sys::CgroupDir& group, std::vector<sys::CgroupSet
 }  // namespace
 
 Result<sys::CgroupDir> make_cgroup(const oci::Resources& resources, const CgroupHost& host, std::string_view path,
-                                   Unsupported unsupported, std::vector<std::string>& warnings) {
+                                   Unsupported unsupported, std::vector<std::string>& warnings,
+                                   const sys::CgroupFeatures* known) {
   const auto needed = needed_controllers(resources);
   const auto trees = host.trees_for(needed);
   auto made = sys::CgroupDir::create(trees, path);
@@ -39,10 +40,11 @@ Result<sys::CgroupDir> make_cgroup(const oci::Resources& resources, const Cgroup
     made = sys::CgroupDir::create(trees, path);
   }
   auto group = TRY(std::move(made));
-  const auto plan = TRY(plan_cgroup(resources, host, group.features(), unsupported));
+  const auto features = known != nullptr ? *known : group.features();
+  const auto plan = TRY(plan_cgroup(resources, host, features, unsupported));
   warnings.insert(warnings.end(), plan.warnings.begin(), plan.warnings.end());
   CHECK(group.apply(plan.settings, warnings));
-  if (group.features().devices) CHECK(sys::set_device_rules(group, plan.devices));
+  if (features.devices) CHECK(sys::set_device_rules(group, plan.devices));
   return group;
 }
 

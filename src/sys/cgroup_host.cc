@@ -245,44 +245,62 @@ Result<> prepare_cgroup_parent(const CgroupHost& host, std::string_view path, co
   return {};
 }
 
-void note_cgroup_features(const CgroupTree& tree, int directory, CgroupFeatures& features) {
-  const auto has = [&](const char* file) { return exists_at(directory, file); };
-  const auto first_of = [&](std::initializer_list<const char*> files, std::string& out) {
-    for (const char* file : files)
-      if (out.empty() && has(file)) out = file;
+namespace {
+
+void note_v2_features(const CgroupTree& tree, int directory, CgroupFeatures& features) {
+  const auto has = [&](const char* controller, const char* file) {
+    return tree.has(controller) && exists_at(directory, file);
   };
-  if (tree.v2) {
-    features.memory_limit |= has("memory.max");
-    features.swap_limit |= has("memory.swap.max");
-    features.memory_reservation |= has("memory.low");
-    features.cpu_shares |= has("cpu.weight");
-    features.cpu_cfs |= has("cpu.max");
-    features.cpu_burst |= has("cpu.max.burst");
-    first_of({"io.bfq.weight", "io.weight"}, features.blkio_weight);
-    first_of({"io.bfq.weight", "io.weight"}, features.blkio_weight_device);
-    features.blkio_throttle |= has("io.max");
-    features.freezer |= has("cgroup.freeze");
-    features.devices = true;
-  } else {
-    features.memory_limit |= has("memory.limit_in_bytes");
-    features.swap_limit |= has("memory.memsw.limit_in_bytes");
-    features.memory_reservation |= has("memory.soft_limit_in_bytes");
-    features.memory_swappiness |= has("memory.swappiness");
-    features.kernel_memory_tcp |= has("memory.kmem.tcp.limit_in_bytes");
-    features.oom_kill_disable |= has("memory.oom_control");
-    features.cpu_shares |= has("cpu.shares");
-    features.cpu_cfs |= has("cpu.cfs_quota_us");
-    features.cpu_realtime |= has("cpu.rt_runtime_us");
-    features.cpu_burst |= has("cpu.cfs_burst_us");
-    first_of({"blkio.weight", "blkio.bfq.weight"}, features.blkio_weight);
-    first_of({"blkio.weight_device", "blkio.bfq.weight_device"}, features.blkio_weight_device);
-    features.blkio_throttle |= has("blkio.throttle.read_bps_device");
-    features.devices |= has("devices.allow");
-    features.freezer |= has("freezer.state");
+  features.memory_limit |= has("memory", "memory.max");
+  features.swap_limit |= has("memory", "memory.swap.max");
+  features.memory_reservation |= has("memory", "memory.low");
+  features.cpu_shares |= has("cpu", "cpu.weight");
+  features.cpu_cfs |= has("cpu", "cpu.max");
+  features.cpu_burst |= has("cpu", "cpu.max.burst");
+  for (const char* file : {"io.bfq.weight", "io.weight"}) {
+    if (!features.blkio_weight.empty() || !has("io", file)) continue;
+    features.blkio_weight = file;
+    features.blkio_weight_device = file;
   }
-  features.cpu_idle |= has("cpu.idle");
-  features.cpuset |= has("cpuset.cpus");
-  features.pids_limit |= has("pids.max");
+  features.blkio_throttle |= has("io", "io.max");
+  features.freezer |= exists_at(directory, "cgroup.freeze");
+  features.devices = true;
+}
+
+void note_v1_features(const CgroupTree& tree, int directory, CgroupFeatures& features) {
+  const auto has = [&](const char* controller, const char* file) {
+    return tree.has(controller) && exists_at(directory, file);
+  };
+  features.memory_limit |= has("memory", "memory.limit_in_bytes");
+  features.swap_limit |= has("memory", "memory.memsw.limit_in_bytes");
+  features.memory_reservation |= has("memory", "memory.soft_limit_in_bytes");
+  features.memory_swappiness |= has("memory", "memory.swappiness");
+  features.kernel_memory_tcp |= has("memory", "memory.kmem.tcp.limit_in_bytes");
+  features.oom_kill_disable |= has("memory", "memory.oom_control");
+  features.cpu_shares |= has("cpu", "cpu.shares");
+  features.cpu_cfs |= has("cpu", "cpu.cfs_quota_us");
+  features.cpu_realtime |= has("cpu", "cpu.rt_runtime_us");
+  features.cpu_burst |= has("cpu", "cpu.cfs_burst_us");
+  for (const char* file : {"blkio.weight", "blkio.bfq.weight"})
+    if (features.blkio_weight.empty() && has("blkio", file)) features.blkio_weight = file;
+  for (const char* file : {"blkio.weight_device", "blkio.bfq.weight_device"})
+    if (features.blkio_weight_device.empty() && has("blkio", file)) features.blkio_weight_device = file;
+  features.blkio_throttle |= has("blkio", "blkio.throttle.read_bps_device");
+  features.devices |= tree.has("devices");
+  features.freezer |= tree.has("freezer");
+}
+
+}  // namespace
+
+void note_cgroup_features(const CgroupTree& tree, int directory, CgroupFeatures& features) {
+  if (tree.v2) {
+    note_v2_features(tree, directory, features);
+  } else {
+    note_v1_features(tree, directory, features);
+  }
+  features.cpu_idle |= tree.has("cpu") && exists_at(directory, "cpu.idle");
+  features.cpuset |= tree.has("cpuset") && exists_at(directory, "cpuset.cpus");
+  features.pids_limit |= tree.has("pids") && exists_at(directory, "pids.max");
   features.hugetlb |= tree.has("hugetlb");
 }
 
