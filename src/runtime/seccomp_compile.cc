@@ -4,23 +4,17 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cstddef>
-#include <cstring>
+#include <cerrno>
+#include <optional>
 
-#include "runtime/seccomp_prologue.h"
-#include "sys/files.h"
+#include "runtime/seccomp_calls.h"
+#include "runtime/seccomp_filter.h"
 
 namespace corten::runtime {
 namespace {
-
-struct FreeContext {
-  void operator()(void* context) const { ::seccomp_release(context); }
-};
-using Context = std::unique_ptr<void, FreeContext>;
 
 struct NamedNumber {
   std::string_view name;
@@ -41,10 +35,17 @@ constexpr std::array arch_tokens{
 // Named in profiles, not known to this libseccomp: no program of theirs runs here anyway.
 constexpr std::array<std::string_view, 3> foreign_arches{"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH"};
 
-constexpr std::array operators{
-    NamedNumber{"SCMP_CMP_NE", SCMP_CMP_NE}, NamedNumber{"SCMP_CMP_LT", SCMP_CMP_LT}, NamedNumber{"SCMP_CMP_LE", SCMP_CMP_LE},
-    NamedNumber{"SCMP_CMP_EQ", SCMP_CMP_EQ}, NamedNumber{"SCMP_CMP_GE", SCMP_CMP_GE}, NamedNumber{"SCMP_CMP_GT", SCMP_CMP_GT},
-    NamedNumber{"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+struct NamedComparison {
+  std::string_view name;
+  Comparison comparison;
+};
+constexpr std::array comparisons{NamedComparison{"SCMP_CMP_NE", Comparison::not_equal},
+                                 NamedComparison{"SCMP_CMP_LT", Comparison::less},
+                                 NamedComparison{"SCMP_CMP_LE", Comparison::less_or_equal},
+                                 NamedComparison{"SCMP_CMP_EQ", Comparison::equal},
+                                 NamedComparison{"SCMP_CMP_GE", Comparison::greater_or_equal},
+                                 NamedComparison{"SCMP_CMP_GT", Comparison::greater},
+                                 NamedComparison{"SCMP_CMP_MASKED_EQ", Comparison::masked_equal}};
 
 constexpr std::array filter_flags{NamedNumber{"SECCOMP_FILTER_FLAG_TSYNC", 0},  // one thread only when it is loaded
                                   NamedNumber{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
@@ -59,14 +60,15 @@ Result<std::uint32_t> look_up(const std::array<NamedNumber, Count>& table, std::
 }
 
 Result<std::uint32_t> action_of(std::string_view name, std::optional<std::uint32_t> errno_ret) {
-  const std::uint32_t data = errno_ret.value_or(EPERM) & 0xffff;
-  if (name == "SCMP_ACT_ALLOW") return SCMP_ACT_ALLOW;
-  if (name == "SCMP_ACT_ERRNO") return SCMP_ACT_ERRNO(data);
-  if (name == "SCMP_ACT_KILL" || name == "SCMP_ACT_KILL_THREAD") return SCMP_ACT_KILL_THREAD;
-  if (name == "SCMP_ACT_KILL_PROCESS") return SCMP_ACT_KILL_PROCESS;
-  if (name == "SCMP_ACT_TRAP") return SCMP_ACT_TRAP;
-  if (name == "SCMP_ACT_TRACE") return SCMP_ACT_TRACE(data);
-  if (name == "SCMP_ACT_LOG") return SCMP_ACT_LOG;
+  const std::uint32_t data = errno_ret.value_or(EPERM) & SECCOMP_RET_DATA;
+  if (name == "SCMP_ACT_ALLOW") return SECCOMP_RET_ALLOW;
+  // The kernel gives no errno above 4095.
+  if (name == "SCMP_ACT_ERRNO") return SECCOMP_RET_ERRNO | std::min<std::uint32_t>(data, 4095);
+  if (name == "SCMP_ACT_KILL" || name == "SCMP_ACT_KILL_THREAD") return SECCOMP_RET_KILL_THREAD;
+  if (name == "SCMP_ACT_KILL_PROCESS") return SECCOMP_RET_KILL_PROCESS;
+  if (name == "SCMP_ACT_TRAP") return SECCOMP_RET_TRAP;
+  if (name == "SCMP_ACT_TRACE") return SECCOMP_RET_TRACE | data;
+  if (name == "SCMP_ACT_LOG") return SECCOMP_RET_LOG;
   if (name == "SCMP_ACT_NOTIFY")
     return fail(ErrorKind::not_implemented, "seccomp profile: SCMP_ACT_NOTIFY is not supported, there is no listener");
   return fail(ErrorKind::invalid, "seccomp profile: there is no action \"{}\"", name);
@@ -77,116 +79,99 @@ bool is_denial(std::uint32_t action) {
   return kind == SECCOMP_RET_ERRNO || kind == SECCOMP_RET_KILL_THREAD || kind == SECCOMP_RET_KILL_PROCESS || kind == SECCOMP_RET_TRAP;
 }
 
-std::unexpected<Error> libseccomp_fail(int result, std::string what) { return sys_fail_text(-result, "seccomp profile: " + what); }
-
-Result<std::vector<scmp_arg_cmp>> conditions(const oci::SeccompSyscall& rule) {
-  std::vector<scmp_arg_cmp> result;
-  for (const auto& argument : rule.args) {
-    if (argument.index > 5) return fail(ErrorKind::invalid, "seccomp profile: a system call has no argument {}", argument.index);
-    const auto op = static_cast<scmp_compare>(TRY(look_up(operators, argument.op, "operator")));
-    result.push_back({argument.index, op, argument.value, argument.value_two});
-  }
-  return result;
-}
-
-Result<> add_rule(void* context, const std::string& name, int number, std::uint32_t action, std::span<const scmp_arg_cmp> arguments) {
-  const int result = ::seccomp_rule_add_array(context, action, number, static_cast<unsigned>(arguments.size()), arguments.data());
-  // The same rule twice, or one that some architecture of the filter cannot have.
-  if (result == 0 || result == -EEXIST || result == -EDOM || result == -EOPNOTSUPP) return {};
-  return libseccomp_fail(result, "rule for " + name);
+Result<FilterCondition> convert(const oci::SeccompArg& argument) {
+  if (argument.index > 5) return fail(ErrorKind::invalid, "seccomp profile: a system call has no argument {}", argument.index);
+  const auto found = std::ranges::find(comparisons, argument.op, &NamedComparison::name);
+  if (found == comparisons.end()) return fail(ErrorKind::invalid, "seccomp profile: there is no operator \"{}\"", argument.op);
+  FilterCondition condition{argument.index, found->comparison, argument.value, 0};
+  // config-linux.md: valueTwo is compared with the argument under the mask `value`.
+  if (found->comparison == Comparison::masked_equal) condition = {argument.index, found->comparison, argument.value_two, argument.value};
+  return condition;
 }
 
 // Several conditions on one argument are alternatives, on different arguments they must all hold (as runc has it).
-bool repeats_an_index(std::span<const scmp_arg_cmp> arguments) {
-  std::array<bool, 6> seen{};
-  for (const auto& argument : arguments) {
-    if (seen[argument.arg]) return true;
-    seen[argument.arg] = true;
+Result<std::vector<std::vector<FilterCondition>>> alternatives(const oci::SeccompSyscall& rule) {
+  std::vector<FilterCondition> all;
+  std::array<int, 6> uses{};
+  for (const auto& argument : rule.args) {
+    all.push_back(TRY(convert(argument)));
+    ++uses[argument.index];
   }
-  return false;
+  std::vector<std::vector<FilterCondition>> result;
+  if (std::ranges::all_of(uses, [](int count) { return count < 2; })) {
+    result.push_back(std::move(all));
+    return result;
+  }
+  for (const auto& condition : all) result.push_back({condition});
+  return result;
 }
 
 class Compiler {
  public:
   Result<SeccompProgram> run(const oci::Seccomp& profile) {
-    default_action_ = TRY(action_of(profile.default_action, profile.default_errno_ret));
-    context_.reset(::seccomp_init(default_action_));
-    if (!context_) return fail(ErrorKind::exhausted, "seccomp profile: no memory");
-    // A tree instead of a list: the kernel runs the filter for each call number when it is loaded.
-    (void)::seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);
+    filter_.default_action = TRY(action_of(profile.default_action, profile.default_errno_ret));
+    filter_.foreign_arch_action = SECCOMP_RET_KILL_THREAD;
+    if (is_denial(filter_.default_action)) filter_.unknown_action = SECCOMP_RET_ERRNO | ENOSYS;
     CHECK(add_arches(profile.architectures));
     for (const auto& rule : profile.syscalls) CHECK(add(rule));
+    const auto instructions = build_filter(filter_);
+    if (instructions.size() > BPF_MAXINSNS)
+      return fail(ErrorKind::invalid, "seccomp profile: {} instructions, the kernel takes {}", instructions.size(), BPF_MAXINSNS);
     SeccompProgram program;
-    program.filter = TRY(export_filter());
-    CHECK(set_flags(profile, program));
+    const auto* first = reinterpret_cast<const std::uint8_t*>(instructions.data());
+    program.filter.assign(first, first + instructions.size() * sizeof(sock_filter));
+    // Without a list, as runc: the process is not slowed down by the speculative store bypass mitigation that filters once implied.
+    if (profile.flags.empty()) program.flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+    for (const auto& flag : profile.flags) program.flags |= TRY(look_up(filter_flags, flag, "flag"));
     return program;
   }
 
  private:
+  void add_arch(std::uint32_t token) {
+    if (std::ranges::find(tokens_, token) != tokens_.end()) return;
+    tokens_.push_back(token);
+    FilterArch arch;
+    arch.x32 = token == SCMP_ARCH_X32;
+    arch.audit_arch = arch.x32 ? std::uint32_t{AUDIT_ARCH_X86_64} : token;
+    arch.wide = !arch.x32 && (token & __AUDIT_ARCH_64BIT) != 0;
+    filter_.arches.push_back(std::move(arch));
+  }
+
+  // The machine's own is always there, whatever the profile lists.
   Result<> add_arches(const std::vector<std::string>& names) {
-    for (const auto& name : names) {
-      if (std::ranges::find(foreign_arches, name) != foreign_arches.end()) continue;
-      const int result = ::seccomp_arch_add(context_.get(), TRY(look_up(arch_tokens, name, "architecture")));
-      if (result != 0 && result != -EEXIST) return libseccomp_fail(result, "architecture " + name);
-    }
+    add_arch(::seccomp_arch_native());
+    for (const auto& name : names)
+      if (std::ranges::find(foreign_arches, name) == foreign_arches.end()) add_arch(TRY(look_up(arch_tokens, name, "architecture")));
     return {};
   }
 
   Result<> add(const oci::SeccompSyscall& rule) {
     const auto action = TRY(action_of(rule.action, rule.errno_ret));
-    const auto arguments = TRY(conditions(rule));
-    for (const auto& name : rule.names) CHECK(add_call(name, action, arguments));
+    const auto condition_sets = TRY(alternatives(rule));
+    for (const auto& name : rule.names)
+      for (std::size_t i = 0; i < tokens_.size(); ++i) add_call(filter_.arches[i], tokens_[i], name, condition_sets, action);
     return {};
   }
 
-  Result<> add_call(const std::string& name, std::uint32_t action, std::span<const scmp_arg_cmp> arguments) {
-    note_newest(name);
-    if (action == default_action_) return {};
-    const int number = ::seccomp_syscall_resolve_name(name.c_str());
-    if (number == __NR_SCMP_ERROR) {
-      if (const auto newer = number_of_new_call(name); newer && arguments.empty()) prologue_.decisions.push_back({*newer, action});
-      return {};
-    }
-    if (!repeats_an_index(arguments)) return add_rule(context_.get(), name, number, action, arguments);
-    for (const auto& argument : arguments) CHECK(add_rule(context_.get(), name, number, action, std::span(&argument, 1)));
-    return {};
-  }
-
-  // The highest number that the profile speaks of, by architecture.
-  void note_newest(const std::string& name) {
-    const auto newer = number_of_new_call(name);
-    for (auto& arch : prologue_.arches) {
-      const int number = ::seccomp_syscall_resolve_name_arch(arch.token, name.c_str());
-      const std::uint32_t known = number >= 0 ? static_cast<std::uint32_t>(number) : newer.value_or(0);
-      arch.newest = std::max(arch.newest, known);
+  static void add_call(FilterArch& arch, std::uint32_t token, const std::string& name,
+                       const std::vector<std::vector<FilterCondition>>& condition_sets, std::uint32_t action) {
+    for (const auto& [number, selector] : numbers_of_call(token, name)) {
+      arch.newest = std::max(arch.newest, number);
+      auto& call = arch.calls[number];
+      if (selector) {
+        // Behind a common entry the first argument says which call it is, and the rest is out of reach in memory.
+        call.rules.push_back({{*selector}, action});
+        continue;
+      }
+      for (const auto& conditions : condition_sets) {
+        if (!conditions.empty()) call.rules.push_back({conditions, action});
+        else if (!call.action) call.action = action;
+      }
     }
   }
 
-  Result<std::vector<std::uint8_t>> export_filter() {
-    const auto file = TRY(sys::make_memfd("seccomp"));
-    if (const int result = ::seccomp_export_bpf(context_.get(), file.get()); result != 0) return libseccomp_fail(result, "export");
-    if (::lseek(file.get(), 0, SEEK_SET) != 0) return sys_fail("seccomp profile: rewind");
-    const auto bytes = TRY(sys::read_all(file.get(), BPF_MAXINSNS * sizeof(sock_filter)));
-    std::vector<sock_filter> filter = prologue_.instructions(is_denial(default_action_));
-    const std::size_t before = filter.size();
-    filter.resize(before + bytes.size() / sizeof(sock_filter));
-    std::memcpy(filter.data() + before, bytes.data(), bytes.size());
-    if (filter.size() > BPF_MAXINSNS)
-      return fail(ErrorKind::invalid, "seccomp profile: {} instructions, the kernel takes {}", filter.size(), BPF_MAXINSNS);
-    const auto* first = reinterpret_cast<const std::uint8_t*>(filter.data());
-    return std::vector<std::uint8_t>(first, first + filter.size() * sizeof(sock_filter));
-  }
-
-  static Result<> set_flags(const oci::Seccomp& profile, SeccompProgram& program) {
-    // Without a list, as runc: the process is not slowed down by the speculative store bypass mitigation that filters once implied.
-    if (profile.flags.empty()) program.flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    for (const auto& flag : profile.flags) program.flags |= TRY(look_up(filter_flags, flag, "flag"));
-    return {};
-  }
-
-  std::uint32_t default_action_ = 0;
-  Context context_;
-  SeccompPrologue prologue_;
+  Filter filter_;
+  std::vector<std::uint32_t> tokens_;  // SCMP_ARCH_*, by position in filter_.arches
 };
 
 std::string cache_key(const oci::Seccomp& profile) {

@@ -27,8 +27,8 @@ struct SeccompProgram {
   std::uint32_t flags = 0;           // SECCOMP_FILTER_FLAG_*
 };
 
-// Compiles with libseccomp (some milliseconds for the default profile). System calls that neither libseccomp nor we know the number of are
-// left out, as Docker does. A call that is newer than everything the profile names gives ENOSYS instead of the profile's
+// Under a millisecond for the default profile. System calls that neither libseccomp's tables nor ours have a number for are left out, as Docker
+// does. A call that is newer than everything the profile names gives ENOSYS instead of the profile's
 // denial, so that programs fall back to older calls. `invalid` names what is wrong with the profile.
 Result<SeccompProgram> compile_seccomp(const oci::Seccomp& profile);
 
