@@ -93,6 +93,7 @@ class Daemon:
 
     name = ""
     client_program = ""
+    force = ("-f",)  # flags of `rm` that end a running container at once
     daemon_programs = ()  # processes that are there when idle
     shim_programs = ()  # processes that come with each container
 
@@ -170,7 +171,7 @@ class Corten(Daemon):
     def arguments(self):
         return [
             str(BIN / "cortend"), "--config-file", str(self.base / "daemon.json"), "--host", f"unix://{self.socket}",
-            "--data-root", str(self.base / "data"), "--exec-root", str(self.base / "exec"),
+            "--data-root", str(self.base / "data"), "--exec-root", f"/run/bench-{self.name.lower()}",
             "--pidfile", str(self.base / "pid"), "--bridge", "cortenbench0", "--bip", "10.231.0.1/16",
             "--cgroup-parent", f"/{self.cgroup}/corten",
         ]  # fmt: skip
@@ -188,7 +189,7 @@ class Docker(Daemon):
     def arguments(self):
         return [
             "/usr/sbin/dockerd", "--config-file", str(self.base / "daemon.json"), "--host", f"unix://{self.socket}",
-            "--data-root", str(self.base / "data"), "--exec-root", str(self.base / "exec"),
+            "--data-root", str(self.base / "data"), "--exec-root", f"/run/bench-{self.name.lower()}",
             "--pidfile", str(self.base / "pid"), "--bip", "10.232.0.1/16", "--oom-score-adjust", "0",
             "--cgroup-parent", f"/{self.cgroup}/docker",
         ]  # fmt: skip
@@ -201,6 +202,7 @@ class Podman:
     """No daemon. Where rlimits cannot be raised or groups not be made, the flags that avoid it are found by trying."""
 
     name = "Podman"
+    force = ("-f", "-t", "0")
 
     def __init__(self, scratch, cgroup):
         self.base = scratch / "podman"
@@ -209,8 +211,8 @@ class Podman:
         self.choice = ()
 
     def command(self, *arguments):
-        front = ["/usr/bin/podman", "--root", str(self.base / "root"), "--runroot", str(self.base / "run"),
-                 "--tmpdir", str(self.base / "tmp"), "--cgroup-manager", "cgroupfs"]  # fmt: skip
+        front = ["/usr/bin/podman", "--root", str(self.base / "root"), "--runroot", "/run/bench-podman",
+                 "--tmpdir", "/run/bench-podman-tmp", "--cgroup-manager", "cgroupfs"]  # fmt: skip
         words = [str(word) for word in arguments]
         if words[0] == "run":
             words[1:1] = ["--ulimit", "host", *self.choice]

@@ -101,7 +101,7 @@ def crowd(engine, sizes, scratch):
     ps = hyperfine({engine.name: engine.command("ps")}, lambda _: 5 if sizes.quick else 20, scratch)
     figures["ps"] = ps[engine.name]
     begin = time.monotonic()
-    engine.call("rm", "-f", *ids, timeout=900)
+    engine.call("rm", *engine.force, *ids, timeout=900)
     figures["rm_seconds"] = time.monotonic() - begin
     return figures
 
