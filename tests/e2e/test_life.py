@@ -119,7 +119,8 @@ def test_health_timeout(cli):
     wait_until(lambda: cli("inspect", "-f", "{{.State.Health.Status}}", "hhh") == "unhealthy", what="unhealthy")
     log = json.loads(cli("inspect", "-f", "{{json .State.Health.Log}}", "hhh"))
     assert "exceeded timeout" in log[-1]["Output"]
-    assert "sleep 100\n" not in cli("exec", "hhh", "ps", "-o", "args").replace("sleep 100\n", "", 1)
+    # The container's own and at most the probe that runs just now: those that were too slow are gone.
+    assert cli("exec", "hhh", "ps", "-o", "args").splitlines().count("sleep 100") <= 2
 
 
 def test_events(daemon, cli):
