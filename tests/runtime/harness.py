@@ -94,7 +94,7 @@ class Runtime:
         self.made = []
 
     def command(self, *args):
-        return [self.program, "--root", str(self.root), *[str(arg) for arg in args]]
+        return [*self.program, "--root", str(self.root), *[str(arg) for arg in args]]
 
     def __call__(self, *args, check=True, **options):
         options.setdefault("timeout", 30)

@@ -73,7 +73,7 @@ def test_unknown_flags_and_commands(only_corten, runtime):
 def test_errors_reach_the_log_file(runtime, tmp_path):
     log = tmp_path / "log"
     import subprocess
-    command = [runtime.program, "--root", str(runtime.root), "--log", str(log), "--log-format", "json", "start", "nosuch"]
+    command = [*runtime.program, "--root", str(runtime.root), "--log", str(log), "--log-format", "json", "start", "nosuch"]
     assert subprocess.run(command, capture_output=True).returncode != 0
     entry = json.loads(log.read_text().splitlines()[-1])
     assert entry["level"] == "error"

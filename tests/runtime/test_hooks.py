@@ -45,7 +45,8 @@ def test_all_in_order_with_state(runtime, bundle, trace):
     wait_for(lambda: len(read()) == 5)
     runtime("delete", "--force", number)
     order = [kind for kind, _ in read()]
-    assert (sorted(order) if early else order) == (sorted(KINDS) if early else KINDS)
+    # crun does not wait for startContainer before it runs poststart.
+    assert order == KINDS if runtime.name == "corten-runtime" else sorted(order) == sorted(KINDS)
     for kind, state in read():
         assert state["id"] == number, kind
         assert state["bundle"] == str(bundle.directory), kind
