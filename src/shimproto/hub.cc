@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "shimproto/connection.h"
 #include "shimproto/spawn.h"
+#include "sys/mounts.h"
 
 namespace corten::shimproto {
 namespace {
@@ -30,6 +31,7 @@ class Hub final : public ShimHub {
  public:
   Hub(HubOptions options, UniqueFd epoll, UniqueFd wakeup)
       : options_(std::move(options)),
+        program_(sys::open_program_read_only(options_.shim_path).value_or(UniqueFd())),
         epoll_(std::move(epoll)),
         wakeup_(std::move(wakeup)),
         callbacks_(options_.callback_threads) {}
@@ -58,6 +60,9 @@ class Hub final : public ShimHub {
   Result<std::shared_ptr<ShimClient>> adopt(Connection::Parts parts);
 
   const HubOptions options_;
+  // The shim's program on a read-only mount of its own, so that no container can write to it through /proc/PID/exe. Empty (then
+  // the path is used) where the kernel or our rights do not allow it.
+  const UniqueFd program_;
   const UniqueFd epoll_;
   const UniqueFd wakeup_;
   CallbackPool callbacks_;
@@ -147,7 +152,7 @@ void Hub::forget(std::uint64_t token, int fd) {
 }
 
 Result<WaitingShim> Hub::spawn() {
-  auto spawned = TRY(spawn_shim(options_.shim_path));
+  auto spawned = TRY(spawn_shim(program_ ? fmt::format("/proc/self/fd/{}", program_.get()) : options_.shim_path));
   WaitingShim shim{spawned.pid, std::make_shared<UniqueFd>(std::move(spawned.pidfd)), std::move(spawned.socket)};
   CHECK(watch(shim.pidfd->get(), Watched{nullptr, shim.pidfd}));
   return shim;

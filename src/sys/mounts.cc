@@ -4,6 +4,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -110,6 +111,15 @@ Result<UniqueFd> open_program_read_only(const std::string& path) {
   if (!program) program = UniqueFd(::dup(mount.get()));
   if (!program || ::fcntl(program.get(), F_SETFD, FD_CLOEXEC) != 0) return sys_fail("open {}", path);
   return program;
+}
+
+Result<> run_from_read_only_mount(char** arguments) {
+  struct statfs status {};
+  if (::statfs("/proc/self/exe", &status) != 0) return sys_fail("look at our own program");
+  if ((status.f_flags & ST_RDONLY) != 0) return {};
+  const auto program = TRY(open_program_read_only("/proc/self/exe"));
+  ::syscall(SYS_execveat, program.get(), "", arguments, environ, AT_EMPTY_PATH);
+  return sys_fail("execute our own program anew");
 }
 
 }  // namespace corten::sys

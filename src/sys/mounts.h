@@ -62,4 +62,8 @@ Result<std::uint64_t> filesystem_magic(int fd);
 // /proc/PID/exe cannot open it for writing (CVE-2019-5736), however root he is inside his container.
 Result<UniqueFd> open_program_read_only(const std::string& path);
 
+// For programs that have no long-lived daemon to start them so: executes the calling program anew through such a descriptor, unless its
+// file is on a read-only mount already. Returns only then, or with the reason why it could not. Called first thing in main.
+Result<> run_from_read_only_mount(char** arguments);
+
 }  // namespace corten::sys
