@@ -256,6 +256,8 @@ void EngineImpl::reconnect(const ContainerRef& container) {
       data.state.pid = run->pid;
       data.state.status = frozen ? Status::paused : Status::running;
     });
+    const auto memory = container->with([](Container::Data& data) { return data.definition->host_config.memory; });
+    if (memory > 0) oom_.watch(id, run->cgroup_path);
     start_health(container);
     return;
   }

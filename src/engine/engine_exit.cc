@@ -49,7 +49,7 @@ void EngineImpl::finish_run(const ContainerRef& container, shimproto::ExitRecord
   // Taken under the lock together with the new state, but told after the events, which come first for whoever waits.
   std::vector<std::shared_ptr<WaitState>> waiters;
   std::chrono::nanoseconds delay{};
-  bool restart = false, remove = false;
+  bool restart = false, remove = false, oom_told = false;
 
   const std::string cgroup_path = container->with([&](Container::Data& data) { return data.cgroup_path; });
   if (!record.oom && !cgroup_path.empty()) {
@@ -83,6 +83,7 @@ void EngineImpl::finish_run(const ContainerRef& container, shimproto::ExitRecord
     }
     data.endpoint.reset();
     data.cgroup_path.clear();
+    oom_told = data.oom_told;
     health_timer = stop_health(data);
     execs.swap(data.exec_ids);
     data.exec_attaches.clear();
@@ -107,7 +108,8 @@ void EngineImpl::finish_run(const ContainerRef& container, shimproto::ExitRecord
   for (const auto& follower : followers) follower->end();
   // A port must be free as soon as anybody can know that the container is over.
   if (run->endpoint && !run->endpoint.info().ports.empty()) run->endpoint.close();
-  if (record.oom) emit(*definition, "oom");
+  oom_.forget(container->id());
+  if (record.oom && !oom_told) emit(*definition, "oom");
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(record.finished - started_at).count();
   emit(*definition, "die",
        {{"exitCode", std::to_string(record.code)}, {"execDuration", std::to_string(std::max<std::int64_t>(seconds, 0))}});
@@ -156,6 +158,18 @@ void EngineImpl::restart_due(const ContainerRef& container) {
   if (auto result = start_locked(container); !result) {
     log::warn("restart container {}: {}", short_id(container->id()), result.error().text());
   }
+}
+
+// The kernel has killed something in the container, which may go on without it.
+void EngineImpl::out_of_memory(const std::string& id) {
+  const auto container = registry_.by_id(id);
+  if (container == nullptr) return;
+  const bool runs = container->with([&](Container::Data& data) {
+    if (!data.run) return false;
+    data.oom_told = true;
+    return true;
+  });
+  if (runs) emit(*container->view()->definition, "oom");
 }
 
 void EngineImpl::attach_closed(const ContainerRef& container, std::uint64_t attach_id, shimproto::AttachEnd end) {

@@ -18,6 +18,7 @@
 #include "engine/exec.h"
 #include "engine/layout.h"
 #include "engine/make_engine.h"
+#include "engine/oom_monitor.h"
 #include "engine/registry.h"
 #include "engine/runtime_spec.h"
 #include "engine/tasks.h"
@@ -121,6 +122,8 @@ class EngineImpl final : public Engine {
   void restart_due(const ContainerRef& container);
   void attach_closed(const ContainerRef& container, std::uint64_t attach_id, shimproto::AttachEnd end);
 
+  void out_of_memory(const std::string& id);
+
   // --- engine_stop.cc
   Result<> send_signal(const ContainerRef& container, int signo, bool user_asked);
   Result<> kill_and_wait(const ContainerRef& container);
@@ -190,6 +193,7 @@ class EngineImpl final : public Engine {
   TaskQueue janitor_{2, 4096};
   TaskQueue workers_{64, 1'000'000};
   Timers timers_{workers_};
+  OomMonitor oom_{host_.cgroups, [this](const std::string& id) { out_of_memory(id); }};
   std::unique_ptr<shimproto::ShimHub> shims_;
 };
 

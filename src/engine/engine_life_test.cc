@@ -1,9 +1,9 @@
 // Containers for real: what a user does from create to rm, on the modules as they are.
-#include <signal.h>
-
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "engine/life_fixture_test.h"
@@ -155,6 +155,44 @@ TEST_F(LifeTest, EventsComeInOrder) {
   }));
   EXPECT_EQ(actions, (std::vector<std::string>{"create", "start", "die", "destroy"}));
   EXPECT_EQ(code, "4");
+}
+
+TEST_F(LifeTest, AnOutOfMemoryKillIsAnEventAndShowsInTheEnd) {
+  // The shell's child is killed, the shell goes on.
+  auto wanted = request({"sh", "-c", "sh -c 'x=$(yes)'; echo alive; sleep 100"});
+  wanted.host_config.memory = 16 << 20;
+  wanted.host_config.memory_swap = 16 << 20;
+  const auto id = run(std::move(wanted));
+  const auto actions = [&] {
+    std::vector<std::string> found;
+    must(engine_->events().listen(Timestamp{}, now(), {}, [&](const Event& event) -> Result<> {
+      if (event.actor_id == id) found.push_back(event.action);
+      return {};
+    }));
+    return found;
+  };
+  ASSERT_TRUE(eventually([&] { return std::ranges::count(actions(), "oom") == 1; }));
+  ASSERT_TRUE(eventually([&] { return log_of(id).find("alive") != std::string::npos; }));
+  EXPECT_EQ(state(id).status, Status::running);
+  must(engine_->kill(id, ""));
+  EXPECT_TRUE(state(id).oom_killed);
+  EXPECT_EQ(std::ranges::count(actions(), "oom"), 1);
+}
+
+TEST_F(LifeTest, WithoutLiveRestoreTheDaemonStopsThem) {
+  settings_.live_restore = false;
+  close();
+  open();
+  auto wanted = request({"sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"});
+  wanted.host_config.restart_policy = {"unless-stopped", 0};
+  const auto id = run(std::move(wanted));
+  ASSERT_TRUE(eventually([&] { return log_of(id) == "ready\n"; }));
+  const auto pid = state(id).pid;
+  close();
+  EXPECT_NE(::kill(pid, 0), 0);
+  open();
+  // It was not the user who stopped it.
+  EXPECT_TRUE(eventually([&] { return state(id).status == Status::running; }));
 }
 
 TEST_F(LifeTest, ExecRunsBesideIt) {

@@ -447,8 +447,10 @@ void EngineImpl::started(const ContainerRef& container, std::shared_ptr<Run> run
     data.endpoint.reset();
     if (run->endpoint) data.endpoint = run->endpoint.info();
     data.cgroup_path = run->cgroup_path;
+    data.oom_told = false;
     data.run = run;
   });
+  if (definition->host_config.memory > 0) oom_.watch(container->id(), run->cgroup_path);
   failpoint("start.after_publish");
   emit_network(*definition, "connect");
   emit(*definition, "start");

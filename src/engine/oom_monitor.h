@@ -1,0 +1,48 @@
+// Tells of out-of-memory kills while containers go on running: the `oom` event and State.OOMKilled. One thread for all,
+// started with the first container that has a memory limit.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "sys/cgroup_host.h"
+#include "sys/events.h"
+
+namespace corten::engine {
+
+class OomMonitor {
+ public:
+  // `killed` is called on the monitor's thread, once for each notice that comes with new kills; it must not block.
+  OomMonitor(const sys::CgroupHost& host, std::function<void(const std::string& id)> killed);
+  ~OomMonitor();
+  OomMonitor(const OomMonitor&) = delete;
+  OomMonitor& operator=(const OomMonitor&) = delete;
+
+  // The container's group, as long as it runs. A group that cannot be watched is not; its end still tells.
+  void watch(const std::string& id, const std::string& cgroup_path);
+  void forget(const std::string& id);
+
+ private:
+  struct Watched;
+  bool start();  // mutex_ held
+  void run();
+  void look(std::uint64_t token);
+
+  const sys::CgroupHost& host_;
+  const std::function<void(const std::string&)> killed_;
+  std::mutex mutex_;
+  // Guarded by mutex_ from here on.
+  std::map<std::uint64_t, std::unique_ptr<Watched>> watched_;
+  std::map<std::string, std::uint64_t> tokens_;
+  std::uint64_t next_ = 1;
+  std::optional<sys::Epoll> epoll_;  // made once, then constant
+  UniqueFd wake_;
+  bool ending_ = false;
+  std::thread thread_;
+};
+
+}  // namespace corten::engine
