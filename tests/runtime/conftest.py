@@ -22,7 +22,8 @@ KNOWN_DIFFERENCES = {
 
 
 def own_program():
-    candidates = [os.environ.get("CORTEN_RUNTIME_BIN"), REPOSITORY / "build/bin/corten-runtime",
+    built = os.environ.get("CORTEN_BIN")
+    candidates = [os.environ.get("CORTEN_RUNTIME_BIN"), built and f"{built}/corten-runtime", REPOSITORY / "build/bin/corten-runtime",
                   REPOSITORY / "build/debug/bin/corten-runtime"]
     for candidate in candidates:
         if candidate and os.access(candidate, os.X_OK):
