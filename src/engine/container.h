@@ -68,7 +68,7 @@ class Container {
     std::optional<shimproto::ExitRecord> pending_end;  // came while starting
     bool no_restart = false;                           // the run's end was asked for
     bool keep_after_exit = false;                      // `restart` is at work: no automatic removal
-    bool oom_told = false;         // the `oom` event of this run has been sent
+    bool oom_told = false;                             // the `oom` event of this run has been sent
     bool removed = false;
     unsigned cleaning = 0;  // runs whose remains are still being cleared away
     std::chrono::nanoseconds backoff{};

@@ -129,7 +129,7 @@ void EngineImpl::emit_network(const Definition& definition, std::string action) 
   Event event;
   event.type = "network";
   event.action = std::move(action);
-  event.actor_id = mode == "bridge" ? bridge_->config().id : mode;
+  event.actor_id = mode == "bridge" && bridge_ ? bridge_->config().id : mode;
   event.attributes = {{"container", definition.id}, {"name", mode}, {"type", mode == "none" ? "null" : mode}};
   events_.publish(std::move(event));
 }
@@ -190,9 +190,9 @@ Result<std::unique_ptr<Waiter>> EngineImpl::register_wait(std::string_view ref, 
   const auto container = TRY(registry_.find(ref));
   auto state = std::make_shared<WaitState>(condition);
   container->with([&](Container::Data& data) {
-    const bool over = condition == WaitCondition::removed ? data.removed
-                                                          : condition == WaitCondition::not_running &&
-                                                                !data.state.running() && !data.starting;
+    const bool over = condition == WaitCondition::removed
+                          ? data.removed
+                          : condition == WaitCondition::not_running && !data.state.running() && !data.starting;
     if (over) {
       state->finish({data.state.exit_code, data.state.error});
     } else {

@@ -73,8 +73,9 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
   spec.multiplexed = !tty;
   if (!tty) spec.detach_keys.clear();
 
-  // A client may ask for the start as soon as it has read our head, so a start must not pass us before the connection is on
-  // the container's list: it would run without this reader. The head is a few bytes into an empty socket and cannot block.
+  // A client may ask for the start as soon as it has read our head, so a start must not pass us before the connection
+  // is on the container's list: it would run without this reader. The head is a few bytes into an empty socket and
+  // cannot block.
   std::unique_lock<std::timed_mutex> no_start;
   const bool runs = container->with([&](Container::Data& data) { return data.run != nullptr; });
   if (options.stream && !options.logs && !runs) no_start = TRY(lock_operation(*container));
@@ -128,9 +129,11 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
 Result<> EngineImpl::resize(std::string_view ref, unsigned height, unsigned width) {
   const auto container = TRY(registry_.find(ref));
   const auto client = TRY(client_of(*container));
-  if (height > UINT16_MAX || width > UINT16_MAX) return fail(ErrorKind::invalid, "resize: {} by {} is too large", height, width);
+  if (height > UINT16_MAX || width > UINT16_MAX)
+    return fail(ErrorKind::invalid, "resize: {} by {} is too large", height, width);
   CHECK(client->resize("", static_cast<std::uint16_t>(height), static_cast<std::uint16_t>(width)));
-  emit(*container->view()->definition, "resize", {{"height", std::to_string(height)}, {"width", std::to_string(width)}});
+  emit(*container->view()->definition, "resize",
+       {{"height", std::to_string(height)}, {"width", std::to_string(width)}});
   return {};
 }
 

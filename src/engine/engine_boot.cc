@@ -3,8 +3,8 @@
 // What decides, for each container (docs/engine.md has the whole table):
 //   record without snapshot or directory   a removal that was under way: finished
 //   directory with record.json, no record  a creation that the database has lost: recorded again
-//   run directory                          the shim is asked; if it is gone, its exit record; if there is none, it is lost
-//   record says running, no run directory  the machine went down: exit code 255
+//   run directory                          the shim is asked; if it is gone, its exit record; if there is none, it is
+//   lost record says running, no run directory  the machine went down: exit code 255
 #include <dirent.h>
 #include <signal.h>
 #include <sys/stat.h>

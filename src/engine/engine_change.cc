@@ -43,10 +43,11 @@ Result<std::vector<std::string>> EngineImpl::update(std::string_view ref, const 
   const auto container = TRY(registry_.find(ref));
   const auto lock = TRY(lock_operation(*container));
   const std::string& id = container->id();
-  const auto [current, running] = TRY(container->with(
-      [&](Container::Data& data) -> Result<std::pair<std::shared_ptr<const Definition>, bool>> {
+  const auto [current, running] =
+      TRY(container->with([&](Container::Data& data) -> Result<std::pair<std::shared_ptr<const Definition>, bool>> {
         if (data.state.status == Status::removing || data.state.status == Status::dead) {
-          return fail(ErrorKind::conflict, "Cannot update container {}: container is marked for removal and cannot be \"update\".", id);
+          return fail(ErrorKind::conflict,
+                      "Cannot update container {}: container is marked for removal and cannot be \"update\".", id);
         }
         return std::pair(data.definition, data.state.running() && !data.state.restarting);
       }));

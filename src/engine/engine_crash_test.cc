@@ -62,7 +62,8 @@ class CrashTest : public LifeTest {
       ::setenv(group_variable, settings_.cgroup_parent.c_str(), 1);
       ::setenv("CORTEN_SHIM", settings_.shim_program.c_str(), 1);
       if (!failpoint.empty()) ::setenv("CORTEN_FAILPOINT", failpoint.c_str(), 1);
-      ::execl(self.c_str(), self.c_str(), filter.c_str(), "--gtest_also_run_disabled_tests", "--gtest_brief=1", nullptr);
+      ::execl(self.c_str(), self.c_str(), filter.c_str(), "--gtest_also_run_disabled_tests", "--gtest_brief=1",
+              nullptr);
       ::_exit(99);
     }
     int status = 0;
@@ -191,7 +192,8 @@ TEST_F(CrashTest, AfterTheMachineWentDown) {
 TEST_F(CrashTest, AStoppedShimHoldsUpNobodyElse) {
   const auto wedged = run(request({"sleep", "1000"}));
   const auto other = run(request({"sleep", "1000"}));
-  const auto directory = UniqueFd(::open((settings_.exec_root + "/containers/" + wedged).c_str(), O_PATH | O_DIRECTORY));
+  const auto directory =
+      UniqueFd(::open((settings_.exec_root + "/containers/" + wedged).c_str(), O_PATH | O_DIRECTORY));
   const auto shim = must(shimproto::read_state(directory.get()));
   ASSERT_EQ(::kill(shim.shim_pid, SIGSTOP), 0);
   const auto begin = std::chrono::steady_clock::now();

@@ -132,9 +132,10 @@ Result<> check_endpoints(const spec::NetworkingConfig& networking) {
   for (const auto& [network, endpoint] : networking.endpoints_config) {
     if (network != "bridge" && network != "default") continue;
     if (endpoint.ipam_config && !endpoint.ipam_config->ipv4_address.empty()) {
-      return fail(ErrorKind::invalid,
-                  "invalid config for network bridge: invalid endpoint settings: user specified IP address is supported "
-                  "on user defined networks only");
+      return fail(
+          ErrorKind::invalid,
+          "invalid config for network bridge: invalid endpoint settings: user specified IP address is supported "
+          "on user defined networks only");
     }
   }
   return {};

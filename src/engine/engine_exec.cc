@@ -81,8 +81,9 @@ Result<std::string> EngineImpl::exec_create(std::string_view ref, ExecConfig con
   return add_exec(container, std::move(config), false)->id;
 }
 
-// Whoever has read the exec's stream to its end asks for the exit code at once, when the shim's word of it may still be on its
-// way through here. So before "running" is answered the shim is asked, and what it knows to be over is waited for.
+// Whoever has read the exec's stream to its end asks for the exit code at once, when the shim's word of it may still be
+// on its way through here. So before "running" is answered the shim is asked, and what it knows to be over is waited
+// for.
 Result<ExecView> EngineImpl::exec_inspect(std::string_view exec_id) const {
   constexpr auto delivery = std::chrono::seconds(2);
   const auto exec = TRY(find_exec(exec_id));
@@ -92,7 +93,8 @@ Result<ExecView> EngineImpl::exec_inspect(std::string_view exec_id) const {
   if (!client) return exec->copy();
   const auto status = (*client)->status();
   if (!status) return exec->copy();
-  const bool runs = std::any_of(status->execs.begin(), status->execs.end(), [&](const auto& known) { return known.first == exec->id; });
+  const bool runs = std::any_of(status->execs.begin(), status->execs.end(),
+                                [&](const auto& known) { return known.first == exec->id; });
   std::unique_lock lock(exec->mutex);
   if (!runs) exec->ended.wait_for(lock, delivery, [&] { return exec->view.exit_code.has_value(); });
   return exec->view;
@@ -252,7 +254,8 @@ Result<> EngineImpl::exec_resize(std::string_view exec_id, unsigned height, unsi
     return fail(ErrorKind::conflict, "exec {} is not running", exec->id);
   }
   const auto client = TRY(client_of(*container));
-  if (height > UINT16_MAX || width > UINT16_MAX) return fail(ErrorKind::invalid, "resize: {} by {} is too large", height, width);
+  if (height > UINT16_MAX || width > UINT16_MAX)
+    return fail(ErrorKind::invalid, "resize: {} by {} is too large", height, width);
   return client->resize(exec->id, static_cast<std::uint16_t>(height), static_cast<std::uint16_t>(width));
 }
 

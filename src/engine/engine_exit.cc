@@ -112,7 +112,8 @@ void EngineImpl::finish_run(const ContainerRef& container, shimproto::ExitRecord
   if (record.oom && !oom_told) emit(*definition, "oom");
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(record.finished - started_at).count();
   emit(*definition, "die",
-       {{"exitCode", std::to_string(record.code)}, {"execDuration", std::to_string(std::max<std::int64_t>(seconds, 0))}});
+       {{"exitCode", std::to_string(record.code)},
+        {"execDuration", std::to_string(std::max<std::int64_t>(seconds, 0))}});
   emit_network(*definition, "disconnect");
   for (const auto& waiter : waiters) waiter->finish(waited);
   janitor_.submit([this, container, run] { clean_run(container, run); });
@@ -174,9 +175,8 @@ void EngineImpl::out_of_memory(const std::string& id) {
 
 void EngineImpl::attach_closed(const ContainerRef& container, std::uint64_t attach_id, shimproto::AttachEnd end) {
   if (end != shimproto::AttachEnd::detached) return;
-  const auto [definition, of_exec] = container->with([&](Container::Data& data) {
-    return std::pair(data.definition, std::erase(data.exec_attaches, attach_id) > 0);
-  });
+  const auto [definition, of_exec] = container->with(
+      [&](Container::Data& data) { return std::pair(data.definition, std::erase(data.exec_attaches, attach_id) > 0); });
   emit(*definition, of_exec ? "exec_detach" : "detach");
 }
 

@@ -1,7 +1,7 @@
 // Health checks: a probe is an exec whose output and exit code make the container healthy or not.
 //
-// Nothing waits while a probe runs: a timer starts it, the shim's report of its end (or the timeout) goes on from there.
-// A generation number tells a monitor from the ones before it; what belongs to an older one is dropped.
+// Nothing waits while a probe runs: a timer starts it, the shim's report of its end (or the timeout) goes on from
+// there. A generation number tells a monitor from the ones before it; what belongs to an older one is dropped.
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -32,8 +32,8 @@ std::vector<std::string> probe_command(const spec::ContainerConfig& config) {
   if (test[0] == "CMD") {
     command.assign(test.begin() + 1, test.end());
   } else if (test[0] == "CMD-SHELL") {
-    command = config.shell && !config.shell->args.empty() ? config.shell->args
-                                                          : std::vector<std::string>{"/bin/sh", "-c"};
+    command =
+        config.shell && !config.shell->args.empty() ? config.shell->args : std::vector<std::string>{"/bin/sh", "-c"};
     command.insert(command.end(), test.begin() + 1, test.end());
   }
   return command;

@@ -89,8 +89,9 @@ TEST_F(LifeTest, RemoveWithAndWithoutForce) {
   const auto id = run(std::move(wanted));
   const auto refused = engine_->remove("web", {});
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().text(),
-            "cannot remove container \"/web\": container is running: stop the container before removing or force remove");
+  EXPECT_EQ(
+      refused.error().text(),
+      "cannot remove container \"/web\": container is running: stop the container before removing or force remove");
   must(engine_->remove("web", {.force = true}));
   EXPECT_FALSE(engine_->find(id));
 }
@@ -218,13 +219,15 @@ TEST_F(LifeTest, ExecGivesItsOutputAndItsErrorsInTheStream) {
   const auto id = run(request({"sleep", "100"}));
   EXPECT_EQ(exec(id, {"sh", "-c", "echo out; echo err >&2; exit 3"}), std::pair(std::string("out\nerr\n"), 3));
   const auto [text, code] = exec(id, {"no-such"});
-  EXPECT_THAT(text, HasSubstr("OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such\""));
+  EXPECT_THAT(text,
+              HasSubstr("OCI runtime exec failed: exec failed: unable to start container process: exec: \"no-such\""));
   EXPECT_EQ(code, 127);
 }
 
 TEST_F(LifeTest, HealthGoesFromStartingToHealthyToUnhealthy) {
   auto wanted = request({"sh", "-c", "touch /tmp/well; sleep 100"});
-  wanted.config.healthcheck = spec::HealthConfig{{"CMD-SHELL", "test -e /tmp/well && echo fine"}, 50ms, 5s, 0ns, 0ns, 2};
+  wanted.config.healthcheck =
+      spec::HealthConfig{{"CMD-SHELL", "test -e /tmp/well && echo fine"}, 50ms, 5s, 0ns, 0ns, 2};
   const auto id = run(std::move(wanted));
   EXPECT_EQ(state(id).health->status, HealthStatus::starting);
   ASSERT_TRUE(eventually([&] { return state(id).health->status == HealthStatus::healthy; }));
@@ -308,7 +311,9 @@ TEST_F(LifeTest, MapsUsersAway) {
   }
   settings_.userns_remap = "mapped";
   open();
-  auto wanted = request({"sh", "-c", "id -u; cat /proc/self/uid_map; ip addr show eth0; touch /data/mine && touch /tmp/mine && ls -ln /tmp/mine"});
+  auto wanted = request(
+      {"sh", "-c",
+       "id -u; cat /proc/self/uid_map; ip addr show eth0; touch /data/mine && touch /tmp/mine && ls -ln /tmp/mine"});
   wanted.host_config.binds = {"kept:/data"};
   const auto id = run(std::move(wanted));
   const int ended = wait(id);

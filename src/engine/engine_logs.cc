@@ -13,10 +13,11 @@ namespace corten::engine {
 
 Result<LogSource> LogSource::open(const Layout& layout, const Definition& definition, logs::ReadOptions options) {
   const auto driver = TRY(shimproto::parse_log_driver(definition.host_config.log_config.type));
-  if (driver != shimproto::LogDriver::json_file && driver != shimproto::LogDriver::local) {
+  if (driver == shimproto::LogDriver::none) {
     return fail(ErrorKind::not_implemented, "configured logging driver does not support reading");
   }
-  const auto format = driver == shimproto::LogDriver::local ? logs::Format::local : logs::Format::json_file;
+  // Of what goes to syslog and journald the shim keeps a copy in the local format.
+  const auto format = driver == shimproto::LogDriver::json_file ? logs::Format::json_file : logs::Format::local;
   LogSource source;
   source.directory_ = TRY(sys::open_directory(layout.container(definition.id)));
   source.reader_ = TRY(logs::LogReader::open(source.directory_.get(), shimproto::log_file_name(driver, definition.id),

@@ -23,7 +23,8 @@ Result<> EngineImpl::remove(std::string_view ref, RemoveOptions options) {
   const Cleanup leave([&] { removed->abandon(); });
   auto allowed = container->with([&](Container::Data& data) -> Result<> {
     removing = data.state.status == Status::removing;
-    if (!removing || !options.force) CHECK(may_remove(data.state, data.definition->name, container->id(), options.force));
+    if (!removing || !options.force)
+      CHECK(may_remove(data.state, data.definition->name, container->id(), options.force));
     running = data.state.running() || data.starting;
     // A forced removal that meets one under way (of --rm, say) has what it wants once that one is through.
     data.waiters.push_back(removed);
@@ -83,7 +84,8 @@ Result<> EngineImpl::remove_locked(const ContainerRef& container, bool volumes) 
   if (::rename(layout_.container(id).c_str(), layout_.removing(id).c_str()) != 0 && errno != ENOENT) {
     const int saved = errno;
     container->change([](Container::Data& data) { data.state.status = Status::dead; });
-    return sys_fail_text(saved, fmt::format("cannot remove container \"/{}\": put its directory aside", definition->name));
+    return sys_fail_text(saved,
+                         fmt::format("cannot remove container \"/{}\": put its directory aside", definition->name));
   }
   failpoint("remove.after_rename");
   for (const MountDetail& detail : *mounts) {

@@ -1,5 +1,5 @@
-// stop, restart, kill, pause and unpause. Signals go to the first process by its pid descriptor, not through the shim: a
-// shim that hangs does not keep a container from being killed.
+// stop, restart, kill, pause and unpause. Signals go to the first process by its pid descriptor, not through the shim:
+// a shim that hangs does not keep a container from being killed.
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -143,8 +143,7 @@ Result<> EngineImpl::kill_and_wait(const ContainerRef& container) {
 
 Result<> EngineImpl::stop_container(const ContainerRef& container, const StopOptions& options) {
   const auto definition = container->with([](Container::Data& data) { return data.definition; });
-  const int signo =
-      options.signal.empty() ? stop_signal_of(*definition) : TRY(parse_signal(options.signal));
+  const int signo = options.signal.empty() ? stop_signal_of(*definition) : TRY(parse_signal(options.signal));
   std::chrono::seconds timeout = default_stop_timeout;
   if (options.timeout) {
     timeout = *options.timeout;

@@ -104,9 +104,8 @@ TEST(EventBus, ASlowListenerIsCutOffAndHoldsUpNobody) {
 TEST(EventBus, DeliverErrorEndsTheListening) {
   EventBus bus;
   bus.publish(make("a"));
-  const auto result = bus.listen(Timestamp{}, {}, {}, [](const Event&) -> Result<> {
-    return fail(ErrorKind::cancelled, "gone");
-  });
+  const auto result =
+      bus.listen(Timestamp{}, {}, {}, [](const Event&) -> Result<> { return fail(ErrorKind::cancelled, "gone"); });
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().kind(), ErrorKind::cancelled);
 }

@@ -1,6 +1,6 @@
 // Places where a test kills the daemon: CORTEN_FAILPOINT=start.after_network in the environment makes the process send
-// itself SIGKILL there, CORTEN_FAILPOINT=start.after_network:3 at the third time. Without the variable a place costs one
-// comparison.
+// itself SIGKILL there, CORTEN_FAILPOINT=start.after_network:3 at the third time. Without the variable a place costs
+// one comparison.
 #pragma once
 
 #include <signal.h>

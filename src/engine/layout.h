@@ -1,11 +1,12 @@
 // Where the engine keeps what it makes on disk; the only place that joins these names.
 //
 //   <data-root>/containers/<id>/          0700  removed containers lose this first, by a rename, before anybody is told
-//       record.json                       the specification, as in the database; lets a killed daemon's last create survive
-//       hosts  hostname  resolv.conf      generated at each start
-//       <id>-json.log*                    written by the shim
+//       record.json                       the specification, as in the database; lets a killed daemon's last create
+//       survive hosts  hostname  resolv.conf      generated at each start <id>-json.log*                    written by
+//       the shim
 //   <data-root>/containers/<id>.removing  what is left of a removed container
-//   <exec-root>/containers/<id>/          0700  exists from before the shim is started until its exit is in the database
+//   <exec-root>/containers/<id>/          0700  exists from before the shim is started until its exit is in the
+//   database
 //       shim.sock state exit              the shim's
 //       run.json                          written before the shim is started: endpoint and control group of this run
 //       stopped                           the user asked for the end: no restart policy brings it back

@@ -25,11 +25,13 @@ namespace fs = std::filesystem;
 std::string busybox_tar(const std::string& directory) {
   for (const char* name : {"bin", "etc", "tmp", "data", "root"}) fs::create_directories(directory + "/" + name);
   fs::copy_file("/usr/bin/busybox", directory + "/bin/busybox");
-  for (const char* applet : {"sh", "sleep", "true", "false", "cat", "echo", "ls", "kill", "hostname", "id", "ip", "head",
-                             "nc", "touch", "test", "trap", "mkdir", "seq", "yes", "wget", "httpd", "env", "dd", "rm"}) {
+  for (const char* applet :
+       {"sh", "sleep", "true", "false", "cat",   "echo", "ls",  "kill", "hostname", "id",  "ip", "head",
+        "nc", "touch", "test", "trap",  "mkdir", "seq",  "yes", "wget", "httpd",    "env", "dd", "rm"}) {
     fs::create_symlink("busybox", directory + "/bin/" + applet);
   }
-  must(sys::write_file_atomic(directory + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n"));
+  must(sys::write_file_atomic(directory + "/etc/passwd",
+                              "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n"));
   must(sys::write_file_atomic(directory + "/etc/group", "root:x:0:\nuser:x:1000:\n"));
   must(sys::write_file_atomic(directory + "/bin/not-executable", "text"));
   const auto fd = must(sys::open_directory(directory));

@@ -10,7 +10,7 @@
 namespace corten::network {
 class Driver;
 class Network;
-}
+}  // namespace corten::network
 namespace corten::volume {
 class Volumes;
 }

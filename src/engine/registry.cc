@@ -8,10 +8,11 @@ Result<> Registry::reserve(const std::string& name, const std::string& id) {
   const std::unique_lock lock(mutex_);
   const auto [place, inserted] = name_to_id_.emplace(name, id);
   if (inserted) return {};
-  return fail(ErrorKind::conflict,
-              "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to remove (or rename) "
-              "that container to be able to reuse that name.",
-              name, place->second);
+  return fail(
+      ErrorKind::conflict,
+      "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to remove (or rename) "
+      "that container to be able to reuse that name.",
+      name, place->second);
 }
 
 void Registry::release(const std::string& name, const std::string& id) {

@@ -1,4 +1,5 @@
-// Which containers there are: by id, by prefix of one, by name, and in the order of their creation. Quick for thousands.
+// Which containers there are: by id, by prefix of one, by name, and in the order of their creation. Quick for
+// thousands.
 #pragma once
 
 #include <map>
@@ -38,7 +39,7 @@ class Registry {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
   mutable std::shared_mutex mutex_;
-  std::map<std::string, ContainerRef, std::less<>> by_id_;                         // guarded by mutex_, as all below
+  std::map<std::string, ContainerRef, std::less<>> by_id_;  // guarded by mutex_, as all below
   std::unordered_map<std::string, std::string, Hash, std::equal_to<>> name_to_id_;
   std::map<std::pair<Timestamp, std::string>, ContainerRef> by_age_;
 };

@@ -16,15 +16,15 @@ struct Named {
 };
 
 constexpr std::array signals{
-    Named{"ABRT", SIGABRT},   Named{"ALRM", SIGALRM}, Named{"BUS", SIGBUS},       Named{"CHLD", SIGCHLD},
-    Named{"CLD", SIGCHLD},    Named{"CONT", SIGCONT}, Named{"FPE", SIGFPE},       Named{"HUP", SIGHUP},
-    Named{"ILL", SIGILL},     Named{"INT", SIGINT},   Named{"IO", SIGIO},         Named{"IOT", SIGIOT},
-    Named{"KILL", SIGKILL},   Named{"PIPE", SIGPIPE}, Named{"POLL", SIGPOLL},     Named{"PROF", SIGPROF},
-    Named{"PWR", SIGPWR},     Named{"QUIT", SIGQUIT}, Named{"SEGV", SIGSEGV},     Named{"STKFLT", SIGSTKFLT},
-    Named{"STOP", SIGSTOP},   Named{"SYS", SIGSYS},   Named{"TERM", SIGTERM},     Named{"TRAP", SIGTRAP},
-    Named{"TSTP", SIGTSTP},   Named{"TTIN", SIGTTIN}, Named{"TTOU", SIGTTOU},     Named{"URG", SIGURG},
-    Named{"USR1", SIGUSR1},   Named{"USR2", SIGUSR2}, Named{"VTALRM", SIGVTALRM}, Named{"WINCH", SIGWINCH},
-    Named{"XCPU", SIGXCPU},   Named{"XFSZ", SIGXFSZ},
+    Named{"ABRT", SIGABRT}, Named{"ALRM", SIGALRM}, Named{"BUS", SIGBUS},       Named{"CHLD", SIGCHLD},
+    Named{"CLD", SIGCHLD},  Named{"CONT", SIGCONT}, Named{"FPE", SIGFPE},       Named{"HUP", SIGHUP},
+    Named{"ILL", SIGILL},   Named{"INT", SIGINT},   Named{"IO", SIGIO},         Named{"IOT", SIGIOT},
+    Named{"KILL", SIGKILL}, Named{"PIPE", SIGPIPE}, Named{"POLL", SIGPOLL},     Named{"PROF", SIGPROF},
+    Named{"PWR", SIGPWR},   Named{"QUIT", SIGQUIT}, Named{"SEGV", SIGSEGV},     Named{"STKFLT", SIGSTKFLT},
+    Named{"STOP", SIGSTOP}, Named{"SYS", SIGSYS},   Named{"TERM", SIGTERM},     Named{"TRAP", SIGTRAP},
+    Named{"TSTP", SIGTSTP}, Named{"TTIN", SIGTTIN}, Named{"TTOU", SIGTTOU},     Named{"URG", SIGURG},
+    Named{"USR1", SIGUSR1}, Named{"USR2", SIGUSR2}, Named{"VTALRM", SIGVTALRM}, Named{"WINCH", SIGWINCH},
+    Named{"XCPU", SIGXCPU}, Named{"XFSZ", SIGXFSZ},
 };
 
 constexpr int real_time_min = 34;  // as glibc and Docker count them

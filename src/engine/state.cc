@@ -127,8 +127,8 @@ Result<> may_remove(const State& state, std::string_view name, std::string_view 
   }
   if (!state.running() || force) return {};
   if (state.paused()) {
-    return fail(ErrorKind::conflict,
-                "cannot remove container \"/{}\": container is paused and must be unpaused first", name);
+    return fail(ErrorKind::conflict, "cannot remove container \"/{}\": container is paused and must be unpaused first",
+                name);
   }
   return fail(ErrorKind::conflict,
               "cannot remove container \"/{}\": container is {}: stop the container before removing or force remove",

@@ -34,8 +34,9 @@ TEST(StateTexts, AreDockers) {
   EXPECT_EQ(may_start(in(Status::paused), "abc").error().text(),
             "cannot start a paused container, try unpause instead");
   EXPECT_EQ(must_run(in(Status::exited), "abc").error().text(), "container abc is not running");
-  EXPECT_EQ(may_remove(in(Status::running), "web", "abc", false).error().text(),
-            "cannot remove container \"/web\": container is running: stop the container before removing or force remove");
+  EXPECT_EQ(
+      may_remove(in(Status::running), "web", "abc", false).error().text(),
+      "cannot remove container \"/web\": container is running: stop the container before removing or force remove");
   EXPECT_EQ(may_remove(in(Status::paused), "web", "abc", false).error().text(),
             "cannot remove container \"/web\": container is paused and must be unpaused first");
   EXPECT_TRUE(may_remove(in(Status::running), "web", "abc", true));

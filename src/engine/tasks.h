@@ -38,7 +38,7 @@ class TaskQueue {
   const std::size_t max_queued_;
   mutable std::mutex mutex_;
   std::condition_variable wake_, quiet_;
-  std::deque<Task> tasks_;   // guarded by mutex_, as all below
+  std::deque<Task> tasks_;  // guarded by mutex_, as all below
   unsigned threads_ = 0, idle_ = 0, busy_ = 0;
   bool ending_ = false;
 };

@@ -9,8 +9,8 @@ namespace corten::engine {
 
 struct MappedNamespaces {
   UniqueFd user;
-  // For the root file system's mount only, never to be entered: the same mapping, and the host's root as one more id far
-  // beyond, because overlayfs makes its work directory as whoever mounts it.
+  // For the root file system's mount only, never to be entered: the same mapping, and the host's root as one more id
+  // far beyond, because overlayfs makes its work directory as whoever mounts it.
   UniqueFd for_mount;
   UniqueFd network;  // owned by `user`, so that the container's root may use it; lo is up
 };
