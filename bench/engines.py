@@ -36,7 +36,9 @@ def processes():
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                found[int(entry)] = os.path.basename(os.readlink(f"/proc/{entry}/exe")).removesuffix(" (deleted)")
+                name = os.path.basename(os.readlink(f"/proc/{entry}/exe")).removesuffix(" (deleted)")
+                # A program on a mount that is attached nowhere (corten-shim's) has no path: its own name for itself counts.
+                found[int(entry)] = name or pathlib.Path(f"/proc/{entry}/comm").read_text().strip()
             except OSError:
                 continue
     return found
