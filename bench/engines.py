@@ -31,7 +31,7 @@ def output(*command, timeout=120, **options):
 
 
 def processes():
-    """Process id to program name, of all in this namespace."""
+    """Process id to program name, of all in this namespace. By argv: a program on a detached mount has no path."""
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
