@@ -458,6 +458,66 @@ TEST_F(ImagesTest, ManyAtOnce) {
   EXPECT_TRUE(is_empty());
 }
 
+// --- other programs
+
+class Skopeo : public ImagesTest {
+ protected:
+  void SetUp() override {
+    if (::system("skopeo --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "skopeo is not installed";
+    ImagesTest::SetUp();
+    file_ = root_.path() + "/archive.tar";
+  }
+  void write(const std::string& tar) { ASSERT_TRUE(store::spill(AT_FDCWD, file_, tar)); }
+  // Standard output of a command, "<failed>" when it fails.
+  std::string output(const std::string& arguments) const {
+    const std::string out = root_.path() + "/out";
+    if (::system(("skopeo --insecure-policy " + arguments + " >" + out + " 2>" + out + ".err").c_str()) != 0)
+      return "<failed> " + store::slurp(AT_FDCWD, out + ".err");
+    return store::slurp(AT_FDCWD, out);
+  }
+
+  std::string file_;
+};
+
+TEST_F(Skopeo, ReadsWhatIsSaved) {
+  import("base", "1");
+  const std::string top = commit("base", "top:v1", "new");
+  const auto image = *images_->resolve("top:v1");
+  write(save({"top:v1"}));
+  for (const std::string form : {"docker-archive:", "oci-archive:"}) {
+    const std::string config = output("inspect --config --raw " + form + file_);
+    EXPECT_EQ(oci::Digest::of(config).text(), top) << form << config;
+    const std::string inspected = output("inspect " + form + file_);
+    EXPECT_THAT(inspected, testing::HasSubstr("\"Architecture\"")) << form;
+  }
+  const std::string manifest = output("inspect --raw oci-archive:" + file_);
+  EXPECT_EQ(oci::Digest::of(manifest).text(), image->manifest_digest);
+  // A copy reads every layer and checks it against its digest.
+  const std::string copy = output("copy docker-archive:" + file_ + " dir:" + root_.path() + "/copy");
+  EXPECT_THAT(copy, testing::Not(testing::HasSubstr("<failed>")));
+}
+
+TEST_F(Skopeo, WritesWhatIsLoaded) {
+  import("base", "1");
+  const std::string top = commit("base", "top:v1", "new");
+  write(save({"top:v1"}));
+  wipe();
+  for (const std::string& form :
+       {"docker-archive:" + root_.path() + "/copy.tar:name:x", "oci-archive:" + root_.path() + "/copy.tar:name:x",
+        "oci-archive:" + root_.path() + "/copy.tar"}) {
+    std::filesystem::remove(root_.path() + "/copy.tar");
+    const std::string done = output("copy oci-archive:" + file_ + " " + form);
+    ASSERT_THAT(done, testing::Not(testing::HasSubstr("<failed>"))) << form;
+    const auto loaded = load(store::slurp(AT_FDCWD, root_.path() + "/copy.tar"));
+    ASSERT_TRUE(loaded) << form << ": " << loaded.error().text();
+    const bool named = form.ends_with(":x");
+    EXPECT_EQ(loaded->at(0), named ? "Loaded image: name:x" : "Loaded image ID: " + top) << form;
+    EXPECT_EQ((*images_->resolve(named ? "name:x" : top))->id, top);
+    wipe();
+    EXPECT_TRUE(is_empty());
+  }
+}
+
 // --- crashes
 
 int crash_at = 0;

@@ -13,6 +13,8 @@
 namespace corten::store {
 namespace {
 
+constexpr std::uint64_t write_back_every = 8U << 20;
+
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
@@ -53,7 +55,8 @@ BlobWriter::BlobWriter(BlobWriter&& other) noexcept
       fd_(std::move(other.fd_)),
       digest_(std::move(other.digest_)),
       hasher_(std::move(other.hasher_)),
-      size_(other.size_) {}
+      size_(other.size_),
+      written_back_(other.written_back_) {}
 
 BlobWriter::~BlobWriter() {
   if (!name_.empty()) ::unlinkat(store_->ingest_.get(), name_.c_str(), 0);
@@ -62,8 +65,15 @@ BlobWriter::~BlobWriter() {
 Result<> BlobWriter::write(std::span<const std::byte> bytes) {
   if (!fd_) return fail(ErrorKind::internal, "write to a blob after its end");
   hasher_.update(bytes);
+  CHECK_AS(FdSink(fd_.get()).write(bytes), "write blob");
   size_ += bytes.size();
-  return wrap(FdSink(fd_.get()).write(bytes), "write blob");
+  // The disk begins while more bytes come, so that the flush at the end finds little to do.
+  if (size_ - written_back_ >= write_back_every) {
+    ::sync_file_range(fd_.get(), static_cast<off64_t>(written_back_), static_cast<off64_t>(size_ - written_back_),
+                      SYNC_FILE_RANGE_WRITE);
+    written_back_ = size_;
+  }
+  return {};
 }
 
 Result<BlobInfo> BlobWriter::seal() {

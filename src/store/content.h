@@ -51,6 +51,7 @@ class BlobWriter : public ByteSink {
   oci::Digest digest_;  // once sealed
   oci::Hasher hasher_;
   std::uint64_t size_ = 0;
+  std::uint64_t written_back_ = 0;  // handed to the disk so far
 };
 
 class ContentStore {

@@ -80,7 +80,8 @@ TEST(Gzip, ReadsSeveralMembersAndPadding) {
 
 TEST(Gzip, SaysWhenItIsCutAnywhere) {
   const std::string whole = gzip(sample(), true);
-  for (const std::size_t length : {std::size_t{8}, std::size_t{20}, std::size_t{320}, whole.size() / 2, whole.size() - 4})
+  for (const std::size_t length :
+       {std::size_t{8}, std::size_t{20}, std::size_t{320}, whole.size() / 2, whole.size() - 4})
     EXPECT_EQ(unzip(whole.substr(0, length), 1000).error().text(), "gzip data is truncated: unexpected EOF") << length;
 }
 

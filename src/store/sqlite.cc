@@ -50,7 +50,8 @@ Result<Sqlite> Sqlite::open(const std::string& path) {
   Sqlite out;
   out.path_ = path;
   // SQLite gives its journals the mode of the database; made by us first, nobody else may read them.
-  if (const UniqueFd made(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)); !made) return sys_fail("create {}", path);
+  if (const UniqueFd made(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)); !made)
+    return sys_fail("create {}", path);
   sqlite3* handle = nullptr;
   const int code =
       sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);

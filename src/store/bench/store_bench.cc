@@ -13,6 +13,13 @@ namespace {
 using namespace corten;
 using namespace corten::store;
 
+// Of this thread, in microseconds: what a busy machine does not change.
+double cpu_time() {
+  timespec time{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) * 1e6 + static_cast<double>(time.tv_nsec) / 1e3;
+}
+
 template <class Body>
 void measure(const char* what, int count, Body body) {
   std::vector<double> times;
@@ -57,6 +64,34 @@ int main(int argc, char** argv) {
   measure("mount ephemeral dropped", count, [&](int) { mounts.pop_back(); });
   measure("changes", count, [&](int i) { static_cast<void>(store.snapshots().changes(key(i))); });
   measure("remove", count, [&](int i) { static_cast<void>(store.snapshots().remove(key(i))); });
+  // A whole life with somebody else writing to the same disk between: what the end of the mount flushes shows here.
+  const UniqueFd noise(
+      ::open((std::string(argv[1]) + "/noise").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const std::string dirt(256U << 10, 'd');
+  for (const bool ephemeral : {false, true}) {
+    std::vector<double> up, down;
+    const double cpu = cpu_time();
+    for (int i = 0; i < count; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      static_cast<void>(store.snapshots().prepare(key(i), chain));
+      auto mount = store.snapshots().mount(key(i), {.ephemeral = ephemeral});
+      const auto mounted = std::chrono::steady_clock::now();
+      spill(mount->get(), "file", "x");
+      static_cast<void>(::pwrite(noise.get(), dirt.data(), dirt.size(), i % 100 * static_cast<off_t>(dirt.size())));
+      const auto before = std::chrono::steady_clock::now();
+      mount->reset();
+      const auto after = std::chrono::steady_clock::now();
+      static_cast<void>(store.snapshots().remove(key(i)));
+      up.push_back(std::chrono::duration<double, std::micro>(mounted - start).count());
+      down.push_back(std::chrono::duration<double, std::micro>(after - before).count());
+    }
+    std::sort(up.begin(), up.end());
+    std::sort(down.begin(), down.end());
+    const std::size_t middle = up.size() / 2, tail = up.size() * 99 / 100;
+    fmt::print("{:32} cpu {:.0f} us, up {:.0f} us (p99 {:.0f}), down {:.0f} us (p99 {:.0f})\n",
+               ephemeral ? "life, ephemeral" : "life", (cpu_time() - cpu) / count, up[middle], up[tail], down[middle],
+               down[tail]);
+  }
   measure("commit (durable)", 50,
           [&](int i) { static_cast<void>(store.database().put_object("bench", key(i), "{}")); });
   measure("flush", 50, [&](int i) {
