@@ -104,6 +104,17 @@ def test_a_wedged_shim_holds_up_nobody(make_daemon):
     cli("rm", "-f", "wedged")
 
 
+def test_without_a_default_network(make_daemon, busybox_tar):
+    daemon = make_daemon(start=False)
+    arguments = daemon.arguments
+    daemon.arguments = lambda: [a for a in arguments() if a not in ("--bip", f"{daemon.subnet}.1/24")] + ["--bridge", "none"]
+    daemon.start()
+    daemon.corten("import", busybox_tar, "busybox")
+    assert "network bridge not found" in daemon.corten.fails("run", "--rm", "busybox", "true")
+    assert daemon.corten("run", "--rm", "--network", "none", "--add-host", "a:1.2.3.4", "busybox", "echo", "ok") == "ok"
+    assert daemon.corten("run", "--rm", "--network", "host", "busybox", "echo", "ok") == "ok"
+
+
 def test_two_daemons_side_by_side(make_daemon):
     one, two = make_daemon(), make_daemon()
     one.corten("run", "-d", "--name", "same", "busybox", "sleep", "100")

@@ -114,7 +114,7 @@ def test_commit_and_run(cli):
     history = cli("history", "--format", "{{.Comment}}", "made:v1").splitlines()
     assert history[0] == "message"
     assert "not a valid change command" in cli.fails("commit", "-c", "FROM x", "base", "bad")
-    assert "is using" in cli.fails("rmi", "busybox") or True
+    assert "unable to remove repository reference" in cli.fails("rmi", "busybox")
     cli("rm", "base")
     cli("rmi", "made:v1")
     assert "No such image: made:v1" in cli.fails("image", "inspect", "made:v1")
@@ -199,7 +199,7 @@ def test_images_and_rmi(cli):
     listing = cli("images", "--format", "{{.Repository}}:{{.Tag}}").split()
     assert {"busybox:latest", "repo/name:one", "repo/name:two"} <= set(listing)
     assert cli("images", "-q", "repo/name:one") == cli("images", "-q", "busybox")
-    assert cli("images", "--filter", "reference=repo/*", "--format", "{{.Tag}}").split() == ["one", "two"] or True
+    assert sorted(cli("images", "--filter", "reference=repo/*", "--format", "{{.Tag}}").split()) == ["one", "two"]
     assert "Untagged: repo/name:one" in cli("rmi", "repo/name:one")
     assert "must be forced" in cli.fails("rmi", cli("images", "-q", "busybox").split()[0])
     cli("rmi", "repo/name:two")

@@ -24,7 +24,7 @@ def test_create_start_stop_start_rm(cli):
     assert state(cli, "ccc") == "running"
     assert "running" in cli.fails("rm", "ccc")
     cli("rm", "-f", "ccc")
-    assert "No such container: c" in cli.fails("inspect", "--type", "container", "ccc") or True
+    assert "No such container: ccc" in cli.fails("inspect", "--type", "container", "ccc")
     assert cli("ps", "-aq") == ""
 
 

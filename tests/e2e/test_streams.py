@@ -223,3 +223,5 @@ def test_syslog(daemon, tmp_path):
                       "--log-opt", "tag=mytag", "busybox", "echo", "to syslog")  # fmt: skip
         message = receiver.recv(4096).decode()
     assert "mytag" in message and message.rstrip().endswith("to syslog")
+    # A copy is kept here, so that `logs` works with every driver.
+    assert daemon.corten("logs", daemon.corten("ps", "-lq")) == "to syslog"
