@@ -1,4 +1,4 @@
-// The daemon's start and end: what the database, the directories, the shims and the kernel say is brought together.
+// The daemon's start: what the database, the directories, the shims and the kernel say is brought together.
 //
 // What decides, for each container (docs/engine.md has the whole table):
 //   record without snapshot or directory   a removal that was under way: finished
@@ -6,7 +6,6 @@
 //   run directory                          the shim is asked; if it is gone, its exit record; if there is none, it is
 //   lost record says running, no run directory  the machine went down: exit code 255
 #include <dirent.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,25 +53,43 @@ struct EngineImpl::BootRecord {
   ContainerRef container;
 };
 
+std::optional<EngineImpl::BootRecord> EngineImpl::read_record(const store::ContainerRow& row) {
+  // The file is written first, so where the two differ the database has lost its last moments.
+  auto text = sys::read_file(layout_.record(row.id), 8U << 20);
+  const bool newer = text && *text != row.spec;
+  auto spec = decode_spec(newer ? *text : row.spec);
+  if (!spec && newer) spec = decode_spec(row.spec);
+  auto state = decode_state(row.state);
+  if (!spec || !state) {
+    log::error("container {}: its record cannot be read and is left alone: {}", short_id(row.id),
+               (spec ? state.error() : spec.error()).text());
+    return std::nullopt;
+  }
+  if (newer) {
+    if (spec->definition.name != row.name) (void)store_.database().rename_container(row.id, spec->definition.name);
+    (void)store_.database().set_container_spec(row.id, std::move(*text));
+  }
+  return BootRecord{std::move(*spec), std::move(*state), nullptr};
+}
+
+// Half of a boot with a thousand containers is this, so all processors take part.
 Result<std::vector<EngineImpl::BootRecord>> EngineImpl::read_records() {
+  const auto rows = TRY(store_.database().list_containers());
+  std::vector<std::optional<BootRecord>> read(rows.size());
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < rows.size(); i = next++) read[i] = read_record(rows[i]);
+  };
+  {
+    std::vector<std::jthread> helpers;
+    const unsigned processors = std::min(std::thread::hardware_concurrency(), 8U);
+    for (unsigned i = 1; i < processors && rows.size() > 64; ++i) helpers.emplace_back(work);
+    work();
+  }
   std::vector<BootRecord> records;
-  for (auto& row : TRY(store_.database().list_containers())) {
-    // The file is written first, so where the two differ the database has lost its last moments.
-    auto text = sys::read_file(layout_.record(row.id), 8U << 20);
-    const bool newer = text && *text != row.spec;
-    auto spec = decode_spec(newer ? *text : row.spec);
-    if (!spec && newer) spec = decode_spec(row.spec);
-    auto state = decode_state(row.state);
-    if (!spec || !state) {
-      log::error("container {}: its record cannot be read and is left alone: {}", short_id(row.id),
-                 (spec ? state.error() : spec.error()).text());
-      continue;
-    }
-    if (newer) {
-      if (spec->definition.name != row.name) (void)store_.database().rename_container(row.id, spec->definition.name);
-      (void)store_.database().set_container_spec(row.id, std::move(*text));
-    }
-    records.push_back({std::move(*spec), std::move(*state), nullptr});
+  records.reserve(rows.size());
+  for (auto& record : read) {
+    if (record) records.push_back(std::move(*record));
   }
   return records;
 }
@@ -348,52 +365,6 @@ void EngineImpl::apply_policies() {
       start_one(container);
     }
   });
-}
-
-void EngineImpl::shutdown() {
-  if (shutting_down_.exchange(true)) return;
-  if (!settings_.live_restore) stop_everything();
-  janitor_.drain(std::chrono::seconds(10));
-  if (auto flushed = store_.database().flush(); !flushed) log::warn("{}", flushed.error().text());
-}
-
-// All at once, each with its own stop signal and time, none with more than the daemon has.
-void EngineImpl::stop_everything() {
-  std::vector<ContainerRef> running;
-  for (const auto& container : registry_.all()) {
-    if (container->view()->state.running()) running.push_back(container);
-  }
-  std::vector<std::shared_ptr<WaitState>> waiters;
-  for (const auto& container : running) {
-    auto waiter = std::make_shared<WaitState>(WaitCondition::not_running);
-    container->with([&](Container::Data& data) {
-      if (data.state.running()) {
-        data.waiters.push_back(waiter);
-      } else {
-        waiter->finish({});
-      }
-    });
-    waiters.push_back(std::move(waiter));
-    const auto& text = container->view()->definition->config.stop_signal;
-    const int signo = text.empty() ? SIGTERM : parse_signal(text).value_or(SIGTERM);
-    (void)send_signal(container, signo, false);
-  }
-  const auto begun = std::chrono::steady_clock::now();
-  const auto within = [&](std::chrono::milliseconds limit) {
-    const auto left = begun + limit - std::chrono::steady_clock::now();
-    return std::max(std::chrono::duration_cast<std::chrono::milliseconds>(left), std::chrono::milliseconds(0));
-  };
-  for (std::size_t i = 0; i < running.size(); ++i) {
-    const auto own = running[i]->view()->definition->config.stop_timeout;
-    auto limit = std::chrono::seconds(own.value_or(10));
-    if (limit.count() < 0 || limit > settings_.shutdown_timeout) limit = settings_.shutdown_timeout;
-    if (waiters[i]->wait_for(within(limit))) continue;
-    (void)send_signal(running[i], SIGKILL, false);
-  }
-  for (const auto& waiter : waiters) {
-    (void)waiter->wait_for(within(settings_.shutdown_timeout + std::chrono::seconds(5)));
-    waiter->abandon();
-  }
 }
 
 }  // namespace corten::engine

@@ -27,6 +27,10 @@
 #include "sys/cgroup_host.h"
 #include "sys/cgroup_moves.h"
 
+namespace corten::store {
+struct ContainerRow;
+}
+
 namespace corten::engine {
 
 struct StateRecord;
@@ -156,6 +160,7 @@ class EngineImpl final : public Engine {
 
   // --- engine_boot.cc, engine_orphans.cc
   struct BootRecord;
+  std::optional<BootRecord> read_record(const store::ContainerRow& row);
   Result<std::vector<BootRecord>> read_records();
   // False: a removal that was under way, which is finished.
   bool check_record(BootRecord& record);

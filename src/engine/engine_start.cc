@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "engine/engine_impl.h"
 #include "engine/failpoint.h"
+#include "engine/followed_log.h"
 #include "engine/start_attempt.h"
 
 namespace corten::engine {
@@ -142,6 +143,7 @@ Error EngineImpl::fail_start(const ContainerRef& container, Error error) {
     }
   }
   bool remove = false;
+  std::vector<std::shared_ptr<FollowedLog>> followers;
   container->change([&](Container::Data& data) {
     State& state = data.state;
     const bool was_restarting = state.restarting;
@@ -154,7 +156,18 @@ Error EngineImpl::fail_start(const ContainerRef& container, Error error) {
     remove = data.definition->host_config.auto_remove;
     // A start by hand that fails ends nothing; a restart that fails ends the waiting for it.
     if (was_restarting) finish_waiters(data.waiters, false, {result.exit_code, state.error});
+    // Those who came while it was starting wait for something that is not going to be.
+    std::erase_if(data.waiters, [&](const auto& waiter) {
+      if (waiter->condition() != WaitCondition::not_running) return false;
+      waiter->finish({result.exit_code, state.error});
+      return true;
+    });
+    for (const auto& weak : data.followers) {
+      if (auto follower = weak.lock()) followers.push_back(std::move(follower));
+    }
+    data.followers.clear();
   });
+  for (const auto& follower : followers) follower->end();
   log::info("container {}: {}", short_id(container->id()), result.error.text());
   if (remove) workers_.submit([this, container] { auto_remove(container); });
   return std::move(result.error);

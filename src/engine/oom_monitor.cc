@@ -15,6 +15,14 @@ struct OomMonitor::Watched {
   std::uint64_t kills = 0;
 };
 
+namespace {
+
+// The kernel gives notice before it kills, so a kill that does not show yet is looked for again.
+constexpr std::chrono::milliseconds look_interval{20};
+constexpr int looks = 100;
+
+}  // namespace
+
 OomMonitor::OomMonitor(const sys::CgroupHost& host, std::function<void(const std::string& id)> killed)
     : host_(host), killed_(std::move(killed)) {}
 
@@ -68,34 +76,37 @@ void OomMonitor::forget(const std::string& id) {
 void OomMonitor::run() {
   std::vector<sys::Epoll::Event> events;
   for (;;) {
-    if (!epoll_->wait(events, std::chrono::milliseconds(-1))) return;
+    if (!epoll_->wait(events, pending_.empty() ? std::chrono::milliseconds(-1) : look_interval)) return;
     for (const auto& event : events) {
-      if (event.token != 0) look(event.token);
+      if (event.token != 0) pending_[event.token] = looks;
     }
+    std::erase_if(pending_, [this](auto& entry) { return look(entry.first) || --entry.second <= 0; });
     const std::lock_guard lock(mutex_);
     if (ending_) return;
   }
 }
 
-void OomMonitor::look(std::uint64_t token) {
+bool OomMonitor::look(std::uint64_t token) {
   std::string id;
   {
     const std::lock_guard lock(mutex_);
     const auto found = watched_.find(token);
-    if (found == watched_.end()) return;
+    if (found == watched_.end()) return true;
     Watched& entry = *found->second;
     entry.watch.drain();
     const auto group = sys::CgroupDir::open(host_.trees(), entry.path);
     const std::uint64_t kills = group ? sys::oom_kill_count(*group).value_or(0) : 0;
-    if (!group || kills <= entry.kills) {
+    if (!group) {
       // The end of the group is a notice, too; without this it would come again and again.
-      if (!group) watched_.erase(found);
-      return;
+      watched_.erase(found);
+      return true;
     }
+    if (kills <= entry.kills) return false;
     entry.kills = kills;
     id = entry.id;
   }
   killed_(id);
+  return true;
 }
 
 }  // namespace corten::engine

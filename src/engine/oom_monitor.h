@@ -30,7 +30,7 @@ class OomMonitor {
   struct Watched;
   bool start();  // mutex_ held
   void run();
-  void look(std::uint64_t token);
+  bool look(std::uint64_t token);  // true: done with this notice
 
   const sys::CgroupHost& host_;
   const std::function<void(const std::string&)> killed_;
@@ -43,6 +43,8 @@ class OomMonitor {
   UniqueFd wake_;
   bool ending_ = false;
   std::thread thread_;
+  // The thread's own: notices by token, and how often to look for their kills.
+  std::map<std::uint64_t, int> pending_;
 };
 
 }  // namespace corten::engine
