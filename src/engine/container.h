@@ -19,6 +19,7 @@
 #include "base/unique_fd.h"
 #include "engine/engine.h"
 #include "engine/mounts.h"
+#include "engine/operation_lock.h"
 #include "engine/state.h"
 #include "engine/tasks.h"
 #include "engine/wait_state.h"
@@ -128,7 +129,7 @@ class Container {
   }
   void notify() { changed_.notify_all(); }
 
-  std::timed_mutex operation;
+  OperationLock operation;
 
  private:
   const std::string id_;

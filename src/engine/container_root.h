@@ -14,7 +14,7 @@ namespace corten::engine {
 struct ContainerRoot {
   UniqueFd fd;  // O_PATH or a mount; to be used with openat2 beneath it only
   bool running = false;
-  std::unique_lock<std::timed_mutex> operation;  // held when not running
+  std::unique_lock<OperationLock> operation;  // held when not running
 };
 
 // Puts clones of the mounts' sources onto their destinations beneath the detached mount `root`. Where the kernel cannot

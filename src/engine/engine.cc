@@ -1,5 +1,7 @@
 // What the engine's other files share: making containers, views, records and events; reading without waiting.
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 
 #include "base/log.h"
 #include "engine/engine_impl.h"
@@ -17,6 +19,17 @@ namespace {
 // How long a command waits for another command on the same container.
 constexpr std::chrono::seconds operation_patience{70};
 
+// Asks ext4 to put each subdirectory into a block group of its own. Containers come and go with half a dozen small files, and an
+// ext4 without journal skips recently deleted inodes of a group one by one: 0.6 ms a file were measured after some hundred starts.
+// Other file systems do not know the flag.
+void spread_subdirectories(const std::string& path) {
+  const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  int flags = 0;
+  if (!directory || ::ioctl(directory.get(), FS_IOC_GETFLAGS, &flags) != 0) return;
+  flags |= FS_TOPDIR_FL;
+  static_cast<void>(::ioctl(directory.get(), FS_IOC_SETFLAGS, &flags));
+}
+
 }  // namespace
 
 EngineImpl::EngineImpl(Settings settings, Dependencies dependencies)
@@ -31,10 +44,10 @@ EngineImpl::EngineImpl(Settings settings, Dependencies dependencies)
 
 EngineImpl::~EngineImpl() {
   shutting_down_ = true;
-  // No callback comes after this; what they have queued is done before the queues end.
-  shims_.reset();
+  // First those who may use the hub, then the hub with its callbacks, whose last tasks end with the queues.
   timers_.stop();
-  workers_.drain(std::chrono::seconds(30));
+  workers_.drain(std::chrono::seconds(65));
+  shims_.reset();
   // What runs goes on running without us.
   for (const auto& container : registry_.all()) {
     container->with([](Container::Data& data) {
@@ -45,6 +58,7 @@ EngineImpl::~EngineImpl() {
 
 Result<> EngineImpl::prepare() {
   CHECK(sys::make_directories(layout_.containers(), 0700));
+  spread_subdirectories(layout_.containers());
   CHECK(sys::make_directories(layout_.runs(), 0700));
   host_ = TRY_AS(runtime::detect_host(), "find out what this machine can do");
   cgroup_parent_ = TRY(sys::clean_cgroup_path(settings_.cgroup_parent));
@@ -134,7 +148,7 @@ void EngineImpl::emit_network(const Definition& definition, std::string action) 
   events_.publish(std::move(event));
 }
 
-Result<std::unique_lock<std::timed_mutex>> EngineImpl::lock_operation(Container& container) {
+Result<std::unique_lock<OperationLock>> EngineImpl::lock_operation(Container& container) {
   std::unique_lock lock(container.operation, std::defer_lock);
   if (lock.try_lock() || lock.try_lock_for(operation_patience)) return lock;
   return fail(ErrorKind::deadline, "container {}: another operation on it has not ended for {} s, try again later",

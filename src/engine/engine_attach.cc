@@ -76,7 +76,7 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
   // A client may ask for the start as soon as it has read our head, so a start must not pass us before the connection
   // is on the container's list: it would run without this reader. The head is a few bytes into an empty socket and
   // cannot block.
-  std::unique_lock<std::timed_mutex> no_start;
+  std::unique_lock<OperationLock> no_start;
   const bool runs = container->with([&](Container::Data& data) { return data.run != nullptr; });
   if (options.stream && !options.logs && !runs) no_start = TRY(lock_operation(*container));
   auto stream = TRY(options.hijack(tty));

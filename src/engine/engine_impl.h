@@ -100,7 +100,7 @@ class EngineImpl final : public Engine {
   void emit(const Definition& definition, std::string action, Attributes attributes = {});
   void emit_network(const Definition& definition, std::string action);
   // The container's operation lock; deadline when somebody else holds it for too long.
-  Result<std::unique_lock<std::timed_mutex>> lock_operation(Container& container);
+  Result<std::unique_lock<OperationLock>> lock_operation(Container& container);
   // The running container's shim, or Docker's refusal.
   Result<std::shared_ptr<shimproto::ShimClient>> client_of(Container& container) const;
   // An existing group of a running container.

@@ -80,7 +80,10 @@ void OomMonitor::run() {
     for (const auto& event : events) {
       if (event.token != 0) pending_[event.token] = looks;
     }
-    std::erase_if(pending_, [this](auto& entry) { return look(entry.first) || --entry.second <= 0; });
+    for (auto entry = pending_.begin(); entry != pending_.end();) {
+      const bool done = look(entry->first) || --entry->second <= 0;
+      entry = done ? pending_.erase(entry) : std::next(entry);
+    }
     const std::lock_guard lock(mutex_);
     if (ending_) return;
   }
