@@ -1,6 +1,7 @@
 #include "ociruntime/hooks.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <unistd.h>
 
@@ -25,6 +26,25 @@ class SpawnActions {
   posix_spawn_file_actions_t actions_{};
 };
 
+// Signals that `run` waits for are blocked in this program; a hook starts with none blocked.
+class SpawnAttributes {
+ public:
+  SpawnAttributes() {
+    ::posix_spawnattr_init(&attributes_);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::posix_spawnattr_setsigmask(&attributes_, &none);
+    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK);
+  }
+  SpawnAttributes(const SpawnAttributes&) = delete;
+  SpawnAttributes& operator=(const SpawnAttributes&) = delete;
+  ~SpawnAttributes() { ::posix_spawnattr_destroy(&attributes_); }
+  const posix_spawnattr_t* get() const { return &attributes_; }
+
+ private:
+  posix_spawnattr_t attributes_{};
+};
+
 std::vector<char*> pointers(const std::vector<std::string>& words) {
   std::vector<char*> out;
   for (const std::string& word : words) out.push_back(const_cast<char*>(word.c_str()));
@@ -43,12 +63,14 @@ Result<UniqueFd> text_file(std::string_view text) {
 Result<> run_hook(const oci::Hook& hook, std::string_view state) {
   const UniqueFd input = TRY(text_file(state));
   SpawnActions actions;
+  const SpawnAttributes attributes;
   ::posix_spawn_file_actions_adddup2(actions.get(), input.get(), 0);
   const std::vector<std::string> words = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
   const auto args = pointers(words);
   const auto env = pointers(hook.env);
   pid_t pid = 0;
-  if (const int error = ::posix_spawn(&pid, hook.path.c_str(), actions.get(), nullptr, args.data(), env.data());
+  if (const int error =
+          ::posix_spawn(&pid, hook.path.c_str(), actions.get(), attributes.get(), args.data(), env.data());
       error != 0)
     return sys_fail_text(error, "run " + hook.path);
   sys::ChildProcess child(pid, TRY(sys::pidfd_open(pid)));

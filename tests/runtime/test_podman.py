@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -14,7 +15,8 @@ def podman(runtime, tmp_path, rootfs):
         pytest.skip("their own test suites do that")
     if not shutil.which("podman"):
         pytest.skip("podman is not installed")
-    base = ["podman", "--root", str(tmp_path / "root"), "--runroot", str(tmp_path / "run"), "--cgroup-manager", "cgroupfs",
+    short = tempfile.mkdtemp(prefix="crt-")  # Podman wants a run root of at most 50 characters
+    base = ["podman", "--root", f"{short}/root", "--runroot", f"{short}/run", "--cgroup-manager", "cgroupfs",
             "--runtime", runtime.program[0]]
 
     def call(*args, check=True):
@@ -30,7 +32,8 @@ def podman(runtime, tmp_path, rootfs):
     yield call
     call("rm", "-af", check=False)
     call("rmi", "-af", check=False)
-    subprocess.run(["umount", str(tmp_path / "root/overlay")], capture_output=True)
+    subprocess.run(["umount", f"{short}/root/overlay"], capture_output=True)
+    shutil.rmtree(short, ignore_errors=True)
 
 
 def test_podman_runs_with_it(podman):
