@@ -108,6 +108,7 @@ Result<std::shared_ptr<Image>> Images::Impl::read_image(const oci::Digest& manif
 
 Result<> Images::Impl::open() {
   auto next = std::make_shared<Catalog>();
+  bool complete = true;
   for (const store::SqlRow& row : TRY(store_.database().query("SELECT id, manifest, parent, tagged FROM images"))) {
     const auto config = oci::Digest::parse(store::as_text(row[0])),
                manifest = oci::Digest::parse(store::as_text(row[1]));
@@ -115,6 +116,7 @@ Result<> Images::Impl::open() {
                                     : Result<std::shared_ptr<Image>>(fail(ErrorKind::internal, "damaged record"));
     if (!image) {
       log::error("image {} is left out: {}", store::as_text(row[0]), image.error().text());
+      complete = false;
       continue;
     }
     (*image)->parent = store::as_text(row[2]);
@@ -125,7 +127,8 @@ Result<> Images::Impl::open() {
     if (next->images.contains(store::as_text(row[1]))) next->tags[store::as_text(row[0])] = store::as_text(row[1]);
   replace(std::move(next));
   repair_layers();
-  collect_everything();
+  // What belongs to an image that could not be read must not be taken for rubbish.
+  if (complete) collect_everything();
   return {};
 }
 
@@ -151,6 +154,24 @@ void Images::Impl::repair_layers() {
     else
       log::info("layer {} was unpacked again after an unclean stop of the machine", chain);
   }
+  for (const auto& [id, image] : catalog()->images)
+    if (auto done = restore_layers(*image); !done) log::error("image {} cannot be run: {}", id, done.error().text());
+}
+
+// Layers that are not there at all, from their blobs.
+Result<> Images::Impl::restore_layers(const Image& image) {
+  std::string parent;
+  const auto chains = oci::chain_ids(image.config.rootfs.diff_ids);
+  for (std::size_t i = 0; i < chains.size(); ++i) {
+    if (!store_.snapshots().has_layer(chains[i])) {
+      const oci::Digest digest = TRY(oci::Digest::parse(image.manifest.layers[i].digest));
+      store::FdSource source(TRY(store_.content().reader(digest)));
+      const auto tar = TRY(store::decompress(source));
+      CHECK(store_.snapshots().apply_layer(chains[i], parent, *tar));
+    }
+    parent = chains[i];
+  }
+  return {};
 }
 
 void Images::Impl::replace(std::shared_ptr<const Catalog> next) {

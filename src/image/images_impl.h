@@ -68,6 +68,7 @@ class Images::Impl {
   friend class Remover;
   Result<std::shared_ptr<Image>> read_image(const oci::Digest& manifest, const oci::Digest& config) const;
   void repair_layers();
+  Result<> restore_layers(const Image& image);
   void collect_everything();
   // Removes those of the names (digests, chain ids) that no image and no pin uses.
   void collect(const std::set<std::string>& names);

@@ -458,6 +458,44 @@ TEST_F(ImagesTest, ManyAtOnce) {
   EXPECT_TRUE(is_empty());
 }
 
+TEST_F(ImagesTest, MissingLayersComeBackFromTheirBlobs) {
+  import("base");
+  commit("base", "top", "new");
+  ASSERT_TRUE(store_->database().commit({{"DELETE FROM layers"}}));
+  open();
+  ASSERT_TRUE(store_->snapshots().prepare("c", (*images_->resolve("top"))->chain_id));
+  auto mount = store_->snapshots().mount("c", {});
+  ASSERT_TRUE(mount);
+  EXPECT_EQ(store::slurp(mount->get(), "new"), "made");
+  EXPECT_EQ(store::slurp(mount->get(), "bin/sh"), "x");
+}
+
+TEST_F(ImagesTest, TornLayersAreUnpackedAgain) {
+  import("base");
+  ASSERT_TRUE(store_->database().commit({{"UPDATE layers SET boot = 'before the power cut'"}}));
+  const auto described = store_->snapshots().describe((*images_->resolve("base"))->chain_id);
+  for (const auto& [key, path] : described) {
+    if (key != "UpperDir") continue;
+    ASSERT_TRUE(store::spill(AT_FDCWD, path + "/bin/sh", "torn"));
+  }
+  open();
+  ASSERT_TRUE(store_->snapshots().prepare("c", (*images_->resolve("base"))->chain_id));
+  auto mount = store_->snapshots().mount("c", {});
+  ASSERT_TRUE(mount);
+  EXPECT_EQ(store::slurp(mount->get(), "bin/sh"), "x");
+}
+
+TEST_F(ImagesTest, ADamagedImageCostsOnlyItself) {
+  const std::string good = import("good", "1"), bad = import("bad", "2");
+  const auto config = *oci::Digest::parse(bad);
+  ASSERT_TRUE(store::spill(AT_FDCWD, store_->content().path(config), "{"));
+  const std::size_t blobs = store_->content().list()->size();
+  open();
+  EXPECT_TRUE(images_->resolve("good"));
+  EXPECT_FALSE(images_->resolve("bad"));
+  EXPECT_EQ(store_->content().list()->size(), blobs) << "nothing of it is deleted";
+}
+
 // --- other programs
 
 class Skopeo : public ImagesTest {

@@ -1,8 +1,11 @@
 #include "store/overlay_mount.h"
 
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <sched.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -45,7 +48,22 @@ Result<UniqueFd> mapped_copy(const OverlayMount& mount, const std::string& name)
 std::string_view top_of(std::string_view path) { return path.substr(0, path.find('/')); }
 std::string_view below_top(std::string_view path) { return path.substr(path.find('/')); }
 
-Result<UniqueFd> mount_mapped(const OverlayMount& mount) {
+// overlayfs makes its own files (work directory, copies) as whoever made the mount. On a mapped upper directory that
+// must be an owner which the mapping knows, so this thread, which ends with the mount, takes the mapped root's ids and
+// keeps its capabilities.
+Result<> become_mapped_root(int mapped_copy) {
+  struct stat status {};
+  if (::fstat(mapped_copy, &status) != 0) return sys_fail("stat a mapped snapshot");
+  if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) != 0) return sys_fail("keep capabilities");
+  // These calls have no error but the old value; on Linux they are the thread's alone.
+  ::setfsgid(status.st_gid);
+  ::setfsuid(status.st_uid);
+  if (static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) != status.st_uid)
+    return fail(ErrorKind::internal, "cannot take the ids of the mapped root {}", status.st_uid);
+  return {};
+}
+
+Result<UniqueFd> mount_mapped_here(const OverlayMount& mount) {
   std::vector<UniqueFd> copies;
   std::vector<sys::MountParameter> parameters;
   for (const std::string& lower : mount.lowers) {
@@ -60,9 +78,16 @@ Result<UniqueFd> mount_mapped(const OverlayMount& mount) {
     prefix = fd_path(copies.back().get());
     options.upper = below_top(mount.upper);
     options.work = below_top(mount.work);
+    CHECK(become_mapped_root(copies.back().get()));
   }
   add_common(parameters, options, prefix);
   return sys::mount_filesystem("overlay", "overlay", parameters, mount.read_only ? MOUNT_ATTR_RDONLY : 0);
+}
+
+Result<UniqueFd> mount_mapped(const OverlayMount& mount) {
+  Result<UniqueFd> out;
+  std::thread([&] { out = mount_mapped_here(mount); }).join();
+  return out;
 }
 
 Result<UniqueFd> mount_modern(const OverlayMount& mount) {
@@ -107,9 +132,10 @@ Result<UniqueFd> mount_legacy(const OverlayMount& mount) {
 bool kernel_takes_single_layers() {
   static const bool takes = [] {
     const UniqueFd context(::fsopen("overlay", FSOPEN_CLOEXEC));
-    // A relative name of nothing: unknown option gives EINVAL, a known one looks the path up.
-    return context && (::fsconfig(context.get(), FSCONFIG_SET_STRING, "lowerdir+", "/proc/self/no-such-path", 0) == 0 ||
-                       errno != EINVAL);
+    // A path to nothing: a kernel that knows the option looks it up at once and fails otherwise than for an unknown
+    // one. Before 6.5 overlayfs has no parser of its own for this call: anything is taken now and refused at the mount.
+    return context && ::fsconfig(context.get(), FSCONFIG_SET_STRING, "lowerdir+", "/proc/self/no-such-path", 0) != 0 &&
+           errno != EINVAL;
   }();
   return takes;
 }

@@ -1,8 +1,12 @@
 // What every snapshot driver must do. A driver joins by one line at the end of this file.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #include "oci/digest.h"
@@ -389,6 +393,61 @@ TEST_P(SnapshotsContract, UsageCountsTheWritableLayer) {
   ::sync();
   EXPECT_GE(snapshots_->usage("c")->bytes, before + (1U << 20));
   EXPECT_EQ(snapshots_->usage("c")->inodes, 1U);
+}
+
+// A user namespace in which 0 is 100000 outside.
+UniqueFd mapped_namespace() {
+  int ready[2];
+  if (::pipe2(ready, O_CLOEXEC) != 0) return {};
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const char answer = ::unshare(CLONE_NEWUSER) == 0 ? 'y' : 'n';
+    static_cast<void>(!::write(ready[1], &answer, 1));
+    for (;;) ::pause();
+  }
+  char answer = 0;
+  UniqueFd out;
+  const UniqueFd in(ready[0]), write_end(ready[1]);
+  const std::string proc = "/proc/" + std::to_string(child);
+  if (::read(in.get(), &answer, 1) == 1 && answer == 'y' && spill(AT_FDCWD, proc + "/uid_map", "0 100000 65536") &&
+      spill(AT_FDCWD, proc + "/gid_map", "0 100000 65536"))
+    out = UniqueFd(::open((proc + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  return out;
+}
+
+TEST_P(SnapshotsContract, OwnersAreMapped) {
+  if (!GetParam().maps_owners) GTEST_SKIP() << "this driver does not map owners";
+  const UniqueFd user = mapped_namespace();
+  if (!user) GTEST_SKIP() << "no user namespaces here";
+  ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
+  const UniqueFd c = mounted("c", {.userns_fd = user.get()});
+  struct stat status {};
+  ASSERT_EQ(::fstatat(c.get(), "bin/sh", &status, 0), 0);
+  EXPECT_EQ(status.st_uid, 100'000U);
+  ASSERT_EQ(::fstatat(c.get(), ".", &status, 0), 0);
+  EXPECT_EQ(status.st_uid, 100'000U);
+  // What the container's root writes is root's on the disk.
+  ASSERT_EQ(::fchownat(c.get(), "data/one", 100'007, 100'007, 0), 0) << errno;
+  std::thread([&] {
+    ::setfsgid(100'000);
+    ::setfsuid(100'000);
+    EXPECT_TRUE(spill(c.get(), "data/of-root", "x")) << errno;
+  }).join();
+  ASSERT_EQ(::fstatat(c.get(), "data/of-root", &status, 0), 0);
+  EXPECT_EQ(status.st_uid, 100'000U);
+  const auto diff = changes("c");
+  EXPECT_THAT(diff, testing::ElementsAre("C /data", "A /data/of-root", "C /data/one"));
+  StringSink tar;
+  ASSERT_TRUE(snapshots_->write_diff("c", tar));
+  StringSource source(tar.text);
+  TarReader reader(source);
+  TarEntry entry;
+  std::map<std::string, std::uint32_t> owners;
+  while (*reader.next(entry)) owners[entry.name] = entry.uid;
+  EXPECT_EQ(owners["data/one"], 7U);
+  EXPECT_EQ(owners["data/of-root"], 0U);
 }
 
 TEST_P(SnapshotsContract, ManyLayers) {
