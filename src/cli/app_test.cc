@@ -41,14 +41,21 @@ class CommandLine : public testing::Test {
     ::rmdir(directory_.c_str());
   }
 
+  void answer(const std::string& request, int status, std::string body) {
+    const std::scoped_lock lock(mutex_);
+    answers_[request] = {status, std::move(body)};
+  }
+
   void serve(http::Request& request, http::ResponseWriter& writer) {
     const std::string path = request.raw_path.substr(std::min(request.raw_path.size(), request.raw_path.find('/', 1)));
     const std::string key = request.method + " " + path;
     std::string body = request.read_all().value_or("");
+    std::pair<int, std::string> reply{404, R"({"message":"page not found"})"};
     {
       const std::scoped_lock lock(mutex_);
       asked_.push_back(key + (request.raw_query.empty() ? "" : "?" + request.raw_query));
       bodies_[key] = std::move(body);
+      if (const auto found = answers_.find(key); found != answers_.end()) reply = found->second;
     }
     if (path.ends_with("/attach") || path.ends_with("/start")) {
       if (!request.upgrade().empty()) {
@@ -57,13 +64,10 @@ class CommandLine : public testing::Test {
         return;
       }
     }
-    const auto found = answers_.find(key);
-    if (found == answers_.end()) {
-      (void)writer.write_all(404, R"({"message":"page not found"})");
-    } else if (found->second.second.empty()) {
-      (void)writer.write_empty(found->second.first);
+    if (reply.second.empty()) {
+      (void)writer.write_empty(reply.first);
     } else {
-      (void)writer.write_all(found->second.first, found->second.second);
+      (void)writer.write_all(reply.first, reply.second);
     }
   }
 
@@ -137,9 +141,9 @@ TEST_F(CommandLine, EveryAliasIsACommand) {
 }
 
 TEST_F(CommandLine, RunAttachesWaitsStartsAndReportsTheExit) {
-  answers_["POST /containers/create"] = {201, R"({"Id":"abc","Warnings":["old kernel"]})"};
-  answers_["POST /containers/abc/wait"] = {200, R"({"StatusCode":7})"};
-  answers_["POST /containers/abc/start"] = {204, ""};
+  answer("POST /containers/create", 201, R"({"Id":"abc","Warnings":["old kernel"]})");
+  answer("POST /containers/abc/wait", 200, R"({"StatusCode":7})");
+  answer("POST /containers/abc/start", 204, "");
   const Ran ran = run({"run", "--rm", "-m", "64m", "image", "cmd", "-x"});
   EXPECT_EQ(ran.code, 7);
   EXPECT_EQ(ran.out, "out");
@@ -153,8 +157,8 @@ TEST_F(CommandLine, RunAttachesWaitsStartsAndReportsTheExit) {
 }
 
 TEST_F(CommandLine, RunDetachedPrintsTheId) {
-  answers_["POST /containers/create"] = {201, R"({"Id":"abc"})"};
-  answers_["POST /containers/abc/start"] = {204, ""};
+  answer("POST /containers/create", 201, R"({"Id":"abc"})");
+  answer("POST /containers/abc/start", 204, "");
   const std::string id_file = directory_ + "/cid";
   const Ran ran = run({"run", "-d", "--cidfile", id_file, "image"});
   EXPECT_EQ(ran.code, 0);
@@ -166,9 +170,9 @@ TEST_F(CommandLine, RunDetachedPrintsTheId) {
 }
 
 TEST_F(CommandLine, RunsExitCodesTellWhatFailed) {
-  answers_["POST /containers/create"] = {201, R"({"Id":"abc"})"};
+  answer("POST /containers/create", 201, R"({"Id":"abc"})");
   const auto with = [&](const char* message) {
-    answers_["POST /containers/abc/start"] = {400, std::string(R"({"message":")") + message + "\"}"};
+    answer("POST /containers/abc/start", 400, std::string(R"({"message":")") + message + "\"}");
     return run({"run", "-d", "image"});
   };
   EXPECT_EQ(with("exec: nosuch: executable file not found in $PATH").code, 127);
@@ -176,16 +180,16 @@ TEST_F(CommandLine, RunsExitCodesTellWhatFailed) {
   EXPECT_EQ(with("something else").code, 125);
   EXPECT_EQ(with("something else").err,
             "corten: Error response from daemon: something else\n\nRun 'corten run --help' for more information\n");
-  answers_["POST /containers/create"] = {404, R"({"message":"No such image: image:latest"})"};
-  answers_["POST /images/create"] = {200, R"({"status":"x"})" "\n" R"({"errorDetail":{"message":"no registry"},"error":"no registry"})" "\n"};
+  answer("POST /containers/create", 404, R"({"message":"No such image: image:latest"})");
+  answer("POST /images/create", 200, R"({"status":"x"})" "\n" R"({"errorDetail":{"message":"no registry"},"error":"no registry"})" "\n");
   EXPECT_EQ(run({"run", "-d", "image"}).err,
             "Unable to find image 'image:latest' locally\nx\ncorten: no registry\n\nRun 'corten run --help' for more information\n");
   EXPECT_EQ(run({"run", "-it", "image"}).err, "the input device is not a TTY\n");
 }
 
 TEST_F(CommandLine, ExecReportsTheExitCode) {
-  answers_["POST /containers/web/exec"] = {201, R"({"Id":"e1"})"};
-  answers_["GET /exec/e1/json"] = {200, R"({"Running":false,"ExitCode":5})"};
+  answer("POST /containers/web/exec", 201, R"({"Id":"e1"})");
+  answer("GET /exec/e1/json", 200, R"({"Running":false,"ExitCode":5})");
   const Ran ran = run({"exec", "-e", "A=b", "web", "cmd", "-t"});
   EXPECT_EQ(ran.code, 5);
   EXPECT_EQ(ran.out, "out");
@@ -193,8 +197,8 @@ TEST_F(CommandLine, ExecReportsTheExitCode) {
 }
 
 TEST_F(CommandLine, SeveralNamesEachGetTheirAnswer) {
-  answers_["DELETE /containers/a"] = {204, ""};
-  answers_["DELETE /containers/c"] = {204, ""};
+  answer("DELETE /containers/a", 204, "");
+  answer("DELETE /containers/c", 204, "");
   const Ran ran = run({"rm", "a", "b", "c"});
   EXPECT_EQ(ran.code, 1);
   EXPECT_EQ(ran.out, "a\nc\n");
@@ -203,7 +207,7 @@ TEST_F(CommandLine, SeveralNamesEachGetTheirAnswer) {
 }
 
 TEST_F(CommandLine, PsAsksForWhatItShows) {
-  answers_["GET /containers/json"] = {200, "[]"};
+  answer("GET /containers/json", 200, "[]");
   EXPECT_EQ(run({"ps"}).out, "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n");
   EXPECT_EQ(asked_.back(), "GET /containers/json");
   (void)run({"ps", "-a", "-n", "3", "-f", "name=x", "--format", "{{.Size}}"});
@@ -212,7 +216,7 @@ TEST_F(CommandLine, PsAsksForWhatItShows) {
 }
 
 TEST_F(CommandLine, InspectTriesEveryKind) {
-  answers_["GET /images/x/json"] = {200, R"({"Id":"sha256:1","RepoTags":["x:1"]})"};
+  answer("GET /images/x/json", 200, R"({"Id":"sha256:1","RepoTags":["x:1"]})");
   EXPECT_EQ(run({"inspect", "-f", "{{.ID}} {{.RepoTags}} {{.Author}}|", "x"}).out, "sha256:1 [x:1] |\n");
   const Ran ran = run({"inspect", "nope"});
   EXPECT_EQ(ran.out, "[]\n");
@@ -222,7 +226,7 @@ TEST_F(CommandLine, InspectTriesEveryKind) {
 }
 
 TEST_F(CommandLine, PrunesOnlyWhenAgreed) {
-  answers_["POST /containers/prune"] = {200, R"({"ContainersDeleted":["a"],"SpaceReclaimed":1500})"};
+  answer("POST /containers/prune", 200, R"({"ContainersDeleted":["a"],"SpaceReclaimed":1500})");
   EXPECT_EQ(run({"container", "prune"}, "n\n").out,
             "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ");
   EXPECT_TRUE(asked_.empty());
@@ -230,8 +234,8 @@ TEST_F(CommandLine, PrunesOnlyWhenAgreed) {
 }
 
 TEST_F(CommandLine, CompletesCommandsFlagsAndNames) {
-  answers_["GET /containers/json"] = {200, R"([{"Names":["/web"],"State":"running"},{"Names":["/db"],"State":"exited"}])"};
-  answers_["GET /images/json"] = {200, R"([{"RepoTags":["nginx:latest"]}])"};
+  answer("GET /containers/json", 200, R"([{"Names":["/web"],"State":"running"},{"Names":["/db"],"State":"exited"}])");
+  answer("GET /images/json", 200, R"([{"RepoTags":["nginx:latest"]}])");
   EXPECT_EQ(run({"__complete", "contain"}).out, "container\n");
   EXPECT_EQ(run({"__complete", "container", "l"}).out, "logs\nls\n");
   EXPECT_EQ(run({"__complete", "run", "--memory-s"}).out, "--memory-swap\n--memory-swappiness\n");
@@ -245,7 +249,7 @@ TEST_F(CommandLine, CompletesCommandsFlagsAndNames) {
 }
 
 TEST_F(CommandLine, LogsArePassedOn) {
-  answers_["GET /containers/x/logs"] = {200, std::string("\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\x02ho", 20)};
+  answer("GET /containers/x/logs", 200, std::string("\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\x02ho", 20));
   const Ran ran = run({"logs", "--tail", "5", "x"});
   EXPECT_EQ(ran.out, "hi");
   EXPECT_EQ(ran.err, "ho");

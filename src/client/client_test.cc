@@ -12,6 +12,25 @@
 namespace corten::client {
 namespace {
 
+// What the fake daemon does with a request. A handler may still be on its way out while the test sets the next one.
+class Answer {
+ public:
+  using Function = std::function<void(http::Request&, http::ResponseWriter&)>;
+  Answer& operator=(Function function) {
+    const std::scoped_lock lock(mutex_);
+    function_ = std::make_shared<Function>(std::move(function));
+    return *this;
+  }
+  Function get() const {
+    const std::scoped_lock lock(mutex_);
+    return *function_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::shared_ptr<Function> function_ = std::make_shared<Function>([](auto&, auto& writer) { (void)writer.write_all(200, "{}"); });
+};
+
 // A daemon of a few lines: answers with what the test says, remembers what it was asked.
 class FakeDaemon : public testing::Test {
  protected:
@@ -24,7 +43,7 @@ class FakeDaemon : public testing::Test {
                   const std::scoped_lock lock(mutex_);
                   asked_.push_back(request.method + " " + request.raw_path + (request.raw_query.empty() ? "" : "?" + request.raw_query));
                 }
-                answer_(request, writer);
+                answer_.get()(request, writer);
               }).value();
     ASSERT_TRUE(server_->listen(http::UnixEndpoint{.path = directory_ + "/s"}));
     ASSERT_TRUE(server_->start());
@@ -42,7 +61,7 @@ class FakeDaemon : public testing::Test {
   }
 
   std::string directory_;
-  std::function<void(http::Request&, http::ResponseWriter&)> answer_ = [](auto&, auto& writer) { (void)writer.write_all(200, "{}"); };
+  Answer answer_;
   std::mutex mutex_;
   std::vector<std::string> asked_;
   std::unique_ptr<http::Server> server_;
