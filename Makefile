@@ -48,6 +48,10 @@ fault: build ## 200 random kills of daemon and shims under load, then a leak hun
 	@tools/setup test
 	@tools/run-tests --fault
 
+vm: build ## Other kernel, control groups v2 only, power cuts: tests in an emulated machine
+	@tools/setup vm
+	@tests/vm/run
+
 bench: build ## Compare with docker.io, podman, crun and runc on this machine; writes docs/benchmarks.md
 	@tools/setup bench
 	@bench/run
