@@ -340,9 +340,6 @@ class Extractor {
     if (entry.type == TarType::block) type = S_IFBLK;
     if (type != S_IFIFO && !options_.devices) return fail(ErrorKind::invalid, "device nodes are not taken here");
     const dev_t device = type == S_IFIFO ? 0 : makedev(entry.major, entry.minor);
-    // In a layer, overlayfs would take this for a whiteout.
-    if (options_.layer && type == S_IFCHR && device == 0)
-      return fail(ErrorKind::invalid, "a character device 0:0 is a whiteout of overlayfs and not taken from archives");
     CHECK(make_node(parent, where, entry,
                     [&](int at, const char* name) { return ::mknodat(at, name, type | 0600, device); }));
     parent = TRY(parent_fd(where.parent));
