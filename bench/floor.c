@@ -1,11 +1,11 @@
-// The floor under every container start: what the kernel alone takes for a process with five new namespaces on an overlay of two
-// layers with /proc, /dev and /sys, pivot_root, exec of `true`, exit and reaping. No cgroup, no seccomp, no network set-up, no daemon.
-// What an engine takes beyond this is its own doing.
+// The floor under every container start: what the kernel alone takes for a process with five new namespaces on an
+// overlay of two layers with /proc, /dev and /sys, pivot_root, exec of `true`, exit and reaping. No cgroup, no seccomp,
+// no network set-up, no daemon. What an engine takes beyond this is its own doing.
 //
 //   floor [-n RUNS] LOWER[:LOWER…] SCRATCH PROGRAM [ARGS…]
 //
-// LOWER are directories with a root file system, SCRATCH an empty directory for the upper layers. Prints one line with the
-// minimum, median and mean in milliseconds; with -n 1 (the default) nothing, so that hyperfine can time it.
+// LOWER are directories with a root file system, SCRATCH an empty directory for the upper layers. Prints one line with
+// the minimum, median and mean in milliseconds; with -n 1 (the default) nothing, so that hyperfine can time it.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -25,20 +25,20 @@
 #include <time.h>
 #include <unistd.h>
 
-static void die(const char *what) {
+static void die(const char* what) {
   fprintf(stderr, "floor: %s: %s\n", what, strerror(errno));
   _exit(125);
 }
 
-static void need(int result, const char *what) {
+static void need(int result, const char* what) {
   if (result < 0) die(what);
 }
 
-static void make_device(const char *path, unsigned minor_number) {
+static void make_device(const char* path, unsigned minor_number) {
   need(mknod(path, S_IFCHR | 0666, makedev(1, minor_number)), path);
 }
 
-static void child(const char *options, const char *merged, char **argv) {
+static void child(const char* options, const char* merged, char** argv) {
   need(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private /");
   need(mount("overlay", merged, "overlay", 0, options), "overlay");
   need(chdir(merged), "chdir");
@@ -57,7 +57,7 @@ static void child(const char *options, const char *merged, char **argv) {
   die(argv[0]);
 }
 
-static double run_once(const char *lower, const char *scratch, int number, char **argv) {
+static double run_once(const char* lower, const char* scratch, int number, char** argv) {
   char upper[PATH_MAX], work[PATH_MAX], merged[PATH_MAX], options[3 * PATH_MAX];
   snprintf(upper, sizeof upper, "%s/%d-upper", scratch, number);
   snprintf(work, sizeof work, "%s/%d-work", scratch, number);
@@ -81,12 +81,12 @@ static double run_once(const char *lower, const char *scratch, int number, char 
   return (double)(end.tv_sec - start.tv_sec) * 1e3 + (double)(end.tv_nsec - start.tv_nsec) / 1e6;
 }
 
-static int compare(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
+static int compare(const void* a, const void* b) {
+  const double x = *(const double*)a, y = *(const double*)b;
   return (x > y) - (x < y);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   int runs = 1, at = 1;
   if (argc > 3 && strcmp(argv[1], "-n") == 0) {
     runs = atoi(argv[2]);
@@ -96,7 +96,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: floor [-n RUNS] LOWER[:LOWER...] SCRATCH PROGRAM [ARGS...]\n");
     return 2;
   }
-  double *times = calloc((size_t)runs, sizeof *times);
+  double* times = calloc((size_t)runs, sizeof *times);
   if (times == NULL) die("memory");
   // Names must be new on each call of the program, or the upper layers of the last call are in the way.
   const int base = (int)getpid() * 1000;

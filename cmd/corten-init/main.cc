@@ -2,8 +2,9 @@
 //
 //   corten-init [--] PROGRAM [ARGS…]
 //
-// Starts the program in a process group of its own, with the terminal if there is one, passes signals on to it, reaps whatever ends, and
-// ends with the program's exit code (128 + n for signal n). It stays as small as can be: each container with --init has one.
+// Starts the program in a process group of its own, with the terminal if there is one, passes signals on to it, reaps
+// whatever ends, and ends with the program's exit code (128 + n for signal n). It stays as small as can be: each
+// container with --init has one.
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>

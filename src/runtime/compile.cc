@@ -20,7 +20,8 @@ Result<> compile_seccomp_part(Compilation& work, const oci::RuntimeSpec& spec, P
     return {};
   }
   if (!spec.linux_config->seccomp->listener_path.empty())
-    return fail(ErrorKind::not_implemented, "linux.seccomp.listenerPath is not supported: use a profile without SCMP_ACT_NOTIFY");
+    return fail(ErrorKind::not_implemented,
+                "linux.seccomp.listenerPath is not supported: use a profile without SCMP_ACT_NOTIFY");
   const auto program = TRY(work.host.seccomp_cache->compile(*spec.linux_config->seccomp));
   plan.seccomp = program->filter;
   plan.seccomp_flags = program->flags;
@@ -30,9 +31,13 @@ Result<> compile_seccomp_part(Compilation& work, const oci::RuntimeSpec& spec, P
 Result<> compile_personality(const oci::Linux& config, ProcessPlan& plan) {
   if (!config.personality) return {};
   if (!config.personality->flags.empty()) return fail(ErrorKind::invalid, "linux.personality.flags: none is known");
-  if (config.personality->domain == "LINUX") plan.personality = PER_LINUX;
-  else if (config.personality->domain == "LINUX32") plan.personality = PER_LINUX32;
-  else return fail(ErrorKind::invalid, "linux.personality.domain: \"{}\" is neither LINUX nor LINUX32", config.personality->domain);
+  if (config.personality->domain == "LINUX")
+    plan.personality = PER_LINUX;
+  else if (config.personality->domain == "LINUX32")
+    plan.personality = PER_LINUX32;
+  else
+    return fail(ErrorKind::invalid, "linux.personality.domain: \"{}\" is neither LINUX nor LINUX32",
+                config.personality->domain);
   return {};
 }
 
@@ -47,11 +52,16 @@ Result<> compile_root(const Compilation& work, LaunchPlan& plan) {
   plan.root.no_pivot = work.host.root_is_ramfs;
   const auto& propagation = spec.linux_config->rootfs_propagation;
   // A new root is private as it is, and what is slave is so by its own mount.
-  if (propagation == "shared") plan.root.propagation = MS_SHARED;
-  else if (propagation == "rshared") plan.root.propagation = MS_SHARED | MS_REC;
-  else if (propagation == "unbindable") plan.root.propagation = MS_UNBINDABLE;
-  else if (propagation == "runbindable") plan.root.propagation = MS_UNBINDABLE | MS_REC;
-  else if (!propagation.empty() && propagation != "private" && propagation != "rprivate" && propagation != "slave" && propagation != "rslave")
+  if (propagation == "shared")
+    plan.root.propagation = MS_SHARED;
+  else if (propagation == "rshared")
+    plan.root.propagation = MS_SHARED | MS_REC;
+  else if (propagation == "unbindable")
+    plan.root.propagation = MS_UNBINDABLE;
+  else if (propagation == "runbindable")
+    plan.root.propagation = MS_UNBINDABLE | MS_REC;
+  else if (!propagation.empty() && propagation != "private" && propagation != "rprivate" && propagation != "slave" &&
+           propagation != "rslave")
     return fail(ErrorKind::invalid, "linux.rootfsPropagation: there is no \"{}\"", propagation);
   return {};
 }
@@ -59,8 +69,10 @@ Result<> compile_root(const Compilation& work, LaunchPlan& plan) {
 Result<std::vector<HookPlan>> compile_hooks(const std::vector<oci::Hook>& hooks) {
   std::vector<HookPlan> plans;
   for (const auto& hook : hooks) {
-    if (!hook.path.starts_with('/')) return fail(ErrorKind::invalid, "hooks: \"{}\" is not an absolute path", hook.path);
-    if (hook.timeout && *hook.timeout <= 0) return fail(ErrorKind::invalid, "hook {}: the timeout must be above 0", hook.path);
+    if (!hook.path.starts_with('/'))
+      return fail(ErrorKind::invalid, "hooks: \"{}\" is not an absolute path", hook.path);
+    if (hook.timeout && *hook.timeout <= 0)
+      return fail(ErrorKind::invalid, "hook {}: the timeout must be above 0", hook.path);
     plans.push_back({hook.path, hook.args, hook.env, hook.timeout.value_or(0)});
   }
   return plans;
@@ -93,9 +105,11 @@ Result<> compile_all_hooks(const Compilation& work, LaunchPlan& plan) {
 
 Result<> refuse_unsupported(const oci::Linux& config) {
   if (!config.net_devices.empty())
-    return fail(ErrorKind::not_implemented, "linux.netDevices is not supported: move the device into the network namespace beforehand");
+    return fail(ErrorKind::not_implemented,
+                "linux.netDevices is not supported: move the device into the network namespace beforehand");
   if (config.intel_rdt) return fail(ErrorKind::not_implemented, "linux.intelRdt is not supported");
-  if (config.memory_policy) return fail(ErrorKind::not_implemented, "linux.memoryPolicy is not supported: use resources.cpu.mems");
+  if (config.memory_policy)
+    return fail(ErrorKind::not_implemented, "linux.memoryPolicy is not supported: use resources.cpu.mems");
   return {};
 }
 
@@ -111,8 +125,8 @@ std::uint64_t namespaces_to_join(const oci::Linux& config) {
     std::string_view type;
     std::uint64_t flag;
   };
-  static constexpr TypeFlag flags[] = {{"user", CLONE_NEWUSER},   {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},
-                                       {"network", CLONE_NEWNET}, {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS},
+  static constexpr TypeFlag flags[] = {{"user", CLONE_NEWUSER},     {"mount", CLONE_NEWNS}, {"pid", CLONE_NEWPID},
+                                       {"network", CLONE_NEWNET},   {"ipc", CLONE_NEWIPC},  {"uts", CLONE_NEWUTS},
                                        {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}};
   std::uint64_t result = 0;
   for (const auto& ns : config.namespaces)
@@ -148,8 +162,8 @@ Result<CompiledLaunch> compile(const oci::RuntimeSpec& spec, const HostFeatures&
   return CompiledLaunch{std::move(plan), std::move(work.warnings)};
 }
 
-Result<CompiledExec> compile_exec(const oci::RuntimeSpec& container, const oci::Process& process, const HostFeatures& host,
-                                  const CompileOptions& options) {
+Result<CompiledExec> compile_exec(const oci::RuntimeSpec& container, const oci::Process& process,
+                                  const HostFeatures& host, const CompileOptions& options) {
   if (!container.linux_config) return fail(ErrorKind::invalid, "linux is required");
   Compilation work{container, host, options, host.own_bounding, {}};
   ExecPlan plan;

@@ -39,7 +39,7 @@ Result<HostFeatures> detect_host();
 // Where the descriptors that go along with the plan are, and what else the specification does not say.
 struct CompileOptions {
   std::string id;
-  std::string bundle;  // root.path, and relative bind sources, are resolved against it
+  std::string bundle;         // root.path, and relative bind sources, are resolved against it
   FdSlot root_mount = no_fd;  // instead of root.path
   // By kind: joined instead of what the specification says.
   std::array<FdSlot, namespace_kinds> namespace_fds{no_fd, no_fd, no_fd, no_fd, no_fd, no_fd, no_fd, no_fd};
@@ -66,7 +66,7 @@ struct CompiledExec {
   std::vector<std::string> warnings;
 };
 // `container` is the specification of the container that the process joins; `process` is the one to run.
-Result<CompiledExec> compile_exec(const oci::RuntimeSpec& container, const oci::Process& process, const HostFeatures& host,
-                                  const CompileOptions& options);
+Result<CompiledExec> compile_exec(const oci::RuntimeSpec& container, const oci::Process& process,
+                                  const HostFeatures& host, const CompileOptions& options);
 
 }  // namespace corten::runtime

@@ -39,7 +39,8 @@ bool own_users(const Compilation& work, const LaunchPlan& plan) {
 }
 
 bool is_mapped(const std::vector<IdMap>& maps, std::uint32_t id) {
-  return std::ranges::any_of(maps, [id](const IdMap& map) { return id >= map.container_id && id - map.container_id < map.size; });
+  return std::ranges::any_of(
+      maps, [id](const IdMap& map) { return id >= map.container_id && id - map.container_id < map.size; });
 }
 
 // --- mounts of type cgroup
@@ -54,8 +55,9 @@ MountPlan link(std::string target, std::string text) {
 
 std::string last_part(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
-// cgroup v1: a tmpfs with one directory for each hierarchy in which the container has a group, bound from the host's mounts. In a cgroup
-// namespace they show the container's group as the root, as a mount of the hierarchy would, without taking the kernel's cgroup lock.
+// cgroup v1: a tmpfs with one directory for each hierarchy in which the container has a group, bound from the host's
+// mounts. In a cgroup namespace they show the container's group as the root, as a mount of the hierarchy would, without
+// taking the kernel's cgroup lock.
 void add_v1_trees(const Compilation& work, const MountPlan& wanted, LaunchPlan& plan) {
   MountPlan top = wanted;
   top.fstype = "tmpfs";
@@ -118,7 +120,8 @@ void finish_bind(const Compilation& work, const oci::Mount& given, MountPlan& mo
   // "ro" beside "rro" on the same mount says the same thing.
 }
 
-// Without a network namespace that belongs to the container's user namespace, sysfs cannot be mounted: the host's is shown.
+// Without a network namespace that belongs to the container's user namespace, sysfs cannot be mounted: the host's is
+// shown.
 void share_sysfs(MountPlan& mount) {
   mount.kind = MountKind::bind;
   mount.source = "/sys";
@@ -133,8 +136,8 @@ void finish_filesystem(const Compilation& work, const oci::Mount& given, const L
   mount.source = given.source.empty() ? given.type : given.source;
   if (given.type == "devpts" && own_users(work, plan) && !is_mapped(plan.gid_maps, 5))
     std::erase_if(mount.parameters, [](const auto& parameter) { return parameter.key == "gid"; });
-  if (given.type == "sysfs" && own_users(work, plan) && work.mode(plan, NamespaceKind::network) != NamespaceMode::create &&
-      !own_network(work, plan))
+  if (given.type == "sysfs" && own_users(work, plan) &&
+      work.mode(plan, NamespaceKind::network) != NamespaceMode::create && !own_network(work, plan))
     share_sysfs(mount);
 }
 
@@ -165,16 +168,21 @@ struct NamedDevice {
   std::uint32_t minor;
 };
 // config-linux.md, "Default Devices".
-constexpr std::array default_devices{NamedDevice{"/dev/null", 1, 3}, NamedDevice{"/dev/zero", 1, 5}, NamedDevice{"/dev/full", 1, 7},
-                                     NamedDevice{"/dev/random", 1, 8}, NamedDevice{"/dev/urandom", 1, 9}, NamedDevice{"/dev/tty", 5, 0}};
+constexpr std::array default_devices{NamedDevice{"/dev/null", 1, 3},    NamedDevice{"/dev/zero", 1, 5},
+                                     NamedDevice{"/dev/full", 1, 7},    NamedDevice{"/dev/random", 1, 8},
+                                     NamedDevice{"/dev/urandom", 1, 9}, NamedDevice{"/dev/tty", 5, 0}};
 
 Result<DevicePlan> device_plan(const oci::Device& device) {
   DevicePlan plan;
   plan.path = clean_target(device.path);
-  if (device.type == "c" || device.type == "u") plan.mode = S_IFCHR;
-  else if (device.type == "b") plan.mode = S_IFBLK;
-  else if (device.type == "p") plan.mode = S_IFIFO;
-  else return fail(ErrorKind::invalid, "device {}: type \"{}\" is none of c, u, b and p", device.path, device.type);
+  if (device.type == "c" || device.type == "u")
+    plan.mode = S_IFCHR;
+  else if (device.type == "b")
+    plan.mode = S_IFBLK;
+  else if (device.type == "p")
+    plan.mode = S_IFIFO;
+  else
+    return fail(ErrorKind::invalid, "device {}: type \"{}\" is none of c, u, b and p", device.path, device.type);
   if (device.major < 0 || device.major > 0xfff || device.minor < 0 || device.minor > 0xfffff)
     return fail(ErrorKind::invalid, "device {}: {}:{} is not a device number", device.path, device.major, device.minor);
   plan.mode |= device.file_mode.value_or(0666) & 07777;
@@ -186,7 +194,8 @@ Result<DevicePlan> device_plan(const oci::Device& device) {
 }
 
 bool host_dev_is_bound(const LaunchPlan& plan) {
-  return std::ranges::any_of(plan.mounts, [](const MountPlan& mount) { return mount.kind == MountKind::bind && mount.target == "/dev"; });
+  return std::ranges::any_of(
+      plan.mounts, [](const MountPlan& mount) { return mount.kind == MountKind::bind && mount.target == "/dev"; });
 }
 
 }  // namespace
@@ -204,13 +213,16 @@ Result<> compile_devices(Compilation& work, LaunchPlan& plan) {
   // The host's /dev, bound by the user, has all there is, and nothing may be made in it.
   plan.default_dev = !host_dev_is_bound(plan);
   if (!plan.default_dev) return {};
-  for (const auto& device : default_devices) plan.devices.push_back({std::string(device.path), S_IFCHR | 0666, device.major, device.minor, 0, 0});
+  for (const auto& device : default_devices)
+    plan.devices.push_back({std::string(device.path), S_IFCHR | 0666, device.major, device.minor, 0, 0});
   if (!work.spec.linux_config) return {};
   for (const auto& device : work.spec.linux_config->devices) {
     auto made = TRY(device_plan(device));
     const auto same = std::ranges::find(plan.devices, made.path, &DevicePlan::path);
-    if (same != plan.devices.end()) *same = std::move(made);
-    else plan.devices.push_back(std::move(made));
+    if (same != plan.devices.end())
+      *same = std::move(made);
+    else
+      plan.devices.push_back(std::move(made));
   }
   return {};
 }

@@ -9,7 +9,8 @@
 namespace corten::runtime {
 namespace {
 
-constexpr std::array<std::string_view, namespace_kinds> type_names{"user", "mount", "pid", "network", "ipc", "uts", "cgroup", "time"};
+constexpr std::array<std::string_view, namespace_kinds> type_names{"user", "mount", "pid",    "network",
+                                                                   "ipc",  "uts",   "cgroup", "time"};
 
 Result<std::vector<IdMap>> checked_maps(const std::vector<oci::IdMapping>& mappings, std::string_view field) {
   std::vector<IdMap> maps;
@@ -17,7 +18,8 @@ Result<std::vector<IdMap>> checked_maps(const std::vector<oci::IdMapping>& mappi
     constexpr std::uint64_t limit = 0xffffffffULL;  // the last id means "no id" to the kernel
     if (mapping.size == 0 || std::uint64_t{mapping.container_id} + mapping.size > limit ||
         std::uint64_t{mapping.host_id} + mapping.size > limit)
-      return fail(ErrorKind::invalid, "linux.{}: {}:{}:{} is not a range of ids", field, mapping.container_id, mapping.host_id, mapping.size);
+      return fail(ErrorKind::invalid, "linux.{}: {}:{}:{} is not a range of ids", field, mapping.container_id,
+                  mapping.host_id, mapping.size);
     maps.push_back({mapping.container_id, mapping.host_id, mapping.size});
   }
   if (maps.size() > 340) return fail(ErrorKind::invalid, "linux.{}: more than 340 ranges", field);
@@ -44,7 +46,8 @@ Result<> compile_time_offsets(const Compilation& work, LaunchPlan& plan) {
   for (const auto& [name, offset] : work.spec.linux_config->time_offsets) {
     if (work.mode(plan, NamespaceKind::time) != NamespaceMode::create)
       return fail(ErrorKind::invalid, "linux.timeOffsets need a new time namespace");
-    if (name != "monotonic" && name != "boottime") return fail(ErrorKind::invalid, "linux.timeOffsets: there is no clock \"{}\"", name);
+    if (name != "monotonic" && name != "boottime")
+      return fail(ErrorKind::invalid, "linux.timeOffsets: there is no clock \"{}\"", name);
     plan.time_offsets.push_back({name == "monotonic" ? CLOCK_MONOTONIC : CLOCK_BOOTTIME, offset.secs, offset.nanosecs});
   }
   return {};
@@ -62,9 +65,9 @@ Result<> check_support(const Compilation& work, const LaunchPlan& plan) {
 
 // Which namespace a setting belongs to; none if it is the whole machine's.
 std::optional<NamespaceKind> namespace_of_sysctl(std::string_view path) {
-  static constexpr std::array<std::string_view, 10> ipc{"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall",
-                                                       "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced", "kernel/msg_next_id",
-                                                       "kernel/sem_next_id"};
+  static constexpr std::array<std::string_view, 10> ipc{
+      "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni",          "kernel/sem",         "kernel/shmall",
+      "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced", "kernel/msg_next_id", "kernel/sem_next_id"};
   if (path.starts_with("net/")) return NamespaceKind::network;
   if (path.starts_with("fs/mqueue/") || std::ranges::find(ipc, path) != ipc.end()) return NamespaceKind::ipc;
   if (path == "kernel/domainname" || path == "kernel/hostname") return NamespaceKind::uts;
@@ -98,16 +101,19 @@ Result<> compile_namespaces(Compilation& work, LaunchPlan& plan) {
     plan.namespaces[index] = {ns.path.empty() ? NamespaceMode::create : NamespaceMode::join, no_fd, ns.path};
   }
   for (std::size_t i = 0; i < namespace_kinds; ++i)
-    if (work.options.namespace_fds[i] != no_fd) plan.namespaces[i] = {NamespaceMode::join, work.options.namespace_fds[i], {}};
+    if (work.options.namespace_fds[i] != no_fd)
+      plan.namespaces[i] = {NamespaceMode::join, work.options.namespace_fds[i], {}};
   CHECK(check_support(work, plan));
   CHECK(check_user_namespace(work, plan));
   CHECK(compile_time_offsets(work, plan));
   plan.hostname = work.spec.hostname;
   plan.domainname = work.spec.domainname;
-  if ((!plan.hostname.empty() || !plan.domainname.empty()) && work.mode(plan, NamespaceKind::uts) == NamespaceMode::inherit)
+  if ((!plan.hostname.empty() || !plan.domainname.empty()) &&
+      work.mode(plan, NamespaceKind::uts) == NamespaceMode::inherit)
     return fail(ErrorKind::invalid, "hostname and domainname need a UTS namespace");
   if (plan.hostname.size() > 64) return fail(ErrorKind::invalid, "hostname {} is longer than 64 bytes", plan.hostname);
-  if (plan.domainname.size() > 64) return fail(ErrorKind::invalid, "domainname {} is longer than 64 bytes", plan.domainname);
+  if (plan.domainname.size() > 64)
+    return fail(ErrorKind::invalid, "domainname {} is longer than 64 bytes", plan.domainname);
   return {};
 }
 
@@ -119,9 +125,10 @@ Result<> compile_sysctls(Compilation& work, LaunchPlan& plan) {
     const auto kind = namespace_of_sysctl(path);
     if (!kind) return fail(ErrorKind::invalid, "sysctl \"{}\" is not in a separate kernel namespace", name);
     if (work.mode(plan, *kind) == NamespaceMode::inherit)
-      return fail(ErrorKind::invalid, "sysctl \"{}\" is not allowed: the container shares the host's {} namespace", name,
-                  type_names[static_cast<std::size_t>(*kind)]);
-    if (path == "kernel/hostname") return fail(ErrorKind::invalid, "sysctl \"{}\" conflicts with the hostname field", name);
+      return fail(ErrorKind::invalid, "sysctl \"{}\" is not allowed: the container shares the host's {} namespace",
+                  name, type_names[static_cast<std::size_t>(*kind)]);
+    if (path == "kernel/hostname")
+      return fail(ErrorKind::invalid, "sysctl \"{}\" conflicts with the hostname field", name);
     plan.sysctls.push_back({path, value});
   }
   return {};

@@ -17,9 +17,11 @@ Result<> compile_user(const oci::Process& process, ProcessPlan& plan) {
   plan.groups = process.user.additional_gids;
   plan.umask = process.user.umask;
   const bool bad_group = std::ranges::find(plan.groups, no_id) != plan.groups.end();
-  if (plan.uid == no_id || plan.gid == no_id || bad_group) return fail(ErrorKind::invalid, "process.user: {} is not an id", no_id);
+  if (plan.uid == no_id || plan.gid == no_id || bad_group)
+    return fail(ErrorKind::invalid, "process.user: {} is not an id", no_id);
   if (plan.groups.size() > 65536) return fail(ErrorKind::invalid, "process.user: more than 65536 groups");
-  if (plan.umask && *plan.umask > 0777) return fail(ErrorKind::invalid, "process.user.umask: {} is not a mask", *plan.umask);
+  if (plan.umask && *plan.umask > 0777)
+    return fail(ErrorKind::invalid, "process.user.umask: {} is not a mask", *plan.umask);
   return {};
 }
 
@@ -28,8 +30,10 @@ sys::CapabilityMask mask_of(Compilation& work, const std::vector<std::string>& n
   for (const auto& name : names) {
     const auto bit = sys::capability_from_name(name);
     const bool usable = bit && (allowed & sys::capability_bit(*bit)) != 0;
-    if (usable) mask |= sys::capability_bit(*bit);
-    else if (std::string text = fmt::format("capability {} cannot be given: the daemon or the kernel does not have it", name);
+    if (usable)
+      mask |= sys::capability_bit(*bit);
+    else if (std::string text =
+                 fmt::format("capability {} cannot be given: the daemon or the kernel does not have it", name);
              std::ranges::find(work.warnings, text) == work.warnings.end())
       work.warn(text);
   }
@@ -65,14 +69,17 @@ Result<> compile_rlimits(Compilation& work, const oci::Process& process, Process
     const int resource = TRY_AS(sys::rlimit_from_name(limit.type), "process.rlimits");
     const auto index = static_cast<std::size_t>(resource);
     if (limit.soft > limit.hard)
-      return fail(ErrorKind::invalid, "ulimit {}: the soft limit {} is above the hard limit {}", limit.type, limit.soft, limit.hard);
+      return fail(ErrorKind::invalid, "ulimit {}: the soft limit {} is above the hard limit {}", limit.type, limit.soft,
+                  limit.hard);
     if (std::ranges::find(plan.rlimits, resource, &RlimitPlan::resource) != plan.rlimits.end())
       return fail(ErrorKind::invalid, "process.rlimits: {} is there twice", limit.type);
     RlimitPlan value{resource, limit.soft, limit.hard};
     const auto ours = work.host.rlimits[index].hard;
     if (!work.host.can_raise_limits && value.hard > ours) {
-      work.warn(fmt::format("ulimit {}={}:{} is above the daemon's own hard limit and cannot be raised without CAP_SYS_RESOURCE: {} is used",
-                                          limit.type, limit.soft, limit.hard, ours));
+      work.warn(
+          fmt::format("ulimit {}={}:{} is above the daemon's own hard limit and cannot be raised without "
+                      "CAP_SYS_RESOURCE: {} is used",
+                      limit.type, limit.soft, limit.hard, ours));
       value.hard = ours;
       value.soft = std::min(value.soft, ours);
     }
@@ -88,8 +95,9 @@ Result<> compile_oom_score(Compilation& work, const oci::Process& process, Proce
     return fail(ErrorKind::invalid, "invalid value {}, range for oom score adj is [-1000, 1000]", wanted);
   plan.oom_score_adj = wanted;
   if (wanted >= work.host.own_oom_score_adj || work.host.can_raise_limits) return {};
-  work.warn(fmt::format("oom_score_adj {} is below the daemon's own {} and cannot be lowered without CAP_SYS_RESOURCE: {} is used",
-                                      wanted, work.host.own_oom_score_adj, work.host.own_oom_score_adj));
+  work.warn(fmt::format(
+      "oom_score_adj {} is below the daemon's own {} and cannot be lowered without CAP_SYS_RESOURCE: {} is used",
+      wanted, work.host.own_oom_score_adj, work.host.own_oom_score_adj));
   plan.oom_score_adj = work.host.own_oom_score_adj;
   return {};
 }
@@ -100,35 +108,41 @@ struct NamedNumber {
 };
 
 template <std::size_t Count>
-Result<std::uint64_t> look_up(const std::array<NamedNumber, Count>& table, std::string_view name, std::string_view field) {
+Result<std::uint64_t> look_up(const std::array<NamedNumber, Count>& table, std::string_view name,
+                              std::string_view field) {
   const auto found = std::ranges::find(table, name, &NamedNumber::name);
   if (found == table.end()) return fail(ErrorKind::invalid, "process.{}: there is no \"{}\"", field, name);
   return found->value;
 }
 
 Result<> compile_io_priority(const oci::Process& process, ProcessPlan& plan) {
-  static constexpr std::array classes{NamedNumber{"IOPRIO_CLASS_RT", 1}, NamedNumber{"IOPRIO_CLASS_BE", 2}, NamedNumber{"IOPRIO_CLASS_IDLE", 3}};
+  static constexpr std::array classes{NamedNumber{"IOPRIO_CLASS_RT", 1}, NamedNumber{"IOPRIO_CLASS_BE", 2},
+                                      NamedNumber{"IOPRIO_CLASS_IDLE", 3}};
   if (!process.io_priority) return {};
   const auto io_class = TRY(look_up(classes, process.io_priority->io_class, "ioPriority.class"));
   const int priority = process.io_priority->priority;
-  if (priority < 0 || priority > 7) return fail(ErrorKind::invalid, "process.ioPriority.priority: {} is not 0 to 7", priority);
+  if (priority < 0 || priority > 7)
+    return fail(ErrorKind::invalid, "process.ioPriority.priority: {} is not 0 to 7", priority);
   plan.io_priority = static_cast<std::uint32_t>(io_class << 13 | static_cast<unsigned>(priority));
   return {};
 }
 
 Result<> compile_scheduler(const oci::Process& process, ProcessPlan& plan) {
-  static constexpr std::array policies{NamedNumber{"SCHED_OTHER", 0}, NamedNumber{"SCHED_FIFO", 1},  NamedNumber{"SCHED_RR", 2},
-                                       NamedNumber{"SCHED_BATCH", 3}, NamedNumber{"SCHED_IDLE", 5}, NamedNumber{"SCHED_DEADLINE", 6}};
-  static constexpr std::array flags{NamedNumber{"SCHED_FLAG_RESET_ON_FORK", 1},     NamedNumber{"SCHED_FLAG_RECLAIM", 2},
-                                    NamedNumber{"SCHED_FLAG_DL_OVERRUN", 4},        NamedNumber{"SCHED_FLAG_KEEP_POLICY", 8},
-                                    NamedNumber{"SCHED_FLAG_KEEP_PARAMS", 16},      NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MIN", 32},
-                                    NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MAX", 64}};
+  static constexpr std::array policies{NamedNumber{"SCHED_OTHER", 0}, NamedNumber{"SCHED_FIFO", 1},
+                                       NamedNumber{"SCHED_RR", 2},    NamedNumber{"SCHED_BATCH", 3},
+                                       NamedNumber{"SCHED_IDLE", 5},  NamedNumber{"SCHED_DEADLINE", 6}};
+  static constexpr std::array flags{
+      NamedNumber{"SCHED_FLAG_RESET_ON_FORK", 1},  NamedNumber{"SCHED_FLAG_RECLAIM", 2},
+      NamedNumber{"SCHED_FLAG_DL_OVERRUN", 4},     NamedNumber{"SCHED_FLAG_KEEP_POLICY", 8},
+      NamedNumber{"SCHED_FLAG_KEEP_PARAMS", 16},   NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MIN", 32},
+      NamedNumber{"SCHED_FLAG_UTIL_CLAMP_MAX", 64}};
   if (!process.scheduler) return {};
   const auto& given = *process.scheduler;
   SchedulerPlan scheduler;
   scheduler.policy = static_cast<std::uint32_t>(TRY(look_up(policies, given.policy, "scheduler.policy")));
   for (const auto& flag : given.flags) scheduler.flags |= TRY(look_up(flags, flag, "scheduler.flags"));
-  if (given.nice < -20 || given.nice > 19) return fail(ErrorKind::invalid, "process.scheduler.nice: {} is not -20 to 19", given.nice);
+  if (given.nice < -20 || given.nice > 19)
+    return fail(ErrorKind::invalid, "process.scheduler.nice: {} is not -20 to 19", given.nice);
   scheduler.nice = given.nice;
   scheduler.priority = static_cast<std::uint32_t>(given.priority);
   scheduler.runtime = given.runtime;
@@ -149,10 +163,12 @@ Result<> check_texts(const ProcessPlan& plan) {
 }
 
 void compile_labels(Compilation& work, const oci::Process& process, ProcessPlan& plan) {
-  if (work.host.apparmor) plan.apparmor_profile = process.apparmor_profile == "unconfined" ? "" : process.apparmor_profile;
+  if (work.host.apparmor)
+    plan.apparmor_profile = process.apparmor_profile == "unconfined" ? "" : process.apparmor_profile;
   else if (!process.apparmor_profile.empty() && process.apparmor_profile != "unconfined")
     work.warn("AppArmor is not enabled on this machine: profile " + process.apparmor_profile + " is not applied");
-  if (work.host.selinux) plan.selinux_label = process.selinux_label;
+  if (work.host.selinux)
+    plan.selinux_label = process.selinux_label;
   else if (!process.selinux_label.empty())
     work.warn("SELinux is not enabled on this machine: label " + process.selinux_label + " is not applied");
 }
@@ -172,7 +188,8 @@ Result<> compile_process(Compilation& work, const oci::Process& process, Process
     plan.columns = static_cast<std::uint16_t>(std::min<std::uint64_t>(process.console_size->width, 0xffff));
   }
   if (process.exec_cpu_affinity)
-    plan.cpu_affinity = process.exec_cpu_affinity->final.empty() ? process.exec_cpu_affinity->initial : process.exec_cpu_affinity->final;
+    plan.cpu_affinity = process.exec_cpu_affinity->final.empty() ? process.exec_cpu_affinity->initial
+                                                                 : process.exec_cpu_affinity->final;
   CHECK(check_texts(plan));
   CHECK(compile_user(process, plan));
   CHECK(compile_capabilities(work, process, plan));

@@ -72,7 +72,8 @@ TEST_F(CompileTest, AnOrdinarySpecification) {
 }
 
 TEST_F(CompileTest, CgroupMountsOnV1AreBindsOfTheContainersGroups) {
-  host.cgroups = sys::CgroupHost({{false, "/sys/fs/cgroup/cpu,cpuacct", {"cpu", "cpuacct"}}, {false, "/sys/fs/cgroup/memory", {"memory"}}});
+  host.cgroups = sys::CgroupHost(
+      {{false, "/sys/fs/cgroup/cpu,cpuacct", {"cpu", "cpuacct"}}, {false, "/sys/fs/cgroup/memory", {"memory"}}});
   options.cgroup_path = "docker/x";
   const auto compiled = run();
   ASSERT_TRUE(compiled);
@@ -152,7 +153,8 @@ TEST_F(CompileTest, WrongSpecifications) {
   refuses([](auto& s) { s.process->env = {std::string("A=\0", 3)}; }, "NUL byte");
   refuses([](auto& s) { s.linux_config->namespaces.push_back({"nope", ""}); }, "there is no type");
   refuses([](auto& s) { s.linux_config->namespaces.push_back({"pid", ""}); }, "is there twice");
-  refuses([](auto& s) { s.linux_config->namespaces.erase(s.linux_config->namespaces.begin()); }, "mount namespace of its own");
+  refuses([](auto& s) { s.linux_config->namespaces.erase(s.linux_config->namespaces.begin()); },
+          "mount namespace of its own");
   refuses([](auto& s) { s.linux_config->namespaces.push_back({"user", ""}); }, "needs both");
   refuses([](auto& s) { s.linux_config->uid_mappings = {{0, 1, 2}}; }, "need a user namespace");
   refuses([](auto& s) { s.linux_config->sysctl["vm.swappiness"] = "1"; }, "is not in a separate kernel namespace");
@@ -160,9 +162,15 @@ TEST_F(CompileTest, WrongSpecifications) {
   refuses([](auto& s) { s.mounts.push_back({"/x", "", "", {}, {}, {}}); }, "neither a type nor");
   refuses([](auto& s) { s.mounts.push_back({"/", "tmpfs", "", {}, {}, {}}); }, "cannot be \"/\"");
   refuses([](auto& s) { s.linux_config->devices.push_back({"/dev/x", "x", 1, 1, {}, {}, {}}); }, "is none of");
-  refuses([](auto& s) { s.linux_config->devices.push_back({"/dev/x", "c", -1, 1, {}, {}, {}}); }, "not a device number");
+  refuses([](auto& s) { s.linux_config->devices.push_back({"/dev/x", "c", -1, 1, {}, {}, {}}); },
+          "not a device number");
   refuses([](auto& s) { s.linux_config->rootfs_propagation = "odd"; }, "there is no \"odd\"");
-  refuses([](auto& s) { s.hooks = oci::Hooks{}; s.hooks->create_container.push_back({"hook", {}, {}, {}}); }, "not an absolute path");
+  refuses(
+      [](auto& s) {
+        s.hooks = oci::Hooks{};
+        s.hooks->create_container.push_back({"hook", {}, {}, {}});
+      },
+      "not an absolute path");
 }
 
 TEST_F(CompileTest, SharedNetworkRefusesItsSettings) {

@@ -29,11 +29,12 @@ std::uint32_t running_kernel() {
 }
 
 bool root_on_ramfs() {
-  struct statfs status {};
+  struct statfs status{};
   if (::statfs("/", &status) != 0) return false;
   const auto type = static_cast<std::uint64_t>(status.f_type) & 0xffffffffU;
   if (type != RAMFS_MAGIC && type != TMPFS_MAGIC) return false;
-  // A tmpfs that something was pivoted to is an ordinary root; only the kernel's own first mount, called "rootfs", is not.
+  // A tmpfs that something was pivoted to is an ordinary root; only the kernel's own first mount, called "rootfs", is
+  // not.
   const auto mounts = sys::read_file("/proc/self/mounts");
   return mounts && mounts->starts_with("rootfs / rootfs");
 }

@@ -1,4 +1,5 @@
-// The parent's side: opens what the child needs from the host, clones it, writes its maps, and talks to it until it runs its program.
+// The parent's side: opens what the child needs from the host, clones it, writes its maps, and talks to it until it
+// runs its program.
 #include "runtime/launch.h"
 
 #include <fcntl.h>
@@ -25,23 +26,24 @@ struct KindFlag {
 constexpr KindFlag clone_flags[] = {{NamespaceKind::user, CLONE_NEWUSER}, {NamespaceKind::mount, CLONE_NEWNS},
                                     {NamespaceKind::pid, CLONE_NEWPID},   {NamespaceKind::network, CLONE_NEWNET},
                                     {NamespaceKind::ipc, CLONE_NEWIPC},   {NamespaceKind::uts, CLONE_NEWUTS}};
-constexpr KindFlag joinable[] = {{NamespaceKind::pid, CLONE_NEWPID},   {NamespaceKind::network, CLONE_NEWNET},
-                                 {NamespaceKind::ipc, CLONE_NEWIPC},   {NamespaceKind::uts, CLONE_NEWUTS},
+constexpr KindFlag joinable[] = {{NamespaceKind::pid, CLONE_NEWPID},       {NamespaceKind::network, CLONE_NEWNET},
+                                 {NamespaceKind::ipc, CLONE_NEWIPC},       {NamespaceKind::uts, CLONE_NEWUTS},
                                  {NamespaceKind::cgroup, CLONE_NEWCGROUP}, {NamespaceKind::time, CLONE_NEWTIME}};
 
 const NamespacePlan& plan_of(const LaunchPlan& plan, NamespaceKind kind) {
   return plan.namespaces[static_cast<std::size_t>(kind)];
 }
 
-// Namespaces that the parent itself visits so that its child is born into them: a pid namespace can be entered in no other way, and
-// before a child has a user namespace of its own is the only time it has the right to join others.
+// Namespaces that the parent itself visits so that its child is born into them: a pid namespace can be entered in no
+// other way, and before a child has a user namespace of its own is the only time it has the right to join others.
 class Visit {
  public:
   Visit() = default;
   Visit(const Visit&) = delete;
   Visit& operator=(const Visit&) = delete;
   ~Visit() {
-    // Staying would put our next child into the wrong namespace; a descriptor of our own namespace can always be joined.
+    // Staying would put our next child into the wrong namespace; a descriptor of our own namespace can always be
+    // joined.
     if (!leave()) ::abort();
   }
 
@@ -67,18 +69,22 @@ class Visit {
   std::vector<Visited> visited_;
 };
 
-Result<> plan_joins(const LaunchPlan& plan, std::span<const UniqueFd> fds, bool new_user, LaunchSources& sources, Visit& visit) {
+Result<> plan_joins(const LaunchPlan& plan, std::span<const UniqueFd> fds, bool new_user, LaunchSources& sources,
+                    Visit& visit) {
   for (const auto& [kind, flag] : joinable) {
     const auto& ns = plan_of(plan, kind);
     if (ns.mode != NamespaceMode::join) continue;
     auto fd = TRY_AS(open_joined(ns, fds), fmt::format("{} namespace", sys::namespace_name(flag)));
-    if (kind == NamespaceKind::pid || new_user) CHECK(visit.enter(fd.get(), flag));
-    else sources.joined[static_cast<std::size_t>(kind)] = std::move(fd);
+    if (kind == NamespaceKind::pid || new_user)
+      CHECK(visit.enter(fd.get(), flag));
+    else
+      sources.joined[static_cast<std::size_t>(kind)] = std::move(fd);
   }
   return {};
 }
 
-// A process in an existing user namespace whose other namespaces belong to that one: a helper joins it and clones for us.
+// A process in an existing user namespace whose other namespaces belong to that one: a helper joins it and clones for
+// us.
 Result<sys::Cloned> clone_inside_user_namespace(sys::CloneRequest request, int user_namespace) {
   auto [ours, theirs] = TRY(sys::socket_pair());
   auto helper = TRY(sys::clone_process({.cgroup = request.cgroup}));
@@ -91,8 +97,10 @@ Result<sys::Cloned> clone_inside_user_namespace(sys::CloneRequest request, int u
     }
     auto inner = sys::clone_process(request);
     if (inner && inner->pid == 0) return inner;
-    if (inner) (void)send(theirs.get(), MessageType::proceed, inner->pid, {}, inner->pidfd.get());
-    else (void)send_failed(theirs.get(), inner.error());
+    if (inner)
+      (void)send(theirs.get(), MessageType::proceed, inner->pid, {}, inner->pidfd.get());
+    else
+      (void)send_failed(theirs.get(), inner.error());
     ::_exit(0);
   }
   const sys::ChildProcess reaped_at_end(helper.pid, std::move(helper.pidfd));
@@ -105,7 +113,7 @@ Result<sys::Cloned> clone_inside_user_namespace(sys::CloneRequest request, int u
 
 // Which program we are, so that the child can refuse to run it inside.
 void note_own_program(Child& child) {
-  struct stat status {};
+  struct stat status{};
   if (::stat("/proc/self/exe", &status) != 0) return;
   child.own_device = status.st_dev;
   child.own_inode = status.st_ino;
@@ -114,9 +122,10 @@ void note_own_program(Child& child) {
 Error ended_early(PreparedProcess& process) {
   auto status = process.child.wait();
   if (!status) return std::move(status).error();
-  return Error(ErrorKind::internal, status->signal != 0
-                                        ? fmt::format("the process was killed by signal {} before it ran its program", status->signal)
-                                        : std::string("the process ended before it ran its program"));
+  return Error(ErrorKind::internal,
+               status->signal != 0
+                   ? fmt::format("the process was killed by signal {} before it ran its program", status->signal)
+                   : std::string("the process ended before it ran its program"));
 }
 
 std::unexpected<Error> give_up(PreparedProcess& process, Error error) {
@@ -143,14 +152,16 @@ Result<> converse(PreparedProcess& process, Until until, const PrepareHooks& hoo
       case MessageType::console: process.console = std::move(message->fd); break;
       case MessageType::listener: process.seccomp_listener = std::move(message->fd); break;
       case MessageType::hooks_due:
-        if (auto done = hooks.before_pivot(process.child.pid()); !done) return give_up(process, std::move(done).error());
+        if (auto done = hooks.before_pivot(process.child.pid()); !done)
+          return give_up(process, std::move(done).error());
         CHECK(send(process.control.get(), MessageType::proceed));
         break;
       case MessageType::prepared:
         if (until == Until::prepared) return {};
         break;
       case MessageType::proceed:
-      case MessageType::release: return give_up(process, Error(ErrorKind::internal, "start protocol: the child gives orders"));
+      case MessageType::release:
+        return give_up(process, Error(ErrorKind::internal, "start protocol: the child gives orders"));
     }
   }
 }
@@ -166,13 +177,15 @@ Result<> set_up_from_parent(const LaunchPlan& plan, const Child& child, Prepared
     CHECK(sys::write_id_maps(pid, uids, gids));
   }
   if (child.new_user_namespace && plan.process.oom_score_adj)
-    CHECK_AS(sys::write_existing(fmt::format("/proc/{}/oom_score_adj", pid), fmt::format("{}", *plan.process.oom_score_adj)),
-             "oom_score_adj");
+    CHECK_AS(
+        sys::write_existing(fmt::format("/proc/{}/oom_score_adj", pid), fmt::format("{}", *plan.process.oom_score_adj)),
+        "oom_score_adj");
   if (child.wait_for_parent) CHECK(send(process.control.get(), MessageType::proceed, pid));
   return {};
 }
 
-Result<PreparedProcess> start(const LaunchPlan& plan, std::span<const UniqueFd> fds, const PrepareHooks& hooks, Until until) {
+Result<PreparedProcess> start(const LaunchPlan& plan, std::span<const UniqueFd> fds, const PrepareHooks& hooks,
+                              Until until) {
   CHECK(check_plan(plan, fds.size()));
   auto sources = TRY(open_sources(plan, fds));
   const bool new_user = plan_of(plan, NamespaceKind::user).mode != NamespaceMode::inherit;
@@ -281,7 +294,8 @@ Result<> release_over(int connection) {
 }
 
 int exec_exit_code(const Error& error) {
-  const bool is_exec = error.text().find("exec: \"") != std::string::npos || error.text().find("exec /") != std::string::npos;
+  const bool is_exec =
+      error.text().find("exec: \"") != std::string::npos || error.text().find("exec /") != std::string::npos;
   if (!is_exec) return 128;
   return error.kind() == ErrorKind::not_found ? 127 : 126;
 }

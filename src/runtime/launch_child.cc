@@ -53,6 +53,10 @@ Result<> wait_for_release(Child& child) {
   const auto order = TRY(receive(child.control));
   if (order.end) ::_exit(1);
   if (order.type != MessageType::release) return fail(ErrorKind::internal, "start protocol: not the order to start");
+  // An order that was given early may have outlived the parent, which can have ended before we asked for its death
+  // signal.
+  char nothing = 0;
+  if (child.process.die_with_parent && ::recv(child.control, &nothing, 1, MSG_PEEK | MSG_DONTWAIT) == 0) ::_exit(1);
   return {};
 }
 
@@ -70,21 +74,38 @@ Result<> join_target(Child& child) {
 // The whole life of a first process before its own program.
 constexpr Step launch_steps[] = {
     // on the host
-    reset_signals, die_with_parent, enter_cgroups, set_oom_score, join_listed_namespaces, wait_for_go, make_late_namespaces,
+    reset_signals, die_with_parent, enter_cgroups, set_oom_score, join_listed_namespaces, wait_for_go,
+    make_late_namespaces,
     // in our mount namespace, still with the host's root
     attach_root, make_mounts, make_devices, make_null_mask, make_console, run_create_hooks,
     // inside
-    enter_root, set_host_names, write_sysctls, make_working_directory, make_paths_read_only, mask_paths, make_root_read_only,
+    enter_root, set_host_names, write_sysctls, make_working_directory, make_paths_read_only, mask_paths,
+    make_root_read_only,
     // the process itself
-    join_session_keyring, set_scheduling, place_stdio, set_security_labels, set_limits, enter_working_directory, become_user,
-    enter_working_directory, find_program,
+    join_session_keyring, set_scheduling, place_stdio, set_security_labels, set_limits, enter_working_directory,
+    become_user, enter_working_directory, find_program,
     // all but exec is done
     wait_for_release, run_start_hooks, place_extra_descriptors, drop_privileges, run_program};
 
-constexpr Step exec_steps[] = {reset_signals, die_with_parent, enter_cgroups, set_oom_score, join_target, make_console,
-                               join_session_keyring, set_scheduling, place_stdio, set_security_labels, set_limits,
-                               enter_working_directory, become_user, enter_working_directory, find_program, wait_for_release,
-                               place_extra_descriptors, drop_privileges, run_program};
+constexpr Step exec_steps[] = {reset_signals,
+                               die_with_parent,
+                               enter_cgroups,
+                               set_oom_score,
+                               join_target,
+                               make_console,
+                               join_session_keyring,
+                               set_scheduling,
+                               place_stdio,
+                               set_security_labels,
+                               set_limits,
+                               enter_working_directory,
+                               become_user,
+                               enter_working_directory,
+                               find_program,
+                               wait_for_release,
+                               place_extra_descriptors,
+                               drop_privileges,
+                               run_program};
 
 [[noreturn]] void run(Child& child, std::span<const Step> steps) {
   for (const auto step : steps)

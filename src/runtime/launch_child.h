@@ -13,12 +13,12 @@ namespace corten::runtime {
 
 // What the parent opened on the host before the child exists, by position in the plan.
 struct LaunchSources {
-  UniqueFd root;                  // detached, private
-  std::vector<UniqueFd> binds;    // per mount: detached, attributes set; empty for mounts of other kinds
-  std::vector<UniqueFd> devices;  // per device, only with a user namespace: the host's node
-  std::vector<UniqueFd> cgroups;  // open cgroup.procs files of v1 trees
+  UniqueFd root;                                 // detached, private
+  std::vector<UniqueFd> binds;                   // per mount: detached, attributes set; empty for mounts of other kinds
+  std::vector<UniqueFd> devices;                 // per device, only with a user namespace: the host's node
+  std::vector<UniqueFd> cgroups;                 // open cgroup.procs files of v1 trees
   std::array<UniqueFd, namespace_kinds> joined;  // namespaces that the child joins itself
-  UniqueFd null_device;           // /dev/null of the host, read and write
+  UniqueFd null_device;                          // /dev/null of the host, read and write
 };
 
 // State of the steps. The plan's parts that launch and exec share are in `process`.
@@ -38,12 +38,13 @@ struct Child {
   std::uint64_t own_inode = 0;
 
   std::int32_t host_pid = 0;
-  UniqueFd root;     // the container's root mount
-  UniqueFd proc;     // our own mounts at /proc, /dev, /dev/pts: descriptors of the mounts themselves, not looked up by name
+  UniqueFd root;  // the container's root mount
+  UniqueFd
+      proc;  // our own mounts at /proc, /dev, /dev/pts: descriptors of the mounts themselves, not looked up by name
   UniqueFd dev;
   UniqueFd devpts;
-  UniqueFd null_mask;  // the null device as a detached mount, to cover files with
-  UniqueFd terminal;  // slave side
+  UniqueFd null_mask;   // the null device as a detached mount, to cover files with
+  UniqueFd terminal;    // slave side
   std::string program;  // argv[0] as found
   bool in_working_directory = false;
   bool is_user = false;

@@ -62,7 +62,7 @@ Result<> copy_link(int from, int to, const char* name) {
 Result<> copy_directory(int from, int to, Budget& budget, int depth);
 
 Result<> copy_entry(int from, int to, const char* name, Budget& budget, int depth) {
-  struct stat status {};
+  struct stat status{};
   if (::fstatat(from, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return sys_fail("stat");
   if (budget.entries-- == 0) return fail(ErrorKind::exhausted, "more than 100,000 entries");
   if (S_ISREG(status.st_mode)) return copy_file(from, to, name, status, budget);
@@ -94,7 +94,7 @@ Result<> copy_directory(int from, int to, Budget& budget, int depth) {
 }  // namespace
 
 Result<> copy_up(int from, int to) {
-  struct stat status {};
+  struct stat status{};
   if (::fstatat(from, "", &status, AT_EMPTY_PATH) != 0) return sys_fail("stat the directory to copy");
   UniqueFd target(::openat(to, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!target) return sys_fail("open the new file system");

@@ -109,11 +109,14 @@ TEST_F(ExecTest, AContainerThatHasEndedIsNoTarget) {
 }
 
 TEST_F(ExecTest, TheJoiningProcessCannotBeLookedInto) {
-  // A prepared exec is still our program, in the container's pid namespace: its memory and descriptors are not for the container.
+  // A prepared exec is still our program, in the container's pid namespace: its memory and descriptors are not for the
+  // container.
   auto plan = make_exec("true");
   auto prepared = prepare_exec(plan, container_.child.pidfd(), {});
   ASSERT_TRUE(prepared) << prepared.error().text();
-  auto look = make_exec("for p in $(ls /proc | grep '^[0-9]'); do test $p = 1 || test $p = $$ || ls /proc/$p/fd /proc/$p/cwd/ 2>&1; done");
+  auto look = make_exec(
+      "for p in $(ls /proc | grep '^[0-9]'); do test $p = 1 || test $p = $$ || ls /proc/$p/fd /proc/$p/cwd/ 2>&1; "
+      "done");
   look.process.capabilities = sys::CapabilitySets{0xa80425fb, 0xa80425fb, 0, 0xa80425fb, 0};
   const auto outcome = run_exec(look, container_.child.pidfd());
   ASSERT_TRUE(outcome) << outcome.error().text();

@@ -40,12 +40,15 @@ void LaunchTest::SetUp() {
   std::string name = (fs::temp_directory_path() / "corten-runtime-XXXXXX").string();
   ASSERT_NE(::mkdtemp(name.data()), nullptr);
   directory_ = name;
-  for (const auto* part : {"bin", "etc", "tmp", "proc", "sys", "dev", "root"}) fs::create_directories(rootfs() + "/" + part);
+  for (const auto* part : {"bin", "etc", "tmp", "proc", "sys", "dev", "root"})
+    fs::create_directories(rootfs() + "/" + part);
   fs::copy_file("/bin/busybox", rootfs() + "/bin/busybox");
-  for (const auto* applet : {"sh", "cat", "ls", "id", "true", "sleep", "mount", "ps", "hostname", "stat", "test", "readlink", "wc", "touch",
-                             "chmod", "grep", "mkdir", "tty", "stty", "kill", "nproc", "env", "pwd", "dd", "ln", "sort", "head", "ip"})
+  for (const auto* applet : {"sh",    "cat",      "ls",  "id",    "true",  "sleep", "mount", "ps",  "hostname", "stat",
+                             "test",  "readlink", "wc",  "touch", "chmod", "grep",  "mkdir", "tty", "stty",     "kill",
+                             "nproc", "env",      "pwd", "dd",    "ln",    "sort",  "head",  "ip"})
     fs::create_symlink("busybox", rootfs() + "/bin/" + applet);
-  ASSERT_TRUE(sys::write_file_atomic(rootfs() + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n"));
+  ASSERT_TRUE(
+      sys::write_file_atomic(rootfs() + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n"));
 }
 
 void LaunchTest::TearDown() {
@@ -60,8 +63,8 @@ void LaunchTest::TearDown() {
 LaunchPlan LaunchTest::make_plan(const std::string& command) const {
   LaunchPlan plan;
   plan.id = "test";
-  for (const auto kind : {NamespaceKind::mount, NamespaceKind::pid, NamespaceKind::network, NamespaceKind::ipc, NamespaceKind::uts,
-                          NamespaceKind::cgroup})
+  for (const auto kind : {NamespaceKind::mount, NamespaceKind::pid, NamespaceKind::network, NamespaceKind::ipc,
+                          NamespaceKind::uts, NamespaceKind::cgroup})
     plan.namespaces[static_cast<std::size_t>(kind)].mode = NamespaceMode::create;
   plan.hostname = "box";
   plan.root.path = rootfs();
@@ -74,7 +77,7 @@ LaunchPlan LaunchTest::make_plan(const std::string& command) const {
       filesystem("mqueue", "/dev/mqueue", no_suid_dev_exec),
       filesystem("tmpfs", "/dev/shm", no_suid_dev_exec, {{"mode", "1777"}, {"size", "67108864"}}),
   };
-  plan.devices = {node("/dev/null", 1, 3), node("/dev/zero", 1, 5),    node("/dev/full", 1, 7),
+  plan.devices = {node("/dev/null", 1, 3), node("/dev/zero", 1, 5),   node("/dev/full", 1, 7),
                   node("/dev/tty", 5, 0),  node("/dev/random", 1, 8), node("/dev/urandom", 1, 9)};
   plan.masked_paths = {"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"};
   plan.readonly_paths = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};

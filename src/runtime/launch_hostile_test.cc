@@ -1,4 +1,5 @@
-// Attacks from inside an image or a shared volume. The numbers are those of public vulnerabilities of the same kind in other runtimes.
+// Attacks from inside an image or a shared volume. The numbers are those of public vulnerabilities of the same kind in
+// other runtimes.
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -60,11 +61,13 @@ class HostileTest : public LaunchTest {
 // CVE-2023-28642, CVE-2019-19921
 TEST_F(HostileTest, ProcAndSysThatAreLinksAreRefused) {
   replace_by_link("proc", "/tmp");
-  EXPECT_THAT(run(make_plan("true")).error().text(), HasSubstr("mount /proc: proc must be mounted on an ordinary directory"));
+  EXPECT_THAT(run(make_plan("true")).error().text(),
+              HasSubstr("mount /proc: proc must be mounted on an ordinary directory"));
   fs::remove(rootfs() + "/proc");
   fs::create_directory(rootfs() + "/proc");
   replace_by_link("sys", "/proc");
-  EXPECT_THAT(run(make_plan("true")).error().text(), HasSubstr("mount /sys: sysfs must be mounted on an ordinary directory"));
+  EXPECT_THAT(run(make_plan("true")).error().text(),
+              HasSubstr("mount /sys: sysfs must be mounted on an ordinary directory"));
 }
 
 // CVE-2026-41579, CVE-2026-47766
@@ -94,7 +97,8 @@ TEST_F(HostileTest, NothingMayCoverProc) {
   plan.mounts.push_back(bind(path("volume"), "/proc/self"));
   EXPECT_FALSE(run(plan));
   plan.mounts.back().target = "/proc/sys";
-  EXPECT_THAT(run(plan).error().text(), HasSubstr("mount /proc/sys: mounting over a file of the proc file system is not allowed"));
+  EXPECT_THAT(run(plan).error().text(),
+              HasSubstr("mount /proc/sys: mounting over a file of the proc file system is not allowed"));
   // Through a link of the image, too.
   fs::create_symlink("/proc/sys", rootfs() + "/innocent");
   plan.mounts.back().target = "/innocent";
@@ -155,7 +159,9 @@ TEST_F(HostileTest, TheTerminalDoesNotComeFromTheImage) {
 TEST_F(HostileTest, ConsoleThatIsALink) {
   auto plan = make_plan("true");
   plan.process.terminal = true;
-  std::erase_if(plan.mounts, [](const MountPlan& mount) { return mount.target == "/dev" || mount.target == "/dev/mqueue" || mount.target == "/dev/shm"; });
+  std::erase_if(plan.mounts, [](const MountPlan& mount) {
+    return mount.target == "/dev" || mount.target == "/dev/mqueue" || mount.target == "/dev/shm";
+  });
   fs::create_directories(rootfs() + "/dev/pts");
   fs::create_symlink(path("host/console"), rootfs() + "/dev/console");
   EXPECT_FALSE(run(plan));
@@ -206,8 +212,8 @@ TEST_F(HostileTest, OurOwnProgramCannotBeOpenedForWriting) {
   EXPECT_EQ(errno, EROFS);
 }
 
-// A second container of the attacker swaps a directory of the shared volume for a link, again and again, while the first one starts with
-// mounts inside of that volume.
+// A second container of the attacker swaps a directory of the shared volume for a link, again and again, while the
+// first one starts with mounts inside of that volume.
 TEST_F(HostileTest, SwappingLinksDuringMountsStaysInside) {
   fs::create_directories(path("volume/a"));
   fs::create_directories(path("data"));

@@ -28,7 +28,9 @@ namespace corten::runtime {
 namespace {
 
 // A filter without no_new_privs needs CAP_SYS_ADMIN when it is loaded, which is at the very end.
-bool needs_admin_for_seccomp(const ProcessPlan& process) { return !process.seccomp.empty() && !process.no_new_privileges; }
+bool needs_admin_for_seccomp(const ProcessPlan& process) {
+  return !process.seccomp.empty() && !process.no_new_privileges;
+}
 
 struct SchedAttributes {
   std::uint32_t size = sizeof(SchedAttributes);
@@ -88,14 +90,16 @@ Result<> reset_signals(Child& child) {
 
 // A parent that has ended before this call is noticed at the next read from the control socket.
 Result<> die_with_parent(Child& child) {
-  if (child.process.die_with_parent && ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return sys_fail("prctl pdeathsig");
+  if (child.process.die_with_parent && ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0)
+    return sys_fail("prctl pdeathsig");
   return {};
 }
 
 Result<> set_oom_score(Child& child) {
   // With a user namespace the parent has done it, with its own rights.
   if (!child.process.oom_score_adj || child.new_user_namespace) return {};
-  return wrap(sys::write_existing("/proc/self/oom_score_adj", fmt::format("{}", *child.process.oom_score_adj)), "oom_score_adj");
+  return wrap(sys::write_existing("/proc/self/oom_score_adj", fmt::format("{}", *child.process.oom_score_adj)),
+              "oom_score_adj");
 }
 
 Result<> join_session_keyring(Child& child) {
@@ -103,8 +107,9 @@ Result<> join_session_keyring(Child& child) {
   if (!wanted) return {};
   const std::string name = "_ses." + (child.launch != nullptr ? child.launch->id : child.exec->id);
   // ENOSYS: a kernel without keys has none to protect.
-  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.c_str()) < 0 && errno != ENOSYS) return sys_fail("join a session keyring");
-  return {};
+  if (::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.c_str()) >= 0 || errno == ENOSYS) return {};
+  if (errno == EDQUOT) return sys_fail("join a session keyring (see kernel.keys.maxkeys and root_maxkeys)");
+  return sys_fail("join a session keyring");
 }
 
 Result<> set_scheduling(Child& child) {
@@ -115,7 +120,7 @@ Result<> set_scheduling(Child& child) {
   }
   if (process.scheduler) {
     const auto& plan = *process.scheduler;
-    const SchedAttributes attributes{sizeof(SchedAttributes), plan.policy, plan.flags,   plan.nice,
+    const SchedAttributes attributes{sizeof(SchedAttributes), plan.policy,  plan.flags,    plan.nice,
                                      plan.priority,           plan.runtime, plan.deadline, plan.period};
     if (::syscall(SYS_sched_setattr, 0, &attributes, 0) != 0) return sys_fail("set the scheduler");
   }
@@ -129,7 +134,8 @@ Result<> set_limits(Child& child) {
   return {};
 }
 
-// Tried before the change of user (a directory that only root may enter) and, if root may not, after it (root-squashing NFS).
+// Tried before the change of user (a directory that only root may enter) and, if root may not, after it (root-squashing
+// NFS).
 Result<> enter_working_directory(Child& child) {
   if (child.in_working_directory) return {};
   const auto& cwd = child.process.cwd;

@@ -1,5 +1,5 @@
-// Mounts of a container, each put onto a descriptor that openat2 found inside the root: no path is used twice, so a link that is
-// swapped between look-up and use has no effect.
+// Mounts of a container, each put onto a descriptor that openat2 found inside the root: no path is used twice, so a
+// link that is swapped between look-up and use has no effect.
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mount.h>
@@ -25,8 +25,9 @@ bool is_kernel_view(const MountPlan& mount) { return mount.fstype == "proc" || m
 // The only places inside a procfs that something may be mounted on (what lxcfs and friends replace).
 bool may_cover_proc(std::string_view target) {
   static constexpr std::array<std::string_view, 9> allowed{
-      "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo",   "/proc/stat",   "/proc/swaps",
-      "/proc/uptime",  "/proc/loadavg",   "/proc/slabinfo", "/proc/sys/kernel/ns_last_pid"};
+      "/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo",
+      "/proc/stat",    "/proc/swaps",     "/proc/uptime",
+      "/proc/loadavg", "/proc/slabinfo",  "/proc/sys/kernel/ns_last_pid"};
   return std::ranges::find(allowed, target) != allowed.end();
 }
 
@@ -40,16 +41,20 @@ Result<UniqueFd> open_target(const Child& child, const MountPlan& mount, bool is
   // A symbolic link at /proc or /sys would let the image choose what we take for them.
   const auto resolve = is_kernel_view(mount) ? Resolve::no_symlinks : Resolve::in_root;
   auto target = sys::make_directories_beneath(child.root.get(), mount.target, 0755, resolve);
-  if (!target && is_kernel_view(mount) && (target.error().sys_errno() == ELOOP || target.error().sys_errno() == ENOTDIR))
+  if (!target && is_kernel_view(mount) &&
+      (target.error().sys_errno() == ELOOP || target.error().sys_errno() == ENOTDIR))
     return fail(ErrorKind::invalid, "{} must be mounted on an ordinary directory", mount.fstype);
   return target;
 }
 
 // Our own mounts that later steps work in are remembered by descriptor.
 Result<> remember(Child& child, const MountPlan& mount, UniqueFd tree) {
-  if (mount.target == "/dev") child.dev = std::move(tree);
-  else if (mount.fstype == "proc" && mount.target == "/proc") child.proc = std::move(tree);
-  else if (mount.fstype == "devpts") child.devpts = std::move(tree);
+  if (mount.target == "/dev")
+    child.dev = std::move(tree);
+  else if (mount.fstype == "proc" && mount.target == "/proc")
+    child.proc = std::move(tree);
+  else if (mount.fstype == "devpts")
+    child.devpts = std::move(tree);
   return {};
 }
 
@@ -65,7 +70,7 @@ Result<> mount_new(Child& child, const MountPlan& mount) {
 }
 
 Result<> mount_bind(Child& child, const MountPlan& mount, UniqueFd& tree) {
-  struct stat status {};
+  struct stat status{};
   if (::fstatat(tree.get(), "", &status, AT_EMPTY_PATH) != 0) return sys_fail("stat the source");
   const auto target = TRY(open_target(child, mount, !S_ISDIR(status.st_mode)));
   CHECK(check_target(mount, target.get()));

@@ -40,7 +40,8 @@ Result<> new_time_namespace(const LaunchPlan& plan) {
 }  // namespace
 
 Result<> enter_cgroups(Child& child) {
-  // "0" is the writer himself, whatever his number is in which pid namespace. The files were opened by the parent: its rights count.
+  // "0" is the writer himself, whatever his number is in which pid namespace. The files were opened by the parent: its
+  // rights count.
   for (auto& procs : child.sources.cgroups) {
     if (::write(procs.get(), "0", 1) != 1) return sys_fail("enter the control group");
     procs.reset();
@@ -52,7 +53,8 @@ Result<> wait_for_go(Child& child) {
   if (!child.wait_for_parent) return {};
   const auto message = TRY(receive(child.control));
   if (message.end) ::_exit(1);
-  if (message.type != MessageType::proceed) return fail(ErrorKind::internal, "start protocol: not the order to proceed");
+  if (message.type != MessageType::proceed)
+    return fail(ErrorKind::internal, "start protocol: not the order to proceed");
   child.host_pid = message.number;
   if (!child.new_user_namespace) return {};
   // The maps are there: from here on files that we make belong to the container's root.

@@ -53,7 +53,8 @@ class Writer {
   std::vector<std::byte> out_;
 };
 
-// Once something is wrong everything reads as zero, so that loops end at once; the caller asks for the error at the end.
+// Once something is wrong everything reads as zero, so that loops end at once; the caller asks for the error at the
+// end.
 class Reader {
  public:
   static constexpr bool reading = true;
@@ -352,7 +353,8 @@ std::vector<std::byte> write(const Plan& plan, PlanKind kind) {
 
 template <class Plan>
 Result<Plan> read(std::span<const std::byte> bytes, std::size_t fd_count, PlanKind kind) {
-  if (bytes.size() > max_plan_bytes) return fail(ErrorKind::invalid, "launch plan: {} bytes are too many", bytes.size());
+  if (bytes.size() > max_plan_bytes)
+    return fail(ErrorKind::invalid, "launch plan: {} bytes are too many", bytes.size());
   Reader reader(bytes, fd_count);
   std::uint32_t their_magic = 0;
   std::uint32_t their_version = 0;

@@ -1,6 +1,7 @@
-// Everything that the shim must do to start a container's first process (LaunchPlan) or one more process in it (ExecPlan), as flat,
-// already checked data: numbers, masks and bytes, no policy. runtime::compile makes plans in the daemon; the shim parses the
-// bytes and only makes system calls. Plans are plain structs and may as well be filled in by hand.
+// Everything that the shim must do to start a container's first process (LaunchPlan) or one more process in it
+// (ExecPlan), as flat, already checked data: numbers, masks and bytes, no policy. runtime::compile makes plans in the
+// daemon; the shim parses the bytes and only makes system calls. Plans are plain structs and may as well be filled in
+// by hand.
 //
 // Descriptors travel beside the plan (SCM_RIGHTS); the plan names them by their position, a FdSlot.
 #pragma once
@@ -46,10 +47,10 @@ struct IdMap {
 };
 
 enum class MountKind : std::uint8_t {
-  filesystem,   // a new instance of `fstype`
-  bind,         // `tree`, or the host path `source` (both taken before the container's namespaces exist)
-  remount,      // other attributes or propagation for what is mounted at `target` already
-  symlink,      // no mount: `target` becomes a link to `source`
+  filesystem,  // a new instance of `fstype`
+  bind,        // `tree`, or the host path `source` (both taken before the container's namespaces exist)
+  remount,     // other attributes or propagation for what is mounted at `target` already
+  symlink,     // no mount: `target` becomes a link to `source`
 };
 
 struct MountPlan {
@@ -77,8 +78,8 @@ struct MountPlan {
 };
 
 struct DevicePlan {
-  std::string path;  // absolute, inside the container
-  std::uint32_t mode = 0;   // type (S_IFCHR, S_IFBLK, S_IFIFO) and permissions
+  std::string path;        // absolute, inside the container
+  std::uint32_t mode = 0;  // type (S_IFCHR, S_IFBLK, S_IFIFO) and permissions
   std::uint32_t major = 0;
   std::uint32_t minor = 0;
   std::uint32_t uid = 0;
@@ -111,8 +112,8 @@ struct HookPlan {
 
 // Where the first process is placed before it runs anything. A descriptor of the group's directory in each tree.
 struct CgroupPlacement {
-  FdSlot v2_directory = no_fd;            // CLONE_INTO_CGROUP
-  std::vector<FdSlot> v1_directories;     // each tree's cgroup.procs is written
+  FdSlot v2_directory = no_fd;         // CLONE_INTO_CGROUP
+  std::vector<FdSlot> v1_directories;  // each tree's cgroup.procs is written
 };
 
 struct SchedulerPlan {
@@ -166,8 +167,8 @@ struct ProcessPlan {
 };
 
 struct RootPlan {
-  FdSlot mount = no_fd;      // a detached mount …
-  std::string path;          // … or a directory on the host, bind-mounted
+  FdSlot mount = no_fd;  // a detached mount …
+  std::string path;      // … or a directory on the host, bind-mounted
   bool readonly = false;
   std::uint64_t propagation = 0;  // of the container's mounts: MS_* with MS_REC; 0: private, seen slaves of the host's
   // No pivot_root, for hosts that run from an initramfs.
@@ -197,8 +198,8 @@ struct LaunchPlan {
   std::vector<HookPlan> start_container_hooks;
   std::string create_state;
   std::string start_state;
-  // The order to go on comes over a connection to this listening SOCK_SEQPACKET socket (corten-runtime's create and start are two programs);
-  // no_fd: over the one that prepare made.
+  // The order to go on comes over a connection to this listening SOCK_SEQPACKET socket (corten-runtime's create and
+  // start are two programs); no_fd: over the one that prepare made.
   FdSlot start_listener = no_fd;
 };
 
@@ -213,8 +214,8 @@ struct ExecPlan {
 
 inline constexpr std::size_t max_plan_bytes = 16U << 20;
 
-// Versioned bytes. The reader takes nothing on trust: lengths, enumeration values, slots (below `fd_count`) and NUL bytes in strings
-// are checked; an error is `invalid`.
+// Versioned bytes. The reader takes nothing on trust: lengths, enumeration values, slots (below `fd_count`) and NUL
+// bytes in strings are checked; an error is `invalid`.
 std::vector<std::byte> serialise(const LaunchPlan& plan);
 std::vector<std::byte> serialise(const ExecPlan& plan);
 Result<LaunchPlan> parse_launch_plan(std::span<const std::byte> bytes, std::size_t fd_count);

@@ -58,7 +58,8 @@ TEST(LaunchPlan, SurvivesTheWay) {
 }
 
 TEST(LaunchPlan, DescriptorsMustBeThere) {
-  EXPECT_THAT(parse_launch_plan(serialise(full_plan()), 4).error().text(), HasSubstr("a descriptor that did not come along"));
+  EXPECT_THAT(parse_launch_plan(serialise(full_plan()), 4).error().text(),
+              HasSubstr("a descriptor that did not come along"));
 }
 
 TEST(LaunchPlan, EveryTruncationIsRefused) {

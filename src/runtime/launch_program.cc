@@ -28,7 +28,7 @@ std::unexpected<Error> exec_fail(int error, const std::string& name, std::string
 
 // 0 if the user may run it.
 int why_not_executable(const Child& child, const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::stat(path.c_str(), &status) != 0) return errno;
   if (S_ISDIR(status.st_mode)) return EISDIR;
   // The shim itself, reached through /proc/self/exe (CVE-2019-5736).
@@ -68,7 +68,8 @@ Result<> find_program(Child& child) {
     return {};
   }
   const int error = why_not_executable(child, name);
-  if (error == ENOENT || error == ENOTDIR) return exec_fail(error, name, fmt::format("stat {}: {}", name, errno_text(error)));
+  if (error == ENOENT || error == ENOTDIR)
+    return exec_fail(error, name, fmt::format("stat {}: {}", name, errno_text(error)));
   if (error != 0) return exec_fail(error, name, errno_text(error));
   child.program = name;
   return {};

@@ -17,11 +17,12 @@ using sys::Resolve;
 
 constexpr std::uint64_t mask_attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
-// A procfs that is known to be one: the container's own mount, by its descriptor, or a detached one. What an image or a volume has
-// at /proc does not matter.
+// A procfs that is known to be one: the container's own mount, by its descriptor, or a detached one. What an image or a
+// volume has at /proc does not matter.
 Result<int> proc_directory(Child& child) {
   if (!child.proc) child.proc = TRY(sys::mount_filesystem("proc", "proc", {}, 0));
-  if (TRY(sys::filesystem_magic(child.proc.get())) != PROC_SUPER_MAGIC) return fail(ErrorKind::internal, "this is not a proc file system");
+  if (TRY(sys::filesystem_magic(child.proc.get())) != PROC_SUPER_MAGIC)
+    return fail(ErrorKind::internal, "this is not a proc file system");
   return child.proc.get();
 }
 
@@ -37,7 +38,8 @@ Result<> write_proc(Child& child, const std::string& path, std::string_view valu
 Result<std::optional<UniqueFd>> open_protected(const Child& child, const std::string& path) {
   auto target = sys::open_beneath(child.root.get(), path, O_PATH);
   if (target) return std::optional(std::move(*target));
-  if (const int error = target.error().sys_errno(); error == ENOENT || error == ENOTDIR) return std::optional<UniqueFd>();
+  if (const int error = target.error().sys_errno(); error == ENOENT || error == ENOTDIR)
+    return std::optional<UniqueFd>();
   return std::unexpected(std::move(target).error());
 }
 
@@ -49,7 +51,8 @@ Result<> make_read_only(const Child& child, const std::string& path) {
   return sys::attach_mount(copy.get(), target->get());
 }
 
-// One empty read-only tmpfs and one null device serve for all masks: the first is made, the others are copies of that mount.
+// One empty read-only tmpfs and one null device serve for all masks: the first is made, the others are copies of that
+// mount.
 struct Masks {
   UniqueFd directory;
   UniqueFd file;
@@ -80,7 +83,7 @@ Result<> mask_file(Child& child, int target, Masks& masks) {
 Result<> mask_one(Child& child, const std::string& path, Masks& masks) {
   const auto target = TRY(open_protected(child, path));
   if (!target) return {};
-  struct stat status {};
+  struct stat status{};
   if (::fstatat(target->get(), "", &status, AT_EMPTY_PATH) != 0) return sys_fail("stat");
   return S_ISDIR(status.st_mode) ? mask_directory(target->get(), masks) : mask_file(child, target->get(), masks);
 }

@@ -34,7 +34,8 @@ Result<> send_failed(int socket, const Error& error) {
 Result<LaunchMessage> receive(int socket) {
   auto received = sys::receive_message(socket, sizeof(Head) + max_text, 1);
   // A peer that ended without reading our last message: the kernel says so once, ahead of what the peer had still sent.
-  if (!received && received.error().sys_errno() == ECONNRESET) received = sys::receive_message(socket, sizeof(Head) + max_text, 1);
+  if (!received && received.error().sys_errno() == ECONNRESET)
+    received = sys::receive_message(socket, sizeof(Head) + max_text, 1);
   auto raw = TRY(std::move(received));
   LaunchMessage message;
   if (raw.end) {
@@ -42,9 +43,11 @@ Result<LaunchMessage> receive(int socket) {
     return message;
   }
   Head head{};
-  if (raw.bytes.size() < sizeof head) return fail(ErrorKind::invalid, "start protocol: a message of {} bytes", raw.bytes.size());
+  if (raw.bytes.size() < sizeof head)
+    return fail(ErrorKind::invalid, "start protocol: a message of {} bytes", raw.bytes.size());
   std::memcpy(&head, raw.bytes.data(), sizeof head);
-  if (head.type < static_cast<std::uint8_t>(MessageType::proceed) || head.type > static_cast<std::uint8_t>(MessageType::failed) ||
+  if (head.type < static_cast<std::uint8_t>(MessageType::proceed) ||
+      head.type > static_cast<std::uint8_t>(MessageType::failed) ||
       head.kind > static_cast<std::uint8_t>(ErrorKind::deadline))
     return fail(ErrorKind::invalid, "start protocol: message {} is not known", head.type);
   message.type = static_cast<MessageType>(head.type);

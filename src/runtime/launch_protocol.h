@@ -1,4 +1,5 @@
-// What parent and child say to each other between clone and exec, over a SOCK_SEQPACKET pair. Private to runtime/launch*.
+// What parent and child say to each other between clone and exec, over a SOCK_SEQPACKET pair. Private to
+// runtime/launch*.
 //
 //   parent (shim, corten-runtime)            child (the container's first process)
 //     |  clone3 ------------------------------->|  cgroup, own session
@@ -10,12 +11,14 @@
 //     |<------------------------ warning {text} |  any number
 //     |<------------------------ console [fd]   |  (only with a terminal)
 //     |<------------------------ prepared       |  all but exec is done
-//     |  release ------------------------------>|  may be sent early; on the start_listener's connection if there is one
+//     |  release ------------------------------>|  may be sent early; on the start_listener's connection if there is
+//     one
 //     |<------------------------ listener [fd]  |  (only if the seccomp filter has one)
 //     |                                         |  execve
 //     |<-- end of file: the program runs        |
 //
-//   At any time: failed {kind, errno, text} from the child, which then ends. End of file from the parent: the child ends.
+//   At any time: failed {kind, errno, text} from the child, which then ends. End of file from the parent: the child
+//   ends.
 #pragma once
 
 #include <cstdint>
@@ -32,11 +35,11 @@ enum class MessageType : std::uint8_t { proceed = 1, release, hooks_due, warning
 
 struct LaunchMessage {
   MessageType type{};
-  ErrorKind kind{};        // failed
+  ErrorKind kind{};         // failed
   std::int32_t number = 0;  // failed: errno; proceed: the child's pid as the parent sees it
-  std::string text;        // failed, warning
-  UniqueFd fd;             // console, listener
-  bool end = false;        // the peer has closed
+  std::string text;         // failed, warning
+  UniqueFd fd;              // console, listener
+  bool end = false;         // the peer has closed
 };
 
 // Text beyond 4000 bytes is cut.

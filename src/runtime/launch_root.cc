@@ -12,8 +12,8 @@ Result<> enter_root(Child& child) {
   const auto& plan = child.launch->root;
   if (::fchdir(child.root.get()) != 0) return sys_fail("enter the root file system");
   if (plan.no_pivot) {
-    // The host's root is the kernel's first mount, which cannot be exchanged. Ours lies on top of it, and that is also where
-    // whoever joins this mount namespace lands.
+    // The host's root is the kernel's first mount, which cannot be exchanged. Ours lies on top of it, and that is also
+    // where whoever joins this mount namespace lands.
     if (::chroot(".") != 0) return sys_fail("change the root directory");
   } else {
     // New and old root in one place: the old one lands on top, and goes with everything in it.
@@ -28,7 +28,8 @@ Result<> enter_root(Child& child) {
 
 Result<> make_root_read_only(Child& child) {
   if (!child.launch->root.readonly) return {};
-  return wrap(sys::set_mount_attributes(child.root.get(), {.set = MOUNT_ATTR_RDONLY}, false), "make the root read-only");
+  return wrap(sys::set_mount_attributes(child.root.get(), {.set = MOUNT_ATTR_RDONLY}, false),
+              "make the root read-only");
 }
 
 }  // namespace corten::runtime

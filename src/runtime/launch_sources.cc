@@ -39,12 +39,14 @@ Result<> set_id_mapping(const MountPlan& mount, const UniqueFd& tree, std::span<
   UniqueFd made;
   if (mount.idmap_fd == no_fd) made = TRY(sys::make_user_namespace(ranges(mount.uid_maps), ranges(mount.gid_maps)));
   const int user_namespace = made ? made.get() : at(fds, mount.idmap_fd).get();
-  return wrap(sys::set_mount_attributes(tree.get(), {.set = MOUNT_ATTR_IDMAP, .user_namespace = user_namespace}, mount.idmap_recursive),
+  return wrap(sys::set_mount_attributes(tree.get(), {.set = MOUNT_ATTR_IDMAP, .user_namespace = user_namespace},
+                                        mount.idmap_recursive),
               "map ids");
 }
 
 Result<> set_bind_attributes(const MountPlan& mount, const UniqueFd& tree) {
-  // A copy of a shared mount would carry the container's mounts out to the host, so private is what it is without other orders.
+  // A copy of a shared mount would carry the container's mounts out to the host, so private is what it is without other
+  // orders.
   const bool ordered = mount.propagation != 0;
   const std::uint64_t propagation = ordered ? mount.propagation : std::uint64_t{MS_PRIVATE};
   const bool everywhere = ordered ? mount.propagation_recursive : mount.recursive;
@@ -70,7 +72,7 @@ Result<UniqueFd> open_bind(const MountPlan& mount, std::span<const UniqueFd> fds
 
 Result<UniqueFd> open_host_device(const DevicePlan& device) {
   auto node = TRY(sys::clone_mount(AT_FDCWD, device.path, false, true));
-  struct stat status {};
+  struct stat status{};
   if (::fstatat(node.get(), "", &status, AT_EMPTY_PATH) != 0) return sys_fail("stat");
   if ((status.st_mode & S_IFMT) != (device.mode & S_IFMT) || status.st_rdev != makedev(device.major, device.minor))
     return fail(ErrorKind::invalid, "the host's file of this name is another device");
@@ -105,10 +107,12 @@ struct SlotCheck {
 constexpr std::uint32_t no_id = 0xffffffff;
 
 Result<> check_process(const ProcessPlan& process) {
-  if (process.uid == no_id || process.gid == no_id) return fail(ErrorKind::invalid, "{} is not a user or group id", no_id);
+  if (process.uid == no_id || process.gid == no_id)
+    return fail(ErrorKind::invalid, "{} is not a user or group id", no_id);
   if (process.args.empty() || process.args.front().empty()) return fail(ErrorKind::invalid, "no command specified");
   for (const auto& extra : process.extra_fds)
-    if (extra.target < 3 || extra.target > 1000) return fail(ErrorKind::invalid, "descriptor {} cannot be passed on", extra.target);
+    if (extra.target < 3 || extra.target > 1000)
+      return fail(ErrorKind::invalid, "descriptor {} cannot be passed on", extra.target);
   return {};
 }
 

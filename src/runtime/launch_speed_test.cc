@@ -1,5 +1,5 @@
-// How long a start takes, from the plan to the reaped process. Prints; asserts nothing about time, machines differ. What the kernel
-// alone needs on the same machine is measured by bench/floor.c.
+// How long a start takes, from the plan to the reaped process. Prints; asserts nothing about time, machines differ.
+// What the kernel alone needs on the same machine is measured by bench/floor.c.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -26,7 +26,8 @@ class LaunchSpeed : public LaunchTest {
     std::filesystem::create_directories(path("empty"));
     if (::mkdir(upper.c_str(), 0755) != 0 || ::mkdir(work.c_str(), 0755) != 0) return sys_fail("mkdir");
     const std::array parameters{sys::MountParameter{"lowerdir", path("empty") + ":" + rootfs(), false, -1},
-                                sys::MountParameter{"upperdir", upper, false, -1}, sys::MountParameter{"workdir", work, false, -1}};
+                                sys::MountParameter{"upperdir", upper, false, -1},
+                                sys::MountParameter{"workdir", work, false, -1}};
     return sys::mount_filesystem("overlay", "overlay", parameters, 0);
   }
 

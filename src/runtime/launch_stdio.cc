@@ -23,12 +23,13 @@ Result<UniqueFd> copy_above(int fd, int least) {
 
 // /dev/stdout is opened anew by programs that run as another user: pipes and terminals must be theirs.
 Result<> give_to_user(const Child& child, int fd) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return sys_fail("stat descriptor {}", fd);
   const bool pipe_or_terminal = S_ISFIFO(status.st_mode) || (child.terminal && S_ISCHR(status.st_mode));
   if (!pipe_or_terminal || status.st_uid == child.process.uid) return {};
   // Not ours to change (another owner's pipe, a read-only mount): then the program has what it has.
-  if (::fchown(fd, child.process.uid, static_cast<gid_t>(-1)) != 0 && errno != EPERM && errno != EINVAL && errno != EROFS)
+  if (::fchown(fd, child.process.uid, static_cast<gid_t>(-1)) != 0 && errno != EPERM && errno != EINVAL &&
+      errno != EROFS)
     return sys_fail("give descriptor {} to user {}", fd, child.process.uid);
   return {};
 }
@@ -36,7 +37,7 @@ Result<> give_to_user(const Child& child, int fd) {
 void close_on_exec_from(unsigned first) {
   if (::syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
   // Kernels before 5.11.
-  struct rlimit limit {};
+  struct rlimit limit{};
   const bool known = ::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 65536;
   const int end = known ? static_cast<int>(limit.rlim_cur) : 65536;
   for (int fd = static_cast<int>(first); fd < end; ++fd) (void)::fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -48,7 +49,9 @@ Result<> place_stdio(Child& child) {
   std::array<UniqueFd, 3> sources;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const auto slot = child.process.stdio[i];
-    const int source = child.terminal ? child.terminal.get() : slot == no_fd ? child.sources.null_device.get() : child.fd(slot);
+    const int source = child.terminal  ? child.terminal.get()
+                       : slot == no_fd ? child.sources.null_device.get()
+                                       : child.fd(slot);
     // Above 2, so that none is overwritten before it is used.
     sources[i] = TRY(copy_above(source, 3));
   }

@@ -30,7 +30,9 @@ TEST_F(LaunchTest, RunsAProgramAndReportsItsExitCode) {
 }
 
 TEST_F(LaunchTest, NamespacesAreItsOwn) {
-  const auto out = sh("echo $$; hostname; ls /proc | grep -c '^[0-9]'; for n in mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done");
+  const auto out =
+      sh("echo $$; hostname; ls /proc | grep -c '^[0-9]'; for n in mnt pid net ipc uts cgroup; do readlink "
+         "/proc/self/ns/$n; done");
   EXPECT_THAT(out, HasSubstr("1\nbox\n"));
   for (const auto* name : {"mnt", "pid", "net", "ipc", "uts", "cgroup"}) {
     const auto ours = fs::read_symlink(std::string("/proc/self/ns/") + name).string();
@@ -51,7 +53,6 @@ TEST_F(LaunchTest, NoDescriptorLeaksIn) {
   EXPECT_EQ(sh("ls /proc/self/fd | wc -l"), "4\n");
   EXPECT_EQ(sh("exec ls /proc/self/fd"), "0\n1\n2\n3\n");
 }
-
 
 // --- identity
 
@@ -127,7 +128,8 @@ TEST_F(LaunchTest, KernelFileSystemsAreThere) {
 
 TEST_F(LaunchTest, DevicesAndLinks) {
   const auto out = sh("ls -l /dev; echo x >/dev/null && head -c 3 /dev/zero | wc -c; stat -c '%t:%T %a' /dev/null");
-  for (const auto* text : {"fd -> /proc/self/fd", "stdin -> /proc/self/fd/0", "ptmx -> pts/ptmx", "core -> /proc/kcore", "urandom", "1:3 666"})
+  for (const auto* text : {"fd -> /proc/self/fd", "stdin -> /proc/self/fd/0", "ptmx -> pts/ptmx", "core -> /proc/kcore",
+                           "urandom", "1:3 666"})
     EXPECT_THAT(out, HasSubstr(text));
   EXPECT_THAT(out, HasSubstr("3\n"));
 }
@@ -259,7 +261,8 @@ TEST_F(LaunchTest, OptionalMountsBecomeWarnings) {
 // --- namespaces
 
 TEST_F(LaunchTest, UserNamespace) {
-  auto plan = make_plan("id -u; cat /proc/self/uid_map; touch /tmp/mine; ls -ln /dev/null; cat /proc/self/oom_score_adj");
+  auto plan =
+      make_plan("id -u; cat /proc/self/uid_map; touch /tmp/mine; ls -ln /dev/null; cat /proc/self/oom_score_adj");
   plan.namespaces[static_cast<std::size_t>(NamespaceKind::user)].mode = NamespaceMode::create;
   plan.uid_maps = plan.gid_maps = {{0, 100000, 65536}};
   plan.process.oom_score_adj = 300;
@@ -272,7 +275,7 @@ TEST_F(LaunchTest, UserNamespace) {
   EXPECT_THAT(out, HasSubstr("0\n"));
   EXPECT_THAT(out, HasSubstr("100000"));
   EXPECT_THAT(out, HasSubstr("300\n"));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat((rootfs() + "/tmp/mine").c_str(), &status), 0);
   EXPECT_EQ(status.st_uid, 100000U);
 }
@@ -345,7 +348,10 @@ TEST_F(LaunchTest, ProgramsThatCannotRun) {
   error = run(plan).error();
   EXPECT_EQ(error.text(), "exec: \"/etc\": is a directory");
   EXPECT_EQ(exec_exit_code(error), 126);
-  ASSERT_TRUE(sys::write_file_atomic(rootfs() + "/bin/garbage", std::string("\x7f" "ELFnot"), 0755));
+  ASSERT_TRUE(sys::write_file_atomic(rootfs() + "/bin/garbage",
+                                     std::string("\x7f"
+                                                 "ELFnot"),
+                                     0755));
   plan.process.args = {"garbage"};
   error = run(plan).error();
   EXPECT_EQ(error.text(), "exec /bin/garbage: exec format error");
@@ -404,7 +410,8 @@ TEST_F(LaunchTest, ReleasedByAnotherProgram) {
 }
 
 TEST_F(LaunchTest, Hooks) {
-  ASSERT_TRUE(sys::write_file_atomic(path("hook"), "#!/bin/sh\ncat >" + path("seen") + "\nreadlink /proc/self/ns/mnt >>" + path("seen") + "\n", 0755));
+  ASSERT_TRUE(sys::write_file_atomic(
+      path("hook"), "#!/bin/sh\ncat >" + path("seen") + "\nreadlink /proc/self/ns/mnt >>" + path("seen") + "\n", 0755));
   auto plan = make_plan("cat /tmp/start");
   plan.create_container_hooks = {{path("hook"), {}, {"PATH=/bin:/usr/bin"}, 10}};
   plan.create_state = R"({"pid":@PID@})";
@@ -437,7 +444,8 @@ TEST_F(LaunchTest, AFailingHookEndsTheStart) {
 // --- terminal and descriptors
 
 TEST_F(LaunchTest, Terminal) {
-  auto plan = make_plan("tty; stty size; ls -l /dev/console; test -t 0 && test -t 2 && echo all; ps -o pid,tty | head -3");
+  auto plan =
+      make_plan("tty; stty size; ls -l /dev/console; test -t 0 && test -t 2 && echo all; ps -o pid,tty | head -3");
   plan.process.terminal = true;
   plan.process.rows = 30;
   plan.process.columns = 100;

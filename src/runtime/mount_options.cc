@@ -15,16 +15,24 @@ struct Attribute {
   bool set;            // or cleared
 };
 // Each also exists with an "r" in front, for the mount and all beneath.
-constexpr std::array attributes{
-    Attribute{"ro", MOUNT_ATTR_RDONLY, true},           Attribute{"rw", MOUNT_ATTR_RDONLY, false},
-    Attribute{"nosuid", MOUNT_ATTR_NOSUID, true},       Attribute{"suid", MOUNT_ATTR_NOSUID, false},
-    Attribute{"nodev", MOUNT_ATTR_NODEV, true},         Attribute{"dev", MOUNT_ATTR_NODEV, false},
-    Attribute{"noexec", MOUNT_ATTR_NOEXEC, true},       Attribute{"exec", MOUNT_ATTR_NOEXEC, false},
-    Attribute{"nodiratime", MOUNT_ATTR_NODIRATIME, true}, Attribute{"diratime", MOUNT_ATTR_NODIRATIME, false},
-    Attribute{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, true}, Attribute{"symfollow", MOUNT_ATTR_NOSYMFOLLOW, false},
-    Attribute{"noatime", MOUNT_ATTR_NOATIME, true},     Attribute{"atime", MOUNT_ATTR__ATIME, false},
-    Attribute{"strictatime", MOUNT_ATTR_STRICTATIME, true}, Attribute{"nostrictatime", MOUNT_ATTR__ATIME, false},
-    Attribute{"relatime", MOUNT_ATTR__ATIME, false},    Attribute{"norelatime", MOUNT_ATTR__ATIME, false}};
+constexpr std::array attributes{Attribute{"ro", MOUNT_ATTR_RDONLY, true},
+                                Attribute{"rw", MOUNT_ATTR_RDONLY, false},
+                                Attribute{"nosuid", MOUNT_ATTR_NOSUID, true},
+                                Attribute{"suid", MOUNT_ATTR_NOSUID, false},
+                                Attribute{"nodev", MOUNT_ATTR_NODEV, true},
+                                Attribute{"dev", MOUNT_ATTR_NODEV, false},
+                                Attribute{"noexec", MOUNT_ATTR_NOEXEC, true},
+                                Attribute{"exec", MOUNT_ATTR_NOEXEC, false},
+                                Attribute{"nodiratime", MOUNT_ATTR_NODIRATIME, true},
+                                Attribute{"diratime", MOUNT_ATTR_NODIRATIME, false},
+                                Attribute{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, true},
+                                Attribute{"symfollow", MOUNT_ATTR_NOSYMFOLLOW, false},
+                                Attribute{"noatime", MOUNT_ATTR_NOATIME, true},
+                                Attribute{"atime", MOUNT_ATTR__ATIME, false},
+                                Attribute{"strictatime", MOUNT_ATTR_STRICTATIME, true},
+                                Attribute{"nostrictatime", MOUNT_ATTR__ATIME, false},
+                                Attribute{"relatime", MOUNT_ATTR__ATIME, false},
+                                Attribute{"norelatime", MOUNT_ATTR__ATIME, false}};
 
 struct Propagation {
   std::string_view name;
@@ -36,15 +44,19 @@ constexpr std::array propagations{Propagation{"private", MS_PRIVATE}, Propagatio
 // Of the superblock; the file system context takes them as flags.
 constexpr std::array<std::string_view, 6> superblock_flags{"sync", "dirsync", "lazytime", "mand", "iversion", "silent"};
 // Say what is so anyway.
-constexpr std::array<std::string_view, 7> without_effect{"defaults", "async", "nomand", "loud", "nolazytime", "noiversion", "remount"};
+constexpr std::array<std::string_view, 7> without_effect{"defaults",   "async",      "nomand", "loud",
+                                                         "nolazytime", "noiversion", "remount"};
 
 void apply(const Attribute& attribute, std::uint64_t& set, std::uint64_t& clear) {
   // The atime modes are values of one field.
-  const std::uint64_t field = (attribute.bits & MOUNT_ATTR__ATIME) != 0 ? std::uint64_t{MOUNT_ATTR__ATIME} : attribute.bits;
+  const std::uint64_t field =
+      (attribute.bits & MOUNT_ATTR__ATIME) != 0 ? std::uint64_t{MOUNT_ATTR__ATIME} : attribute.bits;
   set &= ~field;
   clear &= ~field;
-  if (attribute.set) set |= attribute.bits;
-  else clear |= field;
+  if (attribute.set)
+    set |= attribute.bits;
+  else
+    clear |= field;
 }
 
 bool take_attribute(std::string_view word, MountPlan& mount) {
@@ -91,7 +103,9 @@ sys::MountParameter parameter_of(std::string_view word) {
 
 Result<> apply_mount_options(const std::vector<std::string>& options, MountPlan& mount, bool& is_bind) {
   for (const auto& word : options) {
-    if (word.empty() || take_attribute(word, mount) || take_propagation(word, mount) || take_special(word, mount, is_bind)) continue;
+    if (word.empty() || take_attribute(word, mount) || take_propagation(word, mount) ||
+        take_special(word, mount, is_bind))
+      continue;
     mount.parameters.push_back(parameter_of(word));
   }
   if (!is_bind) return {};

@@ -9,8 +9,9 @@
 
 namespace corten::runtime {
 
-// Sets the plan's attributes, propagation, recursion and parameters from the words, in order, so that a later word wins. A word that is
-// no attribute is a parameter of the file system (filesystem mounts) or an error (binds). `is_bind` is set by "bind" and "rbind".
+// Sets the plan's attributes, propagation, recursion and parameters from the words, in order, so that a later word
+// wins. A word that is no attribute is a parameter of the file system (filesystem mounts) or an error (binds).
+// `is_bind` is set by "bind" and "rbind".
 Result<> apply_mount_options(const std::vector<std::string>& options, MountPlan& mount, bool& is_bind);
 
 // All words that are understood by themselves, sorted: for `corten-runtime features`.

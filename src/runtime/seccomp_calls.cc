@@ -14,14 +14,26 @@ struct NewCall {
   std::uint32_t number;
 };
 // Added after libseccomp 2.5.4's tables; since Linux 5.1 all architectures give a new call the same number.
-constexpr std::array new_calls{
-    NewCall{"set_mempolicy_home_node", 450}, NewCall{"cachestat", 451},         NewCall{"fchmodat2", 452},
-    NewCall{"map_shadow_stack", 453},        NewCall{"futex_wake", 454},        NewCall{"futex_wait", 455},
-    NewCall{"futex_requeue", 456},           NewCall{"statmount", 457},         NewCall{"listmount", 458},
-    NewCall{"lsm_get_self_attr", 459},       NewCall{"lsm_set_self_attr", 460}, NewCall{"lsm_list_modules", 461},
-    NewCall{"mseal", 462},                   NewCall{"setxattrat", 463},        NewCall{"getxattrat", 464},
-    NewCall{"listxattrat", 465},             NewCall{"removexattrat", 466},     NewCall{"open_tree_attr", 467},
-    NewCall{"file_getattr", 468},            NewCall{"file_setattr", 469}};
+constexpr std::array new_calls{NewCall{"set_mempolicy_home_node", 450},
+                               NewCall{"cachestat", 451},
+                               NewCall{"fchmodat2", 452},
+                               NewCall{"map_shadow_stack", 453},
+                               NewCall{"futex_wake", 454},
+                               NewCall{"futex_wait", 455},
+                               NewCall{"futex_requeue", 456},
+                               NewCall{"statmount", 457},
+                               NewCall{"listmount", 458},
+                               NewCall{"lsm_get_self_attr", 459},
+                               NewCall{"lsm_set_self_attr", 460},
+                               NewCall{"lsm_list_modules", 461},
+                               NewCall{"mseal", 462},
+                               NewCall{"setxattrat", 463},
+                               NewCall{"getxattrat", 464},
+                               NewCall{"listxattrat", 465},
+                               NewCall{"removexattrat", 466},
+                               NewCall{"open_tree_attr", 467},
+                               NewCall{"file_getattr", 468},
+                               NewCall{"file_setattr", 469}};
 
 constexpr std::uint32_t x32_bit = 0x40000000;
 
@@ -34,18 +46,18 @@ struct Multiplexed {
 constexpr std::uint32_t socketcall_number = 102;
 constexpr std::uint32_t ipc_number = 117;
 constexpr std::array socket_calls{
-    Multiplexed{"socket", 1, 359}, Multiplexed{"bind", 2, 361}, Multiplexed{"connect", 3, 362},
-    Multiplexed{"listen", 4, 363}, Multiplexed{"accept", 5, 0}, Multiplexed{"getsockname", 6, 367},
-    Multiplexed{"getpeername", 7, 368}, Multiplexed{"socketpair", 8, 360}, Multiplexed{"send", 9, 0},
-    Multiplexed{"recv", 10, 0}, Multiplexed{"sendto", 11, 369}, Multiplexed{"recvfrom", 12, 371},
-    Multiplexed{"shutdown", 13, 373}, Multiplexed{"setsockopt", 14, 366}, Multiplexed{"getsockopt", 15, 365},
-    Multiplexed{"sendmsg", 16, 370}, Multiplexed{"recvmsg", 17, 372}, Multiplexed{"accept4", 18, 364},
-    Multiplexed{"recvmmsg", 19, 337}, Multiplexed{"sendmmsg", 20, 345}};
+    Multiplexed{"socket", 1, 359},      Multiplexed{"bind", 2, 361},        Multiplexed{"connect", 3, 362},
+    Multiplexed{"listen", 4, 363},      Multiplexed{"accept", 5, 0},        Multiplexed{"getsockname", 6, 367},
+    Multiplexed{"getpeername", 7, 368}, Multiplexed{"socketpair", 8, 360},  Multiplexed{"send", 9, 0},
+    Multiplexed{"recv", 10, 0},         Multiplexed{"sendto", 11, 369},     Multiplexed{"recvfrom", 12, 371},
+    Multiplexed{"shutdown", 13, 373},   Multiplexed{"setsockopt", 14, 366}, Multiplexed{"getsockopt", 15, 365},
+    Multiplexed{"sendmsg", 16, 370},    Multiplexed{"recvmsg", 17, 372},    Multiplexed{"accept4", 18, 364},
+    Multiplexed{"recvmmsg", 19, 337},   Multiplexed{"sendmmsg", 20, 345}};
 constexpr std::array ipc_calls{
-    Multiplexed{"semop", 1, 0}, Multiplexed{"semget", 2, 393}, Multiplexed{"semctl", 3, 394},
+    Multiplexed{"semop", 1, 0},      Multiplexed{"semget", 2, 393},  Multiplexed{"semctl", 3, 394},
     Multiplexed{"semtimedop", 4, 0}, Multiplexed{"msgsnd", 11, 400}, Multiplexed{"msgrcv", 12, 401},
-    Multiplexed{"msgget", 13, 399}, Multiplexed{"msgctl", 14, 402}, Multiplexed{"shmat", 21, 397},
-    Multiplexed{"shmdt", 22, 398}, Multiplexed{"shmget", 23, 395}, Multiplexed{"shmctl", 24, 396}};
+    Multiplexed{"msgget", 13, 399},  Multiplexed{"msgctl", 14, 402}, Multiplexed{"shmat", 21, 397},
+    Multiplexed{"shmdt", 22, 398},   Multiplexed{"shmget", 23, 395}, Multiplexed{"shmctl", 24, 396}};
 
 template <std::size_t Count>
 void add_multiplexed(const std::array<Multiplexed, Count>& table, std::uint32_t entry, std::string_view name,

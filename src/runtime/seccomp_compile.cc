@@ -21,17 +21,25 @@ struct NamedNumber {
   std::uint32_t number;
 };
 
-constexpr std::array arch_tokens{
-    NamedNumber{"SCMP_ARCH_X86", SCMP_ARCH_X86},           NamedNumber{"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
-    NamedNumber{"SCMP_ARCH_X32", SCMP_ARCH_X32},           NamedNumber{"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
-    NamedNumber{"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64},   NamedNumber{"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
-    NamedNumber{"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},     NamedNumber{"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
-    NamedNumber{"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},     NamedNumber{"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
-    NamedNumber{"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32}, NamedNumber{"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
-    NamedNumber{"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},       NamedNumber{"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
-    NamedNumber{"SCMP_ARCH_S390", SCMP_ARCH_S390},         NamedNumber{"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
-    NamedNumber{"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},     NamedNumber{"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
-    NamedNumber{"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64}};
+constexpr std::array arch_tokens{NamedNumber{"SCMP_ARCH_X86", SCMP_ARCH_X86},
+                                 NamedNumber{"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},
+                                 NamedNumber{"SCMP_ARCH_X32", SCMP_ARCH_X32},
+                                 NamedNumber{"SCMP_ARCH_ARM", SCMP_ARCH_ARM},
+                                 NamedNumber{"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64},
+                                 NamedNumber{"SCMP_ARCH_MIPS", SCMP_ARCH_MIPS},
+                                 NamedNumber{"SCMP_ARCH_MIPS64", SCMP_ARCH_MIPS64},
+                                 NamedNumber{"SCMP_ARCH_MIPS64N32", SCMP_ARCH_MIPS64N32},
+                                 NamedNumber{"SCMP_ARCH_MIPSEL", SCMP_ARCH_MIPSEL},
+                                 NamedNumber{"SCMP_ARCH_MIPSEL64", SCMP_ARCH_MIPSEL64},
+                                 NamedNumber{"SCMP_ARCH_MIPSEL64N32", SCMP_ARCH_MIPSEL64N32},
+                                 NamedNumber{"SCMP_ARCH_PPC", SCMP_ARCH_PPC},
+                                 NamedNumber{"SCMP_ARCH_PPC64", SCMP_ARCH_PPC64},
+                                 NamedNumber{"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
+                                 NamedNumber{"SCMP_ARCH_S390", SCMP_ARCH_S390},
+                                 NamedNumber{"SCMP_ARCH_S390X", SCMP_ARCH_S390X},
+                                 NamedNumber{"SCMP_ARCH_PARISC", SCMP_ARCH_PARISC},
+                                 NamedNumber{"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64},
+                                 NamedNumber{"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64}};
 // Named in profiles, not known to this libseccomp: no program of theirs runs here anyway.
 constexpr std::array<std::string_view, 3> foreign_arches{"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_SH"};
 
@@ -39,21 +47,21 @@ struct NamedComparison {
   std::string_view name;
   Comparison comparison;
 };
-constexpr std::array comparisons{NamedComparison{"SCMP_CMP_NE", Comparison::not_equal},
-                                 NamedComparison{"SCMP_CMP_LT", Comparison::less},
-                                 NamedComparison{"SCMP_CMP_LE", Comparison::less_or_equal},
-                                 NamedComparison{"SCMP_CMP_EQ", Comparison::equal},
-                                 NamedComparison{"SCMP_CMP_GE", Comparison::greater_or_equal},
-                                 NamedComparison{"SCMP_CMP_GT", Comparison::greater},
-                                 NamedComparison{"SCMP_CMP_MASKED_EQ", Comparison::masked_equal}};
+constexpr std::array comparisons{
+    NamedComparison{"SCMP_CMP_NE", Comparison::not_equal},          NamedComparison{"SCMP_CMP_LT", Comparison::less},
+    NamedComparison{"SCMP_CMP_LE", Comparison::less_or_equal},      NamedComparison{"SCMP_CMP_EQ", Comparison::equal},
+    NamedComparison{"SCMP_CMP_GE", Comparison::greater_or_equal},   NamedComparison{"SCMP_CMP_GT", Comparison::greater},
+    NamedComparison{"SCMP_CMP_MASKED_EQ", Comparison::masked_equal}};
 
-constexpr std::array filter_flags{NamedNumber{"SECCOMP_FILTER_FLAG_TSYNC", 0},  // one thread only when it is loaded
-                                  NamedNumber{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
-                                  NamedNumber{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
-                                  NamedNumber{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 0}};  // for listeners, which there are none of
+constexpr std::array filter_flags{
+    NamedNumber{"SECCOMP_FILTER_FLAG_TSYNC", 0},  // one thread only when it is loaded
+    NamedNumber{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
+    NamedNumber{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+    NamedNumber{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 0}};  // for listeners, which there are none of
 
 template <std::size_t Count>
-Result<std::uint32_t> look_up(const std::array<NamedNumber, Count>& table, std::string_view name, std::string_view what) {
+Result<std::uint32_t> look_up(const std::array<NamedNumber, Count>& table, std::string_view name,
+                              std::string_view what) {
   const auto found = std::ranges::find(table, name, &NamedNumber::name);
   if (found == table.end()) return fail(ErrorKind::invalid, "seccomp profile: there is no {} \"{}\"", what, name);
   return found->number;
@@ -76,16 +84,20 @@ Result<std::uint32_t> action_of(std::string_view name, std::optional<std::uint32
 
 bool is_denial(std::uint32_t action) {
   const std::uint32_t kind = action & SECCOMP_RET_ACTION_FULL;
-  return kind == SECCOMP_RET_ERRNO || kind == SECCOMP_RET_KILL_THREAD || kind == SECCOMP_RET_KILL_PROCESS || kind == SECCOMP_RET_TRAP;
+  return kind == SECCOMP_RET_ERRNO || kind == SECCOMP_RET_KILL_THREAD || kind == SECCOMP_RET_KILL_PROCESS ||
+         kind == SECCOMP_RET_TRAP;
 }
 
 Result<FilterCondition> convert(const oci::SeccompArg& argument) {
-  if (argument.index > 5) return fail(ErrorKind::invalid, "seccomp profile: a system call has no argument {}", argument.index);
+  if (argument.index > 5)
+    return fail(ErrorKind::invalid, "seccomp profile: a system call has no argument {}", argument.index);
   const auto found = std::ranges::find(comparisons, argument.op, &NamedComparison::name);
-  if (found == comparisons.end()) return fail(ErrorKind::invalid, "seccomp profile: there is no operator \"{}\"", argument.op);
+  if (found == comparisons.end())
+    return fail(ErrorKind::invalid, "seccomp profile: there is no operator \"{}\"", argument.op);
   FilterCondition condition{argument.index, found->comparison, argument.value, 0};
   // config-linux.md: valueTwo is compared with the argument under the mask `value`.
-  if (found->comparison == Comparison::masked_equal) condition = {argument.index, found->comparison, argument.value_two, argument.value};
+  if (found->comparison == Comparison::masked_equal)
+    condition = {argument.index, found->comparison, argument.value_two, argument.value};
   return condition;
 }
 
@@ -116,11 +128,13 @@ class Compiler {
     for (const auto& rule : profile.syscalls) CHECK(add(rule));
     const auto instructions = build_filter(filter_);
     if (instructions.size() > BPF_MAXINSNS)
-      return fail(ErrorKind::invalid, "seccomp profile: {} instructions, the kernel takes {}", instructions.size(), BPF_MAXINSNS);
+      return fail(ErrorKind::invalid, "seccomp profile: {} instructions, the kernel takes {}", instructions.size(),
+                  BPF_MAXINSNS);
     SeccompProgram program;
     const auto* first = reinterpret_cast<const std::uint8_t*>(instructions.data());
     program.filter.assign(first, first + instructions.size() * sizeof(sock_filter));
-    // Without a list, as runc: the process is not slowed down by the speculative store bypass mitigation that filters once implied.
+    // Without a list, as runc: the process is not slowed down by the speculative store bypass mitigation that filters
+    // once implied.
     if (profile.flags.empty()) program.flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     for (const auto& flag : profile.flags) program.flags |= TRY(look_up(filter_flags, flag, "flag"));
     return program;
@@ -141,7 +155,8 @@ class Compiler {
   Result<> add_arches(const std::vector<std::string>& names) {
     add_arch(::seccomp_arch_native());
     for (const auto& name : names)
-      if (std::ranges::find(foreign_arches, name) == foreign_arches.end()) add_arch(TRY(look_up(arch_tokens, name, "architecture")));
+      if (std::ranges::find(foreign_arches, name) == foreign_arches.end())
+        add_arch(TRY(look_up(arch_tokens, name, "architecture")));
     return {};
   }
 
@@ -149,7 +164,8 @@ class Compiler {
     const auto action = TRY(action_of(rule.action, rule.errno_ret));
     const auto condition_sets = TRY(alternatives(rule));
     for (const auto& name : rule.names)
-      for (std::size_t i = 0; i < tokens_.size(); ++i) add_call(filter_.arches[i], tokens_[i], name, condition_sets, action);
+      for (std::size_t i = 0; i < tokens_.size(); ++i)
+        add_call(filter_.arches[i], tokens_[i], name, condition_sets, action);
     return {};
   }
 
@@ -164,8 +180,10 @@ class Compiler {
         continue;
       }
       for (const auto& conditions : condition_sets) {
-        if (!conditions.empty()) call.rules.push_back({conditions, action});
-        else if (!call.action) call.action = action;
+        if (!conditions.empty())
+          call.rules.push_back({conditions, action});
+        else if (!call.action)
+          call.action = action;
       }
     }
   }

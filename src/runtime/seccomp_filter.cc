@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::uint32_t x32_bit = 0x40000000;
 
-// Instructions from the last to the first, so that every jump, which can only go forward, has a known target. A label is
-// the number of instructions there are from its target to the end.
+// Instructions from the last to the first, so that every jump, which can only go forward, has a known target. A label
+// is the number of instructions there are from its target to the end.
 class Assembler {
  public:
   using Label = std::size_t;
@@ -30,7 +30,8 @@ class Assembler {
   Label branch(unsigned comparison, std::uint32_t value, Label if_true, Label if_false) {
     if_true = within_reach(if_true);
     if_false = within_reach(if_false);
-    code_.push_back({static_cast<std::uint16_t>(BPF_JMP | comparison | BPF_K), distance(if_true), distance(if_false), value});
+    code_.push_back(
+        {static_cast<std::uint16_t>(BPF_JMP | comparison | BPF_K), distance(if_true), distance(if_false), value});
     return here();
   }
   Label load(std::uint32_t offset) { return statement(BPF_LD | BPF_W | BPF_ABS, offset); }
@@ -53,7 +54,9 @@ std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value
 std::uint32_t high(std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); }
 
 // The halves of argument `index` in struct seccomp_data, on a little-endian machine.
-std::uint32_t low_offset(std::uint32_t index) { return static_cast<std::uint32_t>(offsetof(seccomp_data, args)) + index * 8; }
+std::uint32_t low_offset(std::uint32_t index) {
+  return static_cast<std::uint32_t>(offsetof(seccomp_data, args)) + index * 8;
+}
 std::uint32_t high_offset(std::uint32_t index) { return low_offset(index) + 4; }
 
 class ArchWriter {
@@ -67,8 +70,10 @@ class ArchWriter {
     // Verdicts by range: the number where it starts, and where to go.
     std::vector<Range> ranges{{0, fallback}};
     const auto add = [&](std::uint32_t from, Label target) {
-      if (ranges.back().from == from) ranges.back().target = target;
-      else if (ranges.back().target != target) ranges.push_back({from, target});
+      if (ranges.back().from == from)
+        ranges.back().target = target;
+      else if (ranges.back().target != target)
+        ranges.push_back({from, target});
     };
     for (const auto& [number, call] : arch_.calls) {
       add(number, target_of(call));

@@ -1,8 +1,9 @@
 // A seccomp filter as BPF, made for quick loading. Private to runtime's compile half.
 //
-// The kernel compiles a filter to machine code when it is loaded, at each start of a container, in time proportional to its length; and it
-// runs the filter once for each call number to learn which calls are always allowed, which then never reach the filter. So the filter is
-// a binary search over ranges of numbers with the same verdict, using only instructions that this dry run understands.
+// The kernel compiles a filter to machine code when it is loaded, at each start of a container, in time proportional to
+// its length; and it runs the filter once for each call number to learn which calls are always allowed, which then
+// never reach the filter. So the filter is a binary search over ranges of numbers with the same verdict, using only
+// instructions that this dry run understands.
 #pragma once
 
 #include <linux/filter.h>

@@ -126,7 +126,9 @@ Version running_kernel() {
   return parse_version(names.release).value_or(Version{});
 }
 
-bool contains(const std::vector<std::string>& list, std::string_view word) { return std::ranges::find(list, word) != list.end(); }
+bool contains(const std::vector<std::string>& list, std::string_view word) {
+  return std::ranges::find(list, word) != list.end();
+}
 
 struct Machine {
   sys::CapabilityMask capabilities;
@@ -155,7 +157,8 @@ Result<bool> applies(const Rule& rule, const Machine& machine) {
 
 Result<oci::SeccompSyscall> convert(const Rule& rule) {
   if (!rule.name.empty() && !rule.names.empty())
-    return fail(ErrorKind::invalid, "'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'");
+    return fail(ErrorKind::invalid,
+                "'name' and 'names' were specified in the seccomp profile, use either 'name' or 'names'");
   oci::SeccompSyscall call;
   call.names = rule.names;
   if (!rule.name.empty()) call.names.push_back(rule.name);
@@ -175,7 +178,9 @@ Result<oci::SeccompSyscall> convert(const Rule& rule) {
 Result<oci::Seccomp> resolve(const Profile& profile, sys::CapabilityMask capabilities) {
   if (profile.default_action.empty()) return fail(ErrorKind::invalid, "seccomp profile: defaultAction is missing");
   if (!profile.architectures.empty() && !profile.arch_map.empty())
-    return fail(ErrorKind::invalid, "both 'architectures' and 'archMap' were specified in the seccomp profile, use either 'architectures' or 'archMap'");
+    return fail(ErrorKind::invalid,
+                "both 'architectures' and 'archMap' were specified in the seccomp profile, use either 'architectures' "
+                "or 'archMap'");
   oci::Seccomp result;
   result.default_action = profile.default_action;
   result.default_errno_ret = profile.default_errno_ret;
@@ -194,7 +199,8 @@ Result<oci::Seccomp> resolve(const Profile& profile, sys::CapabilityMask capabil
 }
 
 Result<Profile> parse_profile(std::string_view text) {
-  if (text.size() > max_profile_bytes) return fail(ErrorKind::invalid, "seccomp profile: larger than {} bytes", max_profile_bytes);
+  if (text.size() > max_profile_bytes)
+    return fail(ErrorKind::invalid, "seccomp profile: larger than {} bytes", max_profile_bytes);
   return wrap(json::from_text<Profile>(text), "decoding seccomp profile failed");
 }
 

@@ -56,9 +56,12 @@ std::vector<sock_filter> by_libseccomp(const oci::Seccomp& profile) {
   const auto action = [](const std::string& name, std::optional<std::uint32_t> code) -> std::uint32_t {
     return name == "SCMP_ACT_ALLOW" ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(code.value_or(EPERM));
   };
-  const std::map<std::string, scmp_compare> operators{{"SCMP_CMP_NE", SCMP_CMP_NE}, {"SCMP_CMP_LT", SCMP_CMP_LT},
-                                                      {"SCMP_CMP_LE", SCMP_CMP_LE}, {"SCMP_CMP_EQ", SCMP_CMP_EQ},
-                                                      {"SCMP_CMP_GE", SCMP_CMP_GE}, {"SCMP_CMP_GT", SCMP_CMP_GT},
+  const std::map<std::string, scmp_compare> operators{{"SCMP_CMP_NE", SCMP_CMP_NE},
+                                                      {"SCMP_CMP_LT", SCMP_CMP_LT},
+                                                      {"SCMP_CMP_LE", SCMP_CMP_LE},
+                                                      {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+                                                      {"SCMP_CMP_GE", SCMP_CMP_GE},
+                                                      {"SCMP_CMP_GT", SCMP_CMP_GT},
                                                       {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
   scmp_filter_ctx context = ::seccomp_init(action(profile.default_action, profile.default_errno_ret));
   ::seccomp_arch_add(context, SCMP_ARCH_X86);
@@ -70,7 +73,8 @@ std::vector<sock_filter> by_libseccomp(const oci::Seccomp& profile) {
       std::vector<scmp_arg_cmp> conditions;
       for (const auto& argument : rule.args)
         conditions.push_back({argument.index, operators.at(argument.op), argument.value, argument.value_two});
-      ::seccomp_rule_add_array(context, action(rule.action, rule.errno_ret), number, static_cast<unsigned>(conditions.size()), conditions.data());
+      ::seccomp_rule_add_array(context, action(rule.action, rule.errno_ret), number,
+                               static_cast<unsigned>(conditions.size()), conditions.data());
     }
   const auto file = sys::make_memfd("filter");
   ::seccomp_export_bpf(context, file->get());
@@ -86,8 +90,17 @@ void compare(const oci::Seccomp& profile) {
   ASSERT_TRUE(compiled) << compiled.error().text();
   const auto ours = instructions(compiled->filter);
   const auto theirs = by_libseccomp(profile);
-  constexpr std::uint64_t values[] = {0, 1, 2, 8, 16, 37, 38, 39, 40, 41, 0x20000, 0x20008, 0x20001, 0x10000000, 0x7e020000, 0x7e020001,
-                                      0x01200011, 0xffffffff, 0x100000000, 0x100000001, 0x100000026, 0xffffffffffffffff};
+  constexpr std::uint64_t values[] = {0,           1,
+                                      2,           8,
+                                      16,          37,
+                                      38,          39,
+                                      40,          41,
+                                      0x20000,     0x20008,
+                                      0x20001,     0x10000000,
+                                      0x7e020000,  0x7e020001,
+                                      0x01200011,  0xffffffff,
+                                      0x100000000, 0x100000001,
+                                      0x100000026, 0xffffffffffffffff};
   int differences = 0;
   for (const auto& [arch, base] : {std::pair{AUDIT_ARCH_X86_64, 0U}, std::pair{std::uint32_t{AUDIT_ARCH_I386}, 0U},
                                    std::pair{AUDIT_ARCH_X86_64, 0x40000000U}, std::pair{AUDIT_ARCH_AARCH64, 0U}})
@@ -102,13 +115,15 @@ void compare(const oci::Seccomp& profile) {
           const auto a = interpret(ours, data);
           const auto b = interpret(theirs, data);
           if (a != b && ++differences < 10)
-            ADD_FAILURE() << fmt::format("arch {:x} call {} args {:x} {:x}: ours {:x}, libseccomp {:x}", arch, number, first, second, a, b);
+            ADD_FAILURE() << fmt::format("arch {:x} call {} args {:x} {:x}: ours {:x}, libseccomp {:x}", arch, number,
+                                         first, second, a, b);
         }
   EXPECT_EQ(differences, 0);
 }
 
 TEST(Seccomp, DockersDefaultIsWhatLibseccompMakesOfIt) {
-  for (const auto mask : {docker_capabilities, sys::CapabilityMask{0}, (sys::CapabilityMask{1} << 41) - 1, sys::capability_bit(21)}) {
+  for (const auto mask :
+       {docker_capabilities, sys::CapabilityMask{0}, (sys::CapabilityMask{1} << 41) - 1, sys::capability_bit(21)}) {
     const auto profile = docker_default_seccomp(mask);
     ASSERT_TRUE(profile) << profile.error().text();
     compare(*profile);
@@ -118,12 +133,13 @@ TEST(Seccomp, DockersDefaultIsWhatLibseccompMakesOfIt) {
 TEST(Seccomp, EveryComparison) {
   for (const auto* op : {"NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"})
     for (const std::uint64_t value : {0ULL, 38ULL, 0x100000001ULL, 0x7e020000ULL, 0xffffffffULL}) {
-      const auto text = fmt::format(R"({{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"], "syscalls": [
+      const auto text = fmt::format(
+          R"({{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"], "syscalls": [
         {{"names": ["read", "getpid", "set_mempolicy_home_node"], "action": "SCMP_ACT_ALLOW"}},
         {{"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [{{"index": 0, "value": {}, "valueTwo": {}, "op": "SCMP_CMP_{}"}}]}},
         {{"names": ["dup2"], "action": "SCMP_ACT_ALLOW", "args": [{{"index": 0, "value": {}, "valueTwo": 0, "op": "SCMP_CMP_{}"}},
                                                              {{"index": 1, "value": 1, "op": "SCMP_CMP_GE"}}]}}]}})",
-                                    value, value & 0x26, op, value, op);
+          value, value & 0x26, op, value, op);
       const auto profile = resolve_seccomp_profile(text, 0);
       ASSERT_TRUE(profile) << profile.error().text();
       // libseccomp drops bits from a 32-bit comparison in ways of its own; 64 bits there are not asked for.
@@ -155,7 +171,8 @@ TEST(Seccomp, SmallAndQuick) {
   const auto program = compile_seccomp(*profile);
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
   const auto count = program->filter.size() / sizeof(sock_filter);
-  fmt::print("{} instructions, compiled in {} us; libseccomp: {}\n", count, took.count(), by_libseccomp(*profile).size());
+  fmt::print("{} instructions, compiled in {} us; libseccomp: {}\n", count, took.count(),
+             by_libseccomp(*profile).size());
   EXPECT_LT(count, 700U);
 }
 
@@ -198,25 +215,42 @@ TEST(Seccomp, WrongProfiles) {
   EXPECT_THAT(error("not json"), HasSubstr("decoding seccomp profile failed"));
   EXPECT_THAT(error("{}"), HasSubstr("defaultAction is missing"));
   EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_MAYBE"})"), HasSubstr("there is no action"));
-  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["x"], "archMap": [{"architecture": "y"}]})"), HasSubstr("use either"));
-  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_PDP11"]})"), HasSubstr("there is no architecture"));
+  EXPECT_THAT(
+      error(R"({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["x"], "archMap": [{"architecture": "y"}]})"),
+      HasSubstr("use either"));
+  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_PDP11"]})"),
+              HasSubstr("there is no architecture"));
   EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["X"]})"), HasSubstr("there is no flag"));
-  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"name": "a", "names": ["b"], "action": "SCMP_ACT_KILL"}]})"),
-              HasSubstr("use either 'name' or 'names'"));
-  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL", "args": [{"index": 9, "op": "SCMP_CMP_EQ"}]}]})"),
-              HasSubstr("no argument 9"));
-  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL", "args": [{"index": 0, "op": "IS"}]}]})"),
-              HasSubstr("no operator"));
-  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]})"),
-              HasSubstr("not supported"));
-  EXPECT_THAT(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "includes": {"minKernel": "new"}}]})"),
-              HasSubstr("not a kernel version"));
-  EXPECT_EQ(error(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_KILL"}]})"), "");
+  EXPECT_THAT(
+      error(
+          R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"name": "a", "names": ["b"], "action": "SCMP_ACT_KILL"}]})"),
+      HasSubstr("use either 'name' or 'names'"));
+  EXPECT_THAT(
+      error(
+          R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL", "args": [{"index": 9, "op": "SCMP_CMP_EQ"}]}]})"),
+      HasSubstr("no argument 9"));
+  EXPECT_THAT(
+      error(
+          R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL", "args": [{"index": 0, "op": "IS"}]}]})"),
+      HasSubstr("no operator"));
+  EXPECT_THAT(
+      error(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]})"),
+      HasSubstr("not supported"));
+  EXPECT_THAT(
+      error(
+          R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG", "includes": {"minKernel": "new"}}]})"),
+      HasSubstr("not a kernel version"));
+  EXPECT_EQ(
+      error(
+          R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_KILL"}]})"),
+      "");
 }
 
 TEST(Seccomp, ConditionsOnTheMachine) {
   const auto count = [](const char* extra) {
-    const auto text = fmt::format(R"({{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": ["read"], "action": "SCMP_ACT_ALLOW", {}}}]}})", extra);
+    const auto text = fmt::format(
+        R"({{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": ["read"], "action": "SCMP_ACT_ALLOW", {}}}]}})",
+        extra);
     return resolve_seccomp_profile(text, sys::capability_bit(21))->syscalls.size();
   };
   EXPECT_EQ(count(R"("includes": {"caps": ["CAP_SYS_ADMIN"]})"), 1U);
@@ -248,7 +282,8 @@ class SeccompLaunch : public LaunchTest {
 };
 
 TEST_F(SeccompLaunch, TheFilterIsInForce) {
-  EXPECT_EQ(sh(filtered("grep -E '^(Seccomp|NoNewPrivs)' /proc/self/status")), "NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n");
+  EXPECT_EQ(sh(filtered("grep -E '^(Seccomp|NoNewPrivs)' /proc/self/status")),
+            "NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1\n");
   EXPECT_THAT(run(filtered("mount -t tmpfs x /tmp"))->out, HasSubstr("denied"));
   EXPECT_EQ(sh(filtered("mount -t tmpfs x /tmp && echo yes", docker_capabilities | sys::capability_bit(21))), "yes\n");
 }
@@ -259,7 +294,8 @@ TEST_F(SeccompLaunch, AnotherUserWithAndWithoutNoNewPrivileges) {
     plan.process.uid = plan.process.gid = 1000;
     plan.process.no_new_privileges = no_new_privileges;
     plan.process.capabilities = sys::CapabilitySets{docker_capabilities, 0, 0, 0, 0};
-    EXPECT_EQ(sh(plan), "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nSeccomp:\t2\nSeccomp_filters:\t1\n1000\n");
+    EXPECT_EQ(sh(plan),
+              "CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nSeccomp:\t2\nSeccomp_filters:\t1\n1000\n");
   }
 }
 

@@ -10,7 +10,8 @@
 namespace corten::sys {
 namespace {
 
-// Each EAGAIN means that somebody renamed or mounted while the kernel walked; a peer who does only that cannot hold us for ever.
+// Each EAGAIN means that somebody renamed or mounted while the kernel walked; a peer who does only that cannot hold us
+// for ever.
 constexpr int max_attempts = 256;
 constexpr std::size_t max_path = 4096;
 
@@ -98,8 +99,10 @@ Result<UniqueFd> make_directories_beneath(int root, std::string_view path, mode_
     if (name == ".") continue;
     // ".." after a component that does not exist has no meaning that an attacker could not choose.
     if (name == "..") return fail(ErrorKind::invalid, "make directory {}: \"..\" after a missing directory", path);
-    if (::mkdirat(directory.get(), name.c_str(), mode) != 0 && errno != EEXIST) return sys_fail("make directory {}", path);
-    const int next = openat2_retrying(directory.get(), name.c_str(), make_how(directory_flags | O_NOFOLLOW, Resolve::no_symlinks, 0));
+    if (::mkdirat(directory.get(), name.c_str(), mode) != 0 && errno != EEXIST)
+      return sys_fail("make directory {}", path);
+    const int next = openat2_retrying(directory.get(), name.c_str(),
+                                      make_how(directory_flags | O_NOFOLLOW, Resolve::no_symlinks, 0));
     if (next < 0) return sys_fail("make directory {}", path);
     directory = UniqueFd(next);
   }
@@ -111,7 +114,7 @@ Result<UniqueFd> make_file_beneath(int root, std::string_view path, mode_t mode,
   const int existing = openat2_retrying(root, inside.c_str(), make_how(O_PATH, resolve, 0));
   if (existing >= 0) {
     UniqueFd fd(existing);
-    struct stat status {};
+    struct stat status{};
     if (::fstat(existing, &status) != 0) return sys_fail("stat {}", path);
     if (S_ISDIR(status.st_mode)) return sys_fail_text(EISDIR, fmt::format("make file {}", path));
     return fd;
@@ -119,11 +122,13 @@ Result<UniqueFd> make_file_beneath(int root, std::string_view path, mode_t mode,
   if (errno != ENOENT) return sys_fail("open {}", path);
 
   const auto [parent, name] = split_path(inside);
-  if (name.empty() || name == "." || name == "..") return fail(ErrorKind::invalid, "make file {}: not a file name", path);
+  if (name.empty() || name == "." || name == "..")
+    return fail(ErrorKind::invalid, "make file {}: not a file name", path);
   const auto directory = TRY(make_directories_beneath(root, parent, 0755, resolve));
   const std::string file(name);
-  const int made = openat2_retrying(directory.get(), file.c_str(),
-                                    make_how(O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, Resolve::no_symlinks, mode & 07777));
+  const int made =
+      openat2_retrying(directory.get(), file.c_str(),
+                       make_how(O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, Resolve::no_symlinks, mode & 07777));
   if (made < 0) return sys_fail("make file {}", path);
   return UniqueFd(made);
 }
@@ -138,7 +143,8 @@ Result<std::string> read_link_beneath(int root, std::string_view path, Resolve r
 
 Result<> symlink_beneath(int root, std::string_view path, const char* target, Resolve resolve) {
   const auto [parent, name] = split_path(path);
-  if (name.empty() || name == "." || name == "..") return fail(ErrorKind::invalid, "make link {}: not a file name", path);
+  if (name.empty() || name == "." || name == "..")
+    return fail(ErrorKind::invalid, "make link {}: not a file name", path);
   const auto directory = TRY(open_beneath(root, parent, directory_flags, resolve));
   if (::symlinkat(target, directory.get(), std::string(name).c_str()) != 0) return sys_fail("make link {}", path);
   return {};

@@ -22,18 +22,18 @@ enum class Resolve : std::uint8_t {
   same_mount,   // no_symlinks, and crossing a mount point is an error (EXDEV)
 };
 
-// Opens `path` (leading slashes are dropped) under `root`. `flags` as openat2 takes them; O_CLOEXEC is added. Retries EAGAIN, which
-// RESOLVE_IN_ROOT and RESOLVE_BENEATH give when somebody renames while they walk.
+// Opens `path` (leading slashes are dropped) under `root`. `flags` as openat2 takes them; O_CLOEXEC is added. Retries
+// EAGAIN, which RESOLVE_IN_ROOT and RESOLVE_BENEATH give when somebody renames while they walk.
 Result<UniqueFd> open_beneath(int root, std::string_view path, std::uint64_t flags, Resolve resolve = Resolve::in_root,
                               mode_t mode = 0);
 
-// mkdir -p: opens the directory `path` under `root` as O_PATH and makes the components that are missing, owned by the caller,
-// with `mode`. A component made here is never followed if it turns into a link.
+// mkdir -p: opens the directory `path` under `root` as O_PATH and makes the components that are missing, owned by the
+// caller, with `mode`. A component made here is never followed if it turns into a link.
 Result<UniqueFd> make_directories_beneath(int root, std::string_view path, mode_t mode = 0755,
                                           Resolve resolve = Resolve::in_root);
 
-// An O_PATH descriptor of a file for use as a mount target: the file is made (empty) with its parents if it is not there. An
-// existing file of any type but a directory is taken as it is.
+// An O_PATH descriptor of a file for use as a mount target: the file is made (empty) with its parents if it is not
+// there. An existing file of any type but a directory is taken as it is.
 Result<UniqueFd> make_file_beneath(int root, std::string_view path, mode_t mode = 0755,
                                    Resolve resolve = Resolve::in_root);
 
@@ -43,7 +43,8 @@ Result<std::string> read_link_beneath(int root, std::string_view path, Resolve r
 // Makes `path` a symbolic link to `target`; parents must exist. EEXIST is an error.
 Result<> symlink_beneath(int root, std::string_view path, const char* target, Resolve resolve = Resolve::in_root);
 
-// A directory name and the last component of a path: "/a/b/" gives {"/a", "b"}; "b" gives {"", "b"}; "/" gives {"", ""}.
+// A directory name and the last component of a path: "/a/b/" gives {"/a", "b"}; "b" gives {"", "b"}; "/" gives {"",
+// ""}.
 struct SplitPath {
   std::string_view parent;
   std::string_view name;

@@ -16,18 +16,50 @@
 namespace corten::sys {
 namespace {
 
-constexpr std::array<std::string_view, last_known_capability + 1> names{
-    "CAP_CHOWN",           "CAP_DAC_OVERRIDE",   "CAP_DAC_READ_SEARCH", "CAP_FOWNER",         "CAP_FSETID",
-    "CAP_KILL",            "CAP_SETGID",         "CAP_SETUID",          "CAP_SETPCAP",        "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",       "CAP_NET_RAW",        "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",       "CAP_SYS_MODULE",     "CAP_SYS_RAWIO",       "CAP_SYS_CHROOT",     "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",       "CAP_SYS_ADMIN",      "CAP_SYS_BOOT",        "CAP_SYS_NICE",       "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",        "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",           "CAP_LEASE",          "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",   "CAP_SETFCAP",        "CAP_MAC_OVERRIDE",    "CAP_MAC_ADMIN",      "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",      "CAP_BLOCK_SUSPEND",  "CAP_AUDIT_READ",      "CAP_PERFMON",        "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE"};
+constexpr std::array<std::string_view, last_known_capability + 1> names{"CAP_CHOWN",
+                                                                        "CAP_DAC_OVERRIDE",
+                                                                        "CAP_DAC_READ_SEARCH",
+                                                                        "CAP_FOWNER",
+                                                                        "CAP_FSETID",
+                                                                        "CAP_KILL",
+                                                                        "CAP_SETGID",
+                                                                        "CAP_SETUID",
+                                                                        "CAP_SETPCAP",
+                                                                        "CAP_LINUX_IMMUTABLE",
+                                                                        "CAP_NET_BIND_SERVICE",
+                                                                        "CAP_NET_BROADCAST",
+                                                                        "CAP_NET_ADMIN",
+                                                                        "CAP_NET_RAW",
+                                                                        "CAP_IPC_LOCK",
+                                                                        "CAP_IPC_OWNER",
+                                                                        "CAP_SYS_MODULE",
+                                                                        "CAP_SYS_RAWIO",
+                                                                        "CAP_SYS_CHROOT",
+                                                                        "CAP_SYS_PTRACE",
+                                                                        "CAP_SYS_PACCT",
+                                                                        "CAP_SYS_ADMIN",
+                                                                        "CAP_SYS_BOOT",
+                                                                        "CAP_SYS_NICE",
+                                                                        "CAP_SYS_RESOURCE",
+                                                                        "CAP_SYS_TIME",
+                                                                        "CAP_SYS_TTY_CONFIG",
+                                                                        "CAP_MKNOD",
+                                                                        "CAP_LEASE",
+                                                                        "CAP_AUDIT_WRITE",
+                                                                        "CAP_AUDIT_CONTROL",
+                                                                        "CAP_SETFCAP",
+                                                                        "CAP_MAC_OVERRIDE",
+                                                                        "CAP_MAC_ADMIN",
+                                                                        "CAP_SYSLOG",
+                                                                        "CAP_WAKE_ALARM",
+                                                                        "CAP_BLOCK_SUSPEND",
+                                                                        "CAP_AUDIT_READ",
+                                                                        "CAP_PERFMON",
+                                                                        "CAP_BPF",
+                                                                        "CAP_CHECKPOINT_RESTORE"};
 
-// PR_CAPBSET_READ says EINVAL for a capability that the kernel does not have, so the last one can be found without /proc.
+// PR_CAPBSET_READ says EINVAL for a capability that the kernel does not have, so the last one can be found without
+// /proc.
 int kernel_last_capability() {
   for (int bit = 63; bit >= 0; --bit)
     if (::prctl(PR_CAPBSET_READ, bit, 0, 0, 0) >= 0) return bit;
@@ -56,7 +88,8 @@ CapabilityMask all_capabilities() {
 
 Result<int> capability_from_name(std::string_view name) {
   std::string upper(name);
-  std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
+  std::ranges::transform(upper, upper.begin(),
+                         [](unsigned char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
   if (!upper.starts_with("CAP_")) upper.insert(0, "CAP_");
   const auto found = std::ranges::find(names, upper);
   if (found == names.end()) return fail(ErrorKind::invalid, "unknown capability: \"{}\"", name);

@@ -52,7 +52,8 @@ Result<> Epoll::wait(std::vector<Event>& out, std::chrono::milliseconds timeout)
   const auto limit = static_cast<int>(std::clamp<std::int64_t>(timeout.count(), -1, INT_MAX));
   const int count = ::epoll_wait(fd_.get(), events.data(), static_cast<int>(events.size()), limit);
   if (count < 0 && errno != EINTR) return sys_fail("wait for events");
-  for (int i = 0; i < count; ++i) out.push_back({events[static_cast<std::size_t>(i)].events, events[static_cast<std::size_t>(i)].data.u64});
+  for (int i = 0; i < count; ++i)
+    out.push_back({events[static_cast<std::size_t>(i)].events, events[static_cast<std::size_t>(i)].data.u64});
   return {};
 }
 
@@ -84,7 +85,8 @@ Result<UniqueFd> make_signalfd(std::initializer_list<int> signals) {
 
 Result<std::optional<int>> signalfd_read(int fd) {
   signalfd_siginfo info{};
-  if (::read(fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) return std::optional(static_cast<int>(info.ssi_signo));
+  if (::read(fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info))
+    return std::optional(static_cast<int>(info.ssi_signo));
   if (errno == EAGAIN || errno == EINTR) return std::optional<int>();
   return sys_fail("read a signal");
 }

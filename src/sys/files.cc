@@ -18,7 +18,7 @@ namespace corten::sys {
 namespace {
 
 Result<std::string> read_opened(const UniqueFd& fd, const std::string& path, std::size_t max_bytes) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {}", path);
   if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, "read {}: not a regular file", path);
   return wrap(read_all(fd.get(), max_bytes), "read " + path);
@@ -68,7 +68,8 @@ Result<> remove_below(UniqueFd top, const std::string& path) {
     if (level.names.empty()) {
       const std::string name = std::move(level.name);
       levels.pop_back();
-      if (!levels.empty() && ::unlinkat(levels.back().directory.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
+      if (!levels.empty() && ::unlinkat(levels.back().directory.get(), name.c_str(), AT_REMOVEDIR) != 0 &&
+          errno != ENOENT)
         return sys_fail("remove {}/…/{}", path, name);
       continue;
     }
@@ -85,7 +86,9 @@ Result<> remove_below(UniqueFd top, const std::string& path) {
 
 }  // namespace
 
-Result<std::string> read_file(const std::string& path, std::size_t max_bytes) { return read_file_at(AT_FDCWD, path, max_bytes); }
+Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
+  return read_file_at(AT_FDCWD, path, max_bytes);
+}
 
 Result<std::string> read_file_at(int directory, const std::string& path, std::size_t max_bytes) {
   // O_NONBLOCK: a FIFO in the file's place must not hold us.
@@ -118,14 +121,17 @@ Result<> write_all(int fd, std::string_view bytes) {
   return {};
 }
 
-Result<> write_existing(const std::string& path, std::string_view value) { return write_existing_at(AT_FDCWD, path, value); }
+Result<> write_existing(const std::string& path, std::string_view value) {
+  return write_existing_at(AT_FDCWD, path, value);
+}
 
 Result<> write_existing_at(int directory, const std::string& path, std::string_view value) {
   UniqueFd fd(::openat(directory, path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd) return sys_fail("open {}", path);
   const ssize_t written = ::write(fd.get(), value.data(), value.size());
   if (written < 0) return sys_fail("write \"{}\" to {}", value, path);
-  if (static_cast<std::size_t>(written) != value.size()) return fail(ErrorKind::internal, "write \"{}\" to {}: cut off", value, path);
+  if (static_cast<std::size_t>(written) != value.size())
+    return fail(ErrorKind::internal, "write \"{}\" to {}: cut off", value, path);
   return {};
 }
 
@@ -158,10 +164,11 @@ Result<> make_directories(const std::string& path, mode_t mode) {
   if (path.empty()) return fail(ErrorKind::invalid, "make directory: empty path");
   if (::mkdir(path.c_str(), mode) == 0) return {};
   const int saved = errno;
-  struct stat status {};
+  struct stat status{};
   if (saved == EEXIST && ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return {};
   const auto slash = path.find_last_of('/', path.find_last_not_of('/'));
-  if (saved != ENOENT || slash == std::string::npos || slash == 0) return sys_fail_text(saved, "make directory " + path);
+  if (saved != ENOENT || slash == std::string::npos || slash == 0)
+    return sys_fail_text(saved, "make directory " + path);
   CHECK(make_directories(path.substr(0, slash), mode));
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return sys_fail("make directory {}", path);
   return {};
@@ -184,7 +191,8 @@ Result<UniqueFd> make_memfd(const char* name) {
 }
 
 Result<> seal_memfd(int fd) {
-  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) return sys_fail("seal a memory file");
+  if (::fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0)
+    return sys_fail("seal a memory file");
   return {};
 }
 

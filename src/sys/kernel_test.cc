@@ -47,7 +47,9 @@ class KernelTest : public ::testing::Test {
 };
 
 std::span<const std::byte> bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
-std::string text(const std::vector<std::byte>& data) { return {reinterpret_cast<const char*>(data.data()), data.size()}; }
+std::string text(const std::vector<std::byte>& data) {
+  return {reinterpret_cast<const char*>(data.data()), data.size()};
+}
 
 // --- mounts
 
@@ -240,7 +242,7 @@ TEST_F(KernelTest, ListeningOnLongPaths) {
   ASSERT_TRUE(listen_unix(path, SocketType::stream));
   const auto again = listen_unix(path, SocketType::seqpacket);
   ASSERT_TRUE(again) << again.error().text();
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
   const auto connection = connect_unix(path, SocketType::seqpacket);
@@ -310,7 +312,7 @@ TEST_F(KernelTest, FilesAreBounded) {
   ASSERT_EQ(::mkfifo((top_ + "/fifo").c_str(), 0600), 0);
   EXPECT_FALSE(read_file(top_ + "/fifo"));
   EXPECT_FALSE(write_existing(top_ + "/new", "x"));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat((top_ + "/file").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
 }

@@ -41,16 +41,15 @@ int set_parameter(int context, const MountParameter& parameter) {
 
 }  // namespace
 
-Result<UniqueFd> mount_filesystem(std::string_view type, std::string_view source, std::span<const MountParameter> parameters,
-                                  std::uint64_t attributes) {
+Result<UniqueFd> mount_filesystem(std::string_view type, std::string_view source,
+                                  std::span<const MountParameter> parameters, std::uint64_t attributes) {
   const std::string name(type);
   UniqueFd context(::fsopen(name.c_str(), FSOPEN_CLOEXEC));
   if (!context) {
     if (errno == ENODEV) return fail(ErrorKind::unavailable, "file system {}: this kernel does not have it", type);
     return sys_fail("file system {}", type);
   }
-  if (!source.empty() &&
-      ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", std::string(source).c_str(), 0) != 0)
+  if (!source.empty() && ::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", std::string(source).c_str(), 0) != 0)
     return context_fail(context.get(), fmt::format("{}: source {}", type, source));
   for (const auto& parameter : parameters)
     if (set_parameter(context.get(), parameter) != 0)
@@ -79,7 +78,7 @@ Result<> attach_mount(int mount, int target) {
 }
 
 Result<> set_mount_attributes(int mount, const MountAttributes& attributes, bool recursive) {
-  struct mount_attr attr {};
+  struct mount_attr attr{};
   attr.attr_set = attributes.set;
   attr.attr_clr = attributes.clear;
   // The atime modes are one field: the kernel wants it cleared as a whole before a mode is set.
@@ -98,7 +97,7 @@ Result<> unmount_directory(int directory) {
 }
 
 Result<std::uint64_t> filesystem_magic(int fd) {
-  struct statfs status {};
+  struct statfs status{};
   if (::fstatfs(fd, &status) != 0) return sys_fail("statfs");
   return static_cast<std::uint64_t>(status.f_type) & 0xffffffffU;
 }
@@ -114,7 +113,7 @@ Result<UniqueFd> open_program_read_only(const std::string& path) {
 }
 
 Result<> run_from_read_only_mount(char** arguments) {
-  struct statfs status {};
+  struct statfs status{};
   if (::statfs("/proc/self/exe", &status) != 0) return sys_fail("look at our own program");
   if ((status.f_flags & ST_RDONLY) != 0) return {};
   const auto program = TRY(open_program_read_only("/proc/self/exe"));

@@ -17,8 +17,8 @@ struct Name {
   std::uint64_t flag;
   std::string_view name;
 };
-constexpr std::array names{Name{CLONE_NEWNS, "mnt"},  Name{CLONE_NEWPID, "pid"},   Name{CLONE_NEWNET, "net"},
-                           Name{CLONE_NEWIPC, "ipc"}, Name{CLONE_NEWUTS, "uts"},   Name{CLONE_NEWUSER, "user"},
+constexpr std::array names{Name{CLONE_NEWNS, "mnt"},    Name{CLONE_NEWPID, "pid"},      Name{CLONE_NEWNET, "net"},
+                           Name{CLONE_NEWIPC, "ipc"},   Name{CLONE_NEWUTS, "uts"},      Name{CLONE_NEWUSER, "user"},
                            Name{CLONE_NEWTIME, "time"}, Name{CLONE_NEWCGROUP, "cgroup"}};
 
 Result<UniqueFd> open_at(std::string_view process, std::uint64_t clone_flag) {
@@ -42,7 +42,9 @@ std::string_view namespace_name(std::uint64_t clone_flag) {
   return {};
 }
 
-Result<UniqueFd> open_namespace(pid_t pid, std::uint64_t clone_flag) { return open_at(std::to_string(pid), clone_flag); }
+Result<UniqueFd> open_namespace(pid_t pid, std::uint64_t clone_flag) {
+  return open_at(std::to_string(pid), clone_flag);
+}
 Result<UniqueFd> open_own_namespace(std::uint64_t clone_flag) { return open_at("self", clone_flag); }
 
 Result<> join_namespaces_of(int pidfd, std::uint64_t clone_flags) {

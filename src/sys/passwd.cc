@@ -54,10 +54,12 @@ std::vector<std::string_view> fields_of(std::string_view line, char separator) {
 // Calls `take` with each line's fields until it returns false.
 Result<> for_each_line(std::string_view text, std::string_view file,
                        const std::function<bool(const std::vector<std::string_view>&)>& take) {
-  if (text.size() > max_passwd_bytes) return fail(ErrorKind::invalid, "{} is larger than {} bytes", file, max_passwd_bytes);
+  if (text.size() > max_passwd_bytes)
+    return fail(ErrorKind::invalid, "{} is larger than {} bytes", file, max_passwd_bytes);
   std::size_t lines = 0;
   while (!text.empty()) {
-    if (++lines > max_passwd_lines) return fail(ErrorKind::invalid, "{} has more than {} lines", file, max_passwd_lines);
+    if (++lines > max_passwd_lines)
+      return fail(ErrorKind::invalid, "{} has more than {} lines", file, max_passwd_lines);
     const auto end = text.find('\n');
     auto line = text.substr(0, end);
     text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
@@ -79,7 +81,8 @@ struct PasswdEntry {
   std::string home;
 };
 
-Result<std::optional<PasswdEntry>> find_user(std::string_view passwd, std::optional<std::int64_t> number, std::string_view name) {
+Result<std::optional<PasswdEntry>> find_user(std::string_view passwd, std::optional<std::int64_t> number,
+                                             std::string_view name) {
   std::optional<PasswdEntry> found;
   CHECK(for_each_line(passwd, "passwd file", [&](const auto& fields) {
     if (fields.size() < 4) return true;
@@ -121,10 +124,11 @@ Result<std::string> read_optional(int root, const char* path) {
   auto fd = open_beneath(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) {
     // A link that leads nowhere or a directory without permission is the image's affair: then there are no entries.
-    if (const int error = fd.error().sys_errno(); error == ENOENT || error == ENOTDIR || error == ELOOP) return std::string();
+    if (const int error = fd.error().sys_errno(); error == ENOENT || error == ENOTDIR || error == ELOOP)
+      return std::string();
     return std::unexpected(std::move(fd).error());
   }
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd->get(), &status) != 0) return sys_fail("stat {}", path);
   if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, "{} is not a regular file", path);
   return wrap(read_all(fd->get(), max_passwd_bytes), std::string("read ") + path);
@@ -132,8 +136,8 @@ Result<std::string> read_optional(int root, const char* path) {
 
 }  // namespace
 
-Result<UserIdentity> resolve_user(std::string_view user, const std::vector<std::string>& extra_groups, std::string_view passwd,
-                                  std::string_view group) {
+Result<UserIdentity> resolve_user(std::string_view user, const std::vector<std::string>& extra_groups,
+                                  std::string_view passwd, std::string_view group) {
   const auto colon = user.find(':');
   const auto user_part = user.substr(0, colon);
   const auto group_part = colon == std::string_view::npos ? std::string_view{} : user.substr(colon + 1);
@@ -143,7 +147,8 @@ Result<UserIdentity> resolve_user(std::string_view user, const std::vector<std::
   if (user_part.empty()) number = 0;
   if (number) identity.uid = TRY(checked_id(*number));
   const auto entry = TRY(find_user(passwd, number, user_part));
-  if (!entry && !number) return fail(ErrorKind::invalid, "unable to find user {}: no matching entries in passwd file", user_part);
+  if (!entry && !number)
+    return fail(ErrorKind::invalid, "unable to find user {}: no matching entries in passwd file", user_part);
   if (entry) {
     identity.uid = entry->uid;
     identity.gid = entry->gid;
@@ -154,7 +159,8 @@ Result<UserIdentity> resolve_user(std::string_view user, const std::vector<std::
   } else if (entry) {
     identity.groups = TRY(groups_with_member(group, entry->name));
   }
-  // The primary group is also a supplementary one, so that a negative permission for it cannot be shed (CVE-2022-36109).
+  // The primary group is also a supplementary one, so that a negative permission for it cannot be shed
+  // (CVE-2022-36109).
   identity.groups.push_back(identity.gid);
   for (const auto& extra : extra_groups) identity.groups.push_back(TRY(find_group(group, extra)));
   std::ranges::sort(identity.groups);

@@ -24,12 +24,13 @@ struct UserIdentity {
   std::string home = "/";
 };
 
-// `user` is what the image or --user says; empty is root. `extra_groups` is --group-add: names or numbers. `passwd` and `group` are the files'
-// contents (empty when they are not there). Errors, kind invalid, with Docker's texts: "unable to find user x: no matching entries in passwd
-// file", "unable to find group x: no matching entries in group file".
-Result<UserIdentity> resolve_user(std::string_view user, const std::vector<std::string>& extra_groups, std::string_view passwd,
-                                  std::string_view group);
+// `user` is what the image or --user says; empty is root. `extra_groups` is --group-add: names or numbers. `passwd` and
+// `group` are the files' contents (empty when they are not there). Errors, kind invalid, with Docker's texts: "unable
+// to find user x: no matching entries in passwd file", "unable to find group x: no matching entries in group file".
+Result<UserIdentity> resolve_user(std::string_view user, const std::vector<std::string>& extra_groups,
+                                  std::string_view passwd, std::string_view group);
 // The same, with the files read beneath a root directory descriptor, links inside the root followed.
-Result<UserIdentity> resolve_user_in(int root, std::string_view user, const std::vector<std::string>& extra_groups = {});
+Result<UserIdentity> resolve_user_in(int root, std::string_view user,
+                                     const std::vector<std::string>& extra_groups = {});
 
 }  // namespace corten::sys

@@ -71,7 +71,8 @@ TEST(Passwd, Refused) {
   EXPECT_EQ(error("www", {"nope"}), "unable to find group nope: no matching entries in group file");
   EXPECT_EQ(error("bad"), "unable to find user bad: no matching entries in passwd file");
   EXPECT_EQ(error("huge"), "unable to find user huge: no matching entries in passwd file");
-  for (const auto* user : {"2147483648", "4294967296", "4294967295", "-1", "99999999999999999999999", "0:-1", "0:2147483648"})
+  for (const auto* user :
+       {"2147483648", "4294967296", "4294967295", "-1", "99999999999999999999999", "0:-1", "0:2147483648"})
     EXPECT_THAT(error(user), HasSubstr("uids and gids must be in range 0-2147483647")) << user;
 }
 

@@ -26,7 +26,8 @@ Result<UniqueFd> pidfd_open(pid_t pid);
 Result<> pidfd_send_signal(int pidfd, int signal);
 // A copy of the descriptor `fd` of the process (needs ptrace rights).
 Result<UniqueFd> pidfd_getfd(int pidfd, int fd);
-// True once the process has ended; waits up to `timeout` (negative: for ever). Works for processes that are not our children.
+// True once the process has ended; waits up to `timeout` (negative: for ever). Works for processes that are not our
+// children.
 Result<bool> pidfd_wait_ended(int pidfd, std::chrono::milliseconds timeout);
 // Reaps our child; blocks.
 Result<ExitStatus> reap(int pidfd);
@@ -61,8 +62,8 @@ struct CloneRequest {
   int cgroup = -1;          // a cgroup v2 directory for CLONE_INTO_CGROUP
   int exit_signal = 17;     // SIGCHLD; ignored by the kernel with CLONE_PARENT, where it must be 0
 };
-// fork with namespaces: returns twice, in the child with pid 0 and no pidfd. Only for single-threaded programs, because the
-// child has copies of locks that other threads hold.
+// fork with namespaces: returns twice, in the child with pid 0 and no pidfd. Only for single-threaded programs, because
+// the child has copies of locks that other threads hold.
 struct Cloned {
   pid_t pid = 0;
   UniqueFd pidfd;

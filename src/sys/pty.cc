@@ -24,9 +24,10 @@ Result<Pty> finish(UniqueFd master) {
 
 Result<Pty> open_pty(int devpts) {
   auto master = TRY(open_beneath(devpts, "ptmx", O_RDWR | O_NOCTTY, Resolve::same_mount));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(master.get(), &status) != 0) return sys_fail("stat ptmx");
-  if (TRY(filesystem_magic(master.get())) != DEVPTS_SUPER_MAGIC || !S_ISCHR(status.st_mode) || status.st_rdev != makedev(5, 2))
+  if (TRY(filesystem_magic(master.get())) != DEVPTS_SUPER_MAGIC || !S_ISCHR(status.st_mode) ||
+      status.st_rdev != makedev(5, 2))
     return fail(ErrorKind::invalid, "ptmx is not that of a devpts file system");
   return finish(std::move(master));
 }

@@ -17,8 +17,8 @@ struct WindowSize {
   std::uint16_t columns = 0;
 };
 
-// A new pair from the devpts instance whose root directory is `devpts`; the file system is checked, and the slave is opened through
-// the master, not by its name.
+// A new pair from the devpts instance whose root directory is `devpts`; the file system is checked, and the slave is
+// opened through the master, not by its name.
 Result<Pty> open_pty(int devpts);
 // From the machine's own /dev/ptmx.
 Result<Pty> open_pty();

@@ -10,7 +10,8 @@ namespace corten::sys {
 Result<UniqueFd> load_seccomp_filter(std::span<const std::uint8_t> program, std::uint32_t flags) {
   const std::size_t count = program.size() / sizeof(sock_filter);
   if (count == 0 || count > BPF_MAXINSNS || program.size() % sizeof(sock_filter) != 0)
-    return fail(ErrorKind::invalid, "seccomp filter: {} bytes are not 1 to {} instructions", program.size(), BPF_MAXINSNS);
+    return fail(ErrorKind::invalid, "seccomp filter: {} bytes are not 1 to {} instructions", program.size(),
+                BPF_MAXINSNS);
   sock_fprog filter{};
   filter.len = static_cast<unsigned short>(count);
   // The kernel only reads it.

@@ -83,7 +83,8 @@ Result<Address> make_address(const std::string& path) {
     result.directory = UniqueFd(::open(path.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!result.directory) return sys_fail("open {}", path.substr(0, slash + 1));
     text = fmt::format("/proc/self/fd/{}/{}", result.directory.get(), path.substr(slash + 1));
-    if (text.size() >= sizeof result.address.sun_path) return fail(ErrorKind::invalid, "socket path {}: name too long", path);
+    if (text.size() >= sizeof result.address.sun_path)
+      return fail(ErrorKind::invalid, "socket path {}: name too long", path);
   }
   result.address.sun_family = AF_UNIX;
   std::memcpy(result.address.sun_path, text.c_str(), text.size() + 1);
@@ -99,7 +100,8 @@ Result<std::pair<UniqueFd, UniqueFd>> socket_pair() { return make_pair_of(SOCK_S
 Result<std::pair<UniqueFd, UniqueFd>> stream_pair() { return make_pair_of(SOCK_STREAM); }
 
 Result<> send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
-  if (fds.size() > max_message_fds) return fail(ErrorKind::invalid, "{} descriptors do not fit into one message", fds.size());
+  if (fds.size() > max_message_fds)
+    return fail(ErrorKind::invalid, "{} descriptors do not fit into one message", fds.size());
   ControlBuffer control;
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
   msghdr header{};
@@ -115,7 +117,8 @@ Result<> send_message(int socket, std::span<const std::byte> bytes, std::span<co
       return std::unexpected(Error(ErrorKind::unavailable, "send a message: " + errno_text(errno), errno));
     return sys_fail("send a message of {} bytes", bytes.size());
   }
-  if (static_cast<std::size_t>(sent) != bytes.size()) return fail(ErrorKind::internal, "send a message: it was cut off");
+  if (static_cast<std::size_t>(sent) != bytes.size())
+    return fail(ErrorKind::internal, "send a message: it was cut off");
   return {};
 }
 
@@ -161,7 +164,8 @@ Result<Message> receive_block(int socket, std::size_t max_bytes, std::size_t max
     got += part;
   }
   length = le64toh(length);
-  if (length > max_bytes) return fail(ErrorKind::invalid, "received a block of {} bytes, at most {} are taken", length, max_bytes);
+  if (length > max_bytes)
+    return fail(ErrorKind::invalid, "received a block of {} bytes, at most {} are taken", length, max_bytes);
   message.bytes.resize(length);
   for (std::size_t got = 0; got < message.bytes.size();) {
     int flags = 0;
@@ -177,7 +181,7 @@ Result<UniqueFd> listen_unix(const std::string& path, SocketType type, int backl
   const auto target = TRY(make_address(path));
   UniqueFd socket(::socket(AF_UNIX, kernel_type(type) | SOCK_CLOEXEC, 0));
   if (!socket) return sys_fail("make a socket for {}", path);
-  struct stat status {};
+  struct stat status{};
   if (::lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
   const auto* address = reinterpret_cast<const sockaddr*>(&target.address);
   // The mode is set on the socket before bind makes the file, so that nobody connects in between.
@@ -199,7 +203,8 @@ Result<UniqueFd> connect_unix(const std::string& path, SocketType type) {
 Result<PeerCredentials> peer_credentials(int socket) {
   ucred credentials{};
   socklen_t length = sizeof credentials;
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return sys_fail("ask for the peer's identity");
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0)
+    return sys_fail("ask for the peer's identity");
   return PeerCredentials{credentials.pid, credentials.uid, credentials.gid};
 }
 

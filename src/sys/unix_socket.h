@@ -26,7 +26,8 @@ struct Message {
   std::vector<UniqueFd> fds;
   bool end = false;  // the peer has closed
 };
-// One message. `unavailable` with EAGAIN on a non-blocking socket that is full; EPIPE when the peer is gone (no SIGPIPE).
+// One message. `unavailable` with EAGAIN on a non-blocking socket that is full; EPIPE when the peer is gone (no
+// SIGPIPE).
 Result<> send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds = {});
 // At most `max_bytes` and `max_fds`; a longer message, or descriptors cut off, are `invalid` and what came is closed.
 Result<Message> receive_message(int socket, std::size_t max_bytes, std::size_t max_fds = 0);
@@ -35,8 +36,8 @@ Result<Message> receive_message(int socket, std::size_t max_bytes, std::size_t m
 Result<> send_block(int socket, std::span<const std::byte> bytes, std::span<const int> fds = {});
 Result<Message> receive_block(int socket, std::size_t max_bytes, std::size_t max_fds = 0);
 
-// Listening SOCK_SEQPACKET or SOCK_STREAM socket at a path of any length (through a directory descriptor when longer than sun_path). A
-// left-over socket file is replaced. Mode 0600.
+// Listening SOCK_SEQPACKET or SOCK_STREAM socket at a path of any length (through a directory descriptor when longer
+// than sun_path). A left-over socket file is replaced. Mode 0600.
 enum class SocketType : std::uint8_t { stream, seqpacket };
 Result<UniqueFd> listen_unix(const std::string& path, SocketType type, int backlog = 128);
 Result<UniqueFd> connect_unix(const std::string& path, SocketType type);
