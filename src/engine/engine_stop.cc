@@ -78,7 +78,11 @@ Result<> EngineImpl::send_signal(const ContainerRef& container, int signo, bool 
   std::shared_ptr<const Definition> definition;
   pid_t pid = 0;
   bool ends = false, paused = false, restarting = false;
-  auto allowed = container->with([&](Container::Data& data) -> Result<> {
+  bool starting = false;
+  const auto decide = [&](Container::Data& data) -> Result<> {
+    // A restart that begins this very moment would undo what is said here.
+    starting = data.starting;
+    if (starting) return {};
     CHECK(must_run(data.state, container->id()));
     definition = data.definition;
     // As Docker: the stop signal and KILL mean the end; without a stop signal of its own any signal may.
@@ -94,8 +98,11 @@ Result<> EngineImpl::send_signal(const ContainerRef& container, int signo, bool 
     }
     container->publish(true);
     return {};
-  });
-  CHECK(std::move(allowed));
+  };
+  do {
+    let_start_end(*container);
+    CHECK(container->with(decide));
+  } while (starting);
   if (restarting) {
     if (ends) give_up_restart(container);
     return {};
