@@ -207,7 +207,7 @@ void EngineImpl::take_over_run(const ContainerRef& container, StateRecord intent
   }
   run->pid = shim.pid;
   run->shim_pid = shim.shim_pid;
-  if (intent.endpoint && !over) {
+  if (intent.endpoint && !over && bridge_) {
     if (auto endpoint = bridge_->adopt(*intent.endpoint)) {
       run->endpoint = std::move(*endpoint);
     } else {

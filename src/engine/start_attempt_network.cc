@@ -53,7 +53,10 @@ Result<> StartAttempt::join_network() {
     joined_network_ = mapped_.network ? std::move(mapped_.network) : TRY(engine_.network_driver_->make_namespace());
     return {};
   }
-  if (mode != "bridge" && mode != engine_.bridge_->config().name && mode != engine_.bridge_->config().id) {
+  // Without a bridge (--bridge none) there are host, none and container:NAME only.
+  const bool known = engine_.bridge_ && (mode == "bridge" || mode == engine_.bridge_->config().name ||
+                                         mode == engine_.bridge_->config().id);
+  if (!known) {
     return fail(ErrorKind::not_found, "network {} not found", mode);
   }
   return join_bridge();
@@ -120,7 +123,7 @@ Result<> StartAttempt::write_hosts() {
     }
     own.push_back({network::to_string(run_->endpoint.info().address), names});
     gateway = network::to_string(run_->endpoint.info().gateway);
-  } else {
+  } else if (engine_.bridge_) {
     gateway = network::to_string(engine_.bridge_->prefix().address);
   }
   for (const auto& text : definition_->host_config.extra_hosts) {
