@@ -37,8 +37,7 @@ std::string_view to_string(ErrorKind kind);
 
 class [[nodiscard]] Error {
  public:
-  Error(ErrorKind kind, std::string text, int sys_errno = 0)
-      : kind_(kind), errno_(sys_errno), text_(std::move(text)) {}
+  Error(ErrorKind kind, std::string text, int sys_errno = 0) : kind_(kind), errno_(sys_errno), text_(std::move(text)) {}
 
   ErrorKind kind() const { return kind_; }
   // The errno of the system call that failed, 0 where none did.
@@ -72,7 +71,8 @@ std::unexpected<Error> fail(ErrorKind kind, fmt::format_string<Args...> format, 
   return std::unexpected(Error(kind, fmt::format(format, std::forward<Args>(args)...)));
 }
 
-// A system call failed: reads errno, so call it at once. sys_fail("mount {}", path) gives "mount /x: permission denied".
+// A system call failed: reads errno, so call it at once. sys_fail("mount {}", path) gives "mount /x: permission
+// denied".
 std::unexpected<Error> sys_fail_text(int sys_errno, std::string what);
 template <class... Args>
 std::unexpected<Error> sys_fail(fmt::format_string<Args...> format, Args&&... args) {
@@ -92,27 +92,26 @@ Result<T> wrap(Result<T> result, std::string_view what) {
 
 }  // namespace corten
 
-// auto fd = TRY(open_file(path)); returns the error to the caller, or yields the value. CHECK is the same for Result<void>.
-// TRY_AS and CHECK_AS also say what was being done: CHECK_AS(mount_proc(), "mount /proc").
-#define TRY(expression)                                                                 \
-  ({                                                                                    \
-    auto try_result_ = (expression);                                                    \
-    if (!try_result_) return std::unexpected(std::move(try_result_).error());           \
-    std::move(*try_result_);                                                            \
+// auto fd = TRY(open_file(path)); returns the error to the caller, or yields the value. CHECK is the same for
+// Result<void>. TRY_AS and CHECK_AS also say what was being done: CHECK_AS(mount_proc(), "mount /proc").
+#define TRY(expression)                                                       \
+  ({                                                                          \
+    auto try_result_ = (expression);                                          \
+    if (!try_result_) return std::unexpected(std::move(try_result_).error()); \
+    std::move(*try_result_);                                                  \
   })
-#define TRY_AS(expression, what)                                                        \
-  ({                                                                                    \
-    auto try_result_ = (expression);                                                    \
+#define TRY_AS(expression, what)                                                         \
+  ({                                                                                     \
+    auto try_result_ = (expression);                                                     \
     if (!try_result_) return std::unexpected(std::move(try_result_).error().wrap(what)); \
-    std::move(*try_result_);                                                            \
+    std::move(*try_result_);                                                             \
   })
-#define CHECK(expression)                                                               \
-  do {                                                                                  \
-    if (auto check_result_ = (expression); !check_result_)                              \
-      return std::unexpected(std::move(check_result_).error());                         \
+#define CHECK(expression)                                                                                            \
+  do {                                                                                                               \
+    if (auto check_result_ = (expression); !check_result_) return std::unexpected(std::move(check_result_).error()); \
   } while (false)
-#define CHECK_AS(expression, what)                                                      \
-  do {                                                                                  \
-    if (auto check_result_ = (expression); !check_result_)                              \
-      return std::unexpected(std::move(check_result_).error().wrap(what));              \
+#define CHECK_AS(expression, what)                                         \
+  do {                                                                     \
+    if (auto check_result_ = (expression); !check_result_)                 \
+      return std::unexpected(std::move(check_result_).error().wrap(what)); \
   } while (false)

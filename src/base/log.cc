@@ -27,7 +27,8 @@ std::string one_line(std::string_view message, bool json) {
     if (c == '\n') {
       text += "\\n";
     } else if (static_cast<unsigned char>(c) < 0x20) {
-      text += json ? fmt::format("\\u{:04x}", static_cast<unsigned>(c)) : fmt::format("\\x{:02x}", static_cast<unsigned>(c));
+      text += json ? fmt::format("\\u{:04x}", static_cast<unsigned>(c))
+                   : fmt::format("\\x{:02x}", static_cast<unsigned>(c));
     } else if (json && (c == '"' || c == '\\')) {
       text += '\\';
       text += c;
@@ -61,7 +62,8 @@ Result<> setup(std::string_view level, std::string_view format) {
     return fail(ErrorKind::invalid, "invalid log format \"{}\": want text or json", format);
   state().json = format == "json";
   if (state().json)
-    state().logger->set_pattern(R"({"level":"%l","msg":"%v","time":"%Y-%m-%dT%H:%M:%S.%fZ"})", spdlog::pattern_time_type::utc);
+    state().logger->set_pattern(R"({"level":"%l","msg":"%v","time":"%Y-%m-%dT%H:%M:%S.%fZ"})",
+                                spdlog::pattern_time_type::utc);
   if (level == "debug") {
     set_level(Level::debug);
   } else if (level == "info") {
@@ -78,6 +80,8 @@ Result<> setup(std::string_view level, std::string_view format) {
 
 void set_level(Level level) { state().logger->set_level(to_spdlog(level)); }
 bool enabled(Level level) { return state().logger->should_log(to_spdlog(level)); }
-void write(Level level, std::string_view message) { state().logger->log(to_spdlog(level), one_line(message, state().json)); }
+void write(Level level, std::string_view message) {
+  state().logger->log(to_spdlog(level), one_line(message, state().json));
+}
 
 }  // namespace corten::log

@@ -22,8 +22,8 @@ TEST(Time, ParsesBackWhatItPrints) {
 }
 
 TEST(Time, RefusesWhatIsNoTime) {
-  for (const char* text : {"", "yesterday", "2023-13-01T00:00:00Z", "2023-01-01", "2023-01-01T00:00:00", "2023-01-01T25:00:00Z",
-                           "2023-01-01T00:00:00Zjunk", "2023-01-01T00:00:00+99:00"})
+  for (const char* text : {"", "yesterday", "2023-13-01T00:00:00Z", "2023-01-01", "2023-01-01T00:00:00",
+                           "2023-01-01T25:00:00Z", "2023-01-01T00:00:00Zjunk", "2023-01-01T00:00:00+99:00"})
     EXPECT_FALSE(parse_rfc3339(text)) << text;
 }
 
@@ -31,7 +31,8 @@ TEST(Time, Durations) {
   EXPECT_EQ(*parse_duration("1h1m1.5s"), 3661s + 500ms);
   EXPECT_EQ(*parse_duration("-5ms"), -5ms);
   EXPECT_EQ(*parse_duration("0"), 0ns);
-  for (const char* text : {"", "5", "s", "1x", "1m2", "--1s", "1e400h", "99999999999h"}) EXPECT_FALSE(parse_duration(text)) << text;
+  for (const char* text : {"", "5", "s", "1x", "1m2", "--1s", "1e400h", "99999999999h"})
+    EXPECT_FALSE(parse_duration(text)) << text;
 }
 
 TEST(Time, Filters) {

@@ -22,9 +22,9 @@ constexpr std::size_t max_config_bytes = 1 << 20;
 enum class Kind : std::uint8_t { text, flag, list, map };
 
 struct Option {
-  std::string_view name;   // both the flag and the key, unless `key` says otherwise
-  std::string_view key;    // of daemon.json; "-": not in the file
-  char letter;             // 0: none
+  std::string_view name;  // both the flag and the key, unless `key` says otherwise
+  std::string_view key;   // of daemon.json; "-": not in the file
+  char letter;            // 0: none
   Kind kind;
   std::string_view help;
   std::function<Result<>(Config&, const std::string&)> apply;
@@ -40,7 +40,8 @@ template <class Number>
 Result<Number> parse_number(const std::string& value) {
   Number number{};
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc() || end != value.data() + value.size()) return fail(ErrorKind::invalid, "\"{}\" is not a number", value);
+  if (error != std::errc() || end != value.data() + value.size())
+    return fail(ErrorKind::invalid, "\"{}\" is not a number", value);
   return number;
 }
 
@@ -59,42 +60,44 @@ Result<std::int64_t> parse_bytes(const std::string& value) {
   return number << shift->second;
 }
 
-Option text(std::string_view name, std::string Config::*member, std::string_view help, char letter = 0) {
+Option text(std::string_view name, std::string Config::* member, std::string_view help, char letter = 0) {
   return {name, name, letter, Kind::text, help, [member](Config& config, const std::string& value) -> Result<> {
             config.*member = value;
             return {};
           }};
 }
 
-Option flag(std::string_view name, bool Config::*member, std::string_view help, char letter = 0) {
+Option flag(std::string_view name, bool Config::* member, std::string_view help, char letter = 0) {
   return {name, name, letter, Kind::flag, help, [member](Config& config, const std::string& value) -> Result<> {
             config.*member = TRY(parse_flag(value));
             return {};
           }};
 }
 
-Option engine_text(std::string_view name, std::string engine::Settings::*member, std::string_view help) {
+Option engine_text(std::string_view name, std::string engine::Settings::* member, std::string_view help) {
   return {name, name, 0, Kind::text, help, [member](Config& config, const std::string& value) -> Result<> {
             config.engine.*member = value;
             return {};
           }};
 }
 
-Option engine_flag(std::string_view name, bool engine::Settings::*member, std::string_view help) {
+Option engine_flag(std::string_view name, bool engine::Settings::* member, std::string_view help) {
   return {name, name, 0, Kind::flag, help, [member](Config& config, const std::string& value) -> Result<> {
             config.engine.*member = TRY(parse_flag(value));
             return {};
           }};
 }
 
-Option list(std::string_view name, std::string_view key, std::vector<std::string> Config::*member, std::string_view help, char letter = 0) {
+Option list(std::string_view name, std::string_view key, std::vector<std::string> Config::* member,
+            std::string_view help, char letter = 0) {
   return {name, key, letter, Kind::list, help, [member](Config& config, const std::string& value) -> Result<> {
             (config.*member).push_back(value);
             return {};
           }};
 }
 
-Option engine_list(std::string_view name, std::string_view key, std::vector<std::string> engine::Settings::*member, std::string_view help) {
+Option engine_list(std::string_view name, std::string_view key, std::vector<std::string> engine::Settings::* member,
+                   std::string_view help) {
   return {name, key, 0, Kind::list, help, [member](Config& config, const std::string& value) -> Result<> {
             (config.engine.*member).push_back(value);
             return {};
@@ -105,10 +108,12 @@ Option engine_list(std::string_view name, std::string_view key, std::vector<std:
 Result<> add_ulimit(Config& config, const std::string& value) {
   const std::size_t equals = value.find('=');
   const std::size_t colon = value.find(':', equals);
-  if (equals == std::string::npos) return fail(ErrorKind::invalid, "invalid ulimit \"{}\": want NAME=SOFT[:HARD]", value);
+  if (equals == std::string::npos)
+    return fail(ErrorKind::invalid, "invalid ulimit \"{}\": want NAME=SOFT[:HARD]", value);
   spec::Ulimit limit;
   limit.name = value.substr(0, equals);
-  limit.soft = TRY(parse_number<std::int64_t>(value.substr(equals + 1, colon == std::string::npos ? colon : colon - equals - 1)));
+  limit.soft = TRY(
+      parse_number<std::int64_t>(value.substr(equals + 1, colon == std::string::npos ? colon : colon - equals - 1)));
   limit.hard = colon == std::string::npos ? limit.soft : TRY(parse_number<std::int64_t>(value.substr(colon + 1)));
   config.engine.default_ulimits.push_back(limit);
   return {};
@@ -131,11 +136,13 @@ Result<> add_address_pool(Config& config, const std::string& value) {
     }
   }
   const network::Ipv4Prefix whole = TRY(network::parse_ipv4_prefix(base));
-  if (size < whole.length || size > 30) return fail(ErrorKind::invalid, "invalid address pool \"{}\": size must be {}..30", value, whole.length);
+  if (size < whole.length || size > 30)
+    return fail(ErrorKind::invalid, "invalid address pool \"{}\": size must be {}..30", value, whole.length);
   const std::uint64_t count = std::uint64_t{1} << (size - whole.length);
   constexpr std::uint64_t enough = 4096;
   for (std::uint64_t i = 0; i < std::min(count, enough); ++i)
-    config.address_pools.push_back({{whole.network().value + static_cast<std::uint32_t>(i << (32 - size))}, static_cast<std::uint8_t>(size)});
+    config.address_pools.push_back(
+        {{whole.network().value + static_cast<std::uint32_t>(i << (32 - size))}, static_cast<std::uint8_t>(size)});
   return {};
 }
 
@@ -148,71 +155,92 @@ Option one_of(std::string_view name, std::string_view help, std::vector<std::str
 
 std::vector<Option> network_options() {
   std::vector<Option> options;
-  options.push_back(text("bridge", &Config::bridge, "Bridge device of the default network; none for no such network", 'b'));
+  options.push_back(
+      text("bridge", &Config::bridge, "Bridge device of the default network; none for no such network", 'b'));
   options.push_back(text("bip", &Config::bridge_address, "Address and prefix of the bridge (10.1.0.1/24)"));
   options.push_back(text("fixed-cidr", &Config::fixed_cidr, "Part of the prefix that containers get addresses from"));
   options.push_back(text("ip", &Config::default_binding, "Host address of published ports that name none"));
   options.push_back(flag("icc", &Config::inter_container, "Containers of the default network reach each other"));
   options.push_back(flag("ip-forward", &Config::ip_forward, "Switch on the kernel's IP forwarding"));
   options.push_back(flag("ip-masq", &Config::masquerade, "Masquerade traffic to the outside"));
-  options.push_back({"mtu", "mtu", 0, Kind::text, "MTU of the default network", [](Config& config, const std::string& value) -> Result<> {
+  options.push_back({"mtu", "mtu", 0, Kind::text, "MTU of the default network",
+                     [](Config& config, const std::string& value) -> Result<> {
                        config.mtu = TRY(parse_number<std::uint32_t>(value));
-                       if (config.mtu < 68 || config.mtu > 65535) return fail(ErrorKind::invalid, "MTU {} is not between 68 and 65535", value);
+                       if (config.mtu < 68 || config.mtu > 65535)
+                         return fail(ErrorKind::invalid, "MTU {} is not between 68 and 65535", value);
                        return {};
                      }});
-  options.push_back({"default-address-pool", "default-address-pools", 0, Kind::list, "Prefixes for networks (base=10.10.0.0/16,size=24)", add_address_pool});
+  options.push_back({"default-address-pool", "default-address-pools", 0, Kind::list,
+                     "Prefixes for networks (base=10.10.0.0/16,size=24)", add_address_pool});
   options.push_back(engine_list("dns", "dns", &engine::Settings::dns, "DNS servers of containers"));
   options.push_back(engine_list("dns-opt", "dns-opts", &engine::Settings::dns_options, "DNS options of containers"));
-  options.push_back(engine_list("dns-search", "dns-search", &engine::Settings::dns_search, "DNS search domains of containers"));
-  options.push_back(one_of("userland-proxy", "Only false: published ports need no proxy process", {"false"}, "there is no proxy process"));
+  options.push_back(
+      engine_list("dns-search", "dns-search", &engine::Settings::dns_search, "DNS search domains of containers"));
+  options.push_back(one_of("userland-proxy", "Only false: published ports need no proxy process", {"false"},
+                           "there is no proxy process"));
   return options;
 }
 
 std::vector<Option> container_options() {
   std::vector<Option> options;
-  options.push_back({"default-ulimit", "default-ulimits", 0, Kind::list, "Limits of containers (nofile=1024:2048)", add_ulimit});
-  options.push_back({"default-shm-size", "default-shm-size", 0, Kind::text, "Size of /dev/shm (64M)", [](Config& config, const std::string& value) -> Result<> {
+  options.push_back(
+      {"default-ulimit", "default-ulimits", 0, Kind::list, "Limits of containers (nofile=1024:2048)", add_ulimit});
+  options.push_back({"default-shm-size", "default-shm-size", 0, Kind::text, "Size of /dev/shm (64M)",
+                     [](Config& config, const std::string& value) -> Result<> {
                        config.engine.default_shm_size = TRY(parse_bytes(value));
                        return {};
                      }});
   options.push_back(engine_text("default-ipc-mode", &engine::Settings::default_ipc_mode, "private or shareable"));
   options.push_back(engine_text("default-cgroupns-mode", &engine::Settings::default_cgroupns_mode, "private or host"));
-  options.push_back(engine_text("cgroup-parent", &engine::Settings::cgroup_parent, "Control group above all containers"));
-  options.push_back(engine_flag("init", &engine::Settings::default_init, "Run an init in containers that forwards signals and reaps"));
+  options.push_back(
+      engine_text("cgroup-parent", &engine::Settings::cgroup_parent, "Control group above all containers"));
+  options.push_back(engine_flag("init", &engine::Settings::default_init,
+                                "Run an init in containers that forwards signals and reaps"));
   options.push_back(engine_text("init-path", &engine::Settings::init_program, "Path of that init"));
-  options.push_back(engine_flag("no-new-privileges", &engine::Settings::no_new_privileges, "Containers cannot gain privileges"));
+  options.push_back(
+      engine_flag("no-new-privileges", &engine::Settings::no_new_privileges, "Containers cannot gain privileges"));
   options.push_back(engine_text("seccomp-profile", &engine::Settings::seccomp_profile, "File, builtin or unconfined"));
-  options.push_back(engine_text("userns-remap", &engine::Settings::userns_remap, "User (and group) whose subordinate ids containers use"));
-  options.push_back(engine_flag("live-restore", &engine::Settings::live_restore, "Containers go on while the daemon is down"));
-  options.push_back({"shutdown-timeout", "shutdown-timeout", 0, Kind::text, "Seconds for containers to stop", [](Config& config, const std::string& value) -> Result<> {
+  options.push_back(engine_text("userns-remap", &engine::Settings::userns_remap,
+                                "User (and group) whose subordinate ids containers use"));
+  options.push_back(
+      engine_flag("live-restore", &engine::Settings::live_restore, "Containers go on while the daemon is down"));
+  options.push_back({"shutdown-timeout", "shutdown-timeout", 0, Kind::text, "Seconds for containers to stop",
+                     [](Config& config, const std::string& value) -> Result<> {
                        config.engine.shutdown_timeout = std::chrono::seconds(TRY(parse_number<int>(value)));
                        return {};
                      }});
-  options.push_back({"log-driver", "log-driver", 0, Kind::text, "json-file, local, syslog, journald or none", [](Config& config, const std::string& value) -> Result<> {
+  options.push_back({"log-driver", "log-driver", 0, Kind::text, "json-file, local, syslog, journald or none",
+                     [](Config& config, const std::string& value) -> Result<> {
                        config.engine.default_log_config.type = value;
                        return {};
                      }});
-  options.push_back({"log-opt", "log-opts", 0, Kind::map, "Options of the log driver (max-size=10m)", [](Config& config, const std::string& value) -> Result<> {
+  options.push_back({"log-opt", "log-opts", 0, Kind::map, "Options of the log driver (max-size=10m)",
+                     [](Config& config, const std::string& value) -> Result<> {
                        const std::size_t equals = value.find('=');
-                       if (equals == std::string::npos) return fail(ErrorKind::invalid, "\"{}\" is not NAME=VALUE", value);
+                       if (equals == std::string::npos)
+                         return fail(ErrorKind::invalid, "\"{}\" is not NAME=VALUE", value);
                        config.engine.default_log_config.config[value.substr(0, equals)] = value.substr(equals + 1);
                        return {};
                      }});
-  options.push_back({"exec-opt", "exec-opts", 0, Kind::list, "native.cgroupdriver=cgroupfs", [](Config&, const std::string& value) -> Result<> {
+  options.push_back({"exec-opt", "exec-opts", 0, Kind::list, "native.cgroupdriver=cgroupfs",
+                     [](Config&, const std::string& value) -> Result<> {
                        if (value == "native.cgroupdriver=cgroupfs") return {};
-                       return fail(ErrorKind::invalid, "\"{}\" is not supported: control groups are made through the file system", value);
+                       return fail(ErrorKind::invalid,
+                                   "\"{}\" is not supported: control groups are made through the file system", value);
                      }});
   return options;
 }
 
 std::vector<Option> make_options() {
   std::vector<Option> options;
-  options.push_back({"config-file", "-", 0, Kind::text, "Configuration file (/etc/corten/daemon.json)", [](Config& config, const std::string& value) -> Result<> {
+  options.push_back({"config-file", "-", 0, Kind::text, "Configuration file (/etc/corten/daemon.json)",
+                     [](Config& config, const std::string& value) -> Result<> {
                        config.config_file = value;
                        config.config_file_said = true;
                        return {};
                      }});
-  options.push_back(list("host", "hosts", &Config::hosts, "Socket to listen on: unix:///PATH, tcp://ADDRESS:PORT or fd://", 'H'));
+  options.push_back(
+      list("host", "hosts", &Config::hosts, "Socket to listen on: unix:///PATH, tcp://ADDRESS:PORT or fd://", 'H'));
   options.push_back(text("group", &Config::group, "Group that owns the unix socket", 'G'));
   options.push_back(text("data-root", &Config::data_root, "Where images, containers and volumes are kept"));
   options.push_back(text("exec-root", &Config::exec_root, "Where run-time state is kept"));
@@ -226,21 +254,25 @@ std::vector<Option> make_options() {
   options.push_back(text("tlscert", &Config::tls_certificate, "The daemon's certificate"));
   options.push_back(text("tlskey", &Config::tls_key, "The daemon's key"));
   options.push_back(list("label", "labels", &Config::labels, "name=value shown by info"));
-  options.push_back(one_of("storage-driver", "overlay2", {"overlay2", "overlay"}, "layers are directories under overlayfs"));
+  options.push_back(
+      one_of("storage-driver", "overlay2", {"overlay2", "overlay"}, "layers are directories under overlayfs"));
   options.push_back(one_of("experimental", "Only false", {"false"}, "there are no experimental features"));
   for (auto& more : {network_options(), container_options()}) options.insert(options.end(), more.begin(), more.end());
-  options.push_back({"validate", "-", 0, Kind::flag, "Check the configuration and exit", [](Config& config, const std::string& value) -> Result<> {
+  options.push_back({"validate", "-", 0, Kind::flag, "Check the configuration and exit",
+                     [](Config& config, const std::string& value) -> Result<> {
                        config.validate_only = TRY(parse_flag(value));
                        return {};
                      }});
-  options.push_back({"version", "-", 'v', Kind::flag, "Print the version and exit", [](Config& config, const std::string&) -> Result<> {
+  options.push_back({"version", "-", 'v', Kind::flag, "Print the version and exit",
+                     [](Config& config, const std::string&) -> Result<> {
                        config.show_version = true;
                        return {};
                      }});
-  options.push_back({"help", "-", 'h', Kind::flag, "Print this and exit", [](Config& config, const std::string&) -> Result<> {
-                       config.show_help = true;
-                       return {};
-                     }});
+  options.push_back(
+      {"help", "-", 'h', Kind::flag, "Print this and exit", [](Config& config, const std::string&) -> Result<> {
+         config.show_help = true;
+         return {};
+       }});
   return options;
 }
 
@@ -249,7 +281,8 @@ struct Given {
   std::string value;
 };
 
-Result<std::vector<Given>> parse_arguments(const std::vector<Option>& options, const std::vector<std::string>& arguments) {
+Result<std::vector<Given>> parse_arguments(const std::vector<Option>& options,
+                                           const std::vector<std::string>& arguments) {
   std::vector<Given> given;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
@@ -260,7 +293,8 @@ Result<std::vector<Given>> parse_arguments(const std::vector<Option>& options, c
     const std::string name = is_long ? word.substr(2, equals == std::string::npos ? equals : equals - 2) : "";
     const auto found = std::ranges::find_if(
         options, [&](const Option& option) { return is_long ? option.name == name : option.letter == word[1]; });
-    if (found == options.end()) return fail(ErrorKind::invalid, "unknown flag: {}: see cortend --help", word.substr(0, equals));
+    if (found == options.end())
+      return fail(ErrorKind::invalid, "unknown flag: {}: see cortend --help", word.substr(0, equals));
     if (equals != std::string::npos) {
       given.push_back({&*found, word.substr(equals + 1)});
     } else if (found->kind == Kind::flag) {
@@ -283,7 +317,8 @@ std::string element_text(std::string_view key, const json::Value& value) {
   if (!value.is_object()) return scalar_text(value);
   std::string joined;
   for (const auto& item : value.get_object())
-    joined += fmt::format("{}{}={}", joined.empty() ? "" : ",", std::string_view(item.key().data(), item.key().size()), scalar_text(item.value()));
+    joined += fmt::format("{}{}={}", joined.empty() ? "" : ",", std::string_view(item.key().data(), item.key().size()),
+                          scalar_text(item.value()));
   (void)key;
   return joined;
 }
@@ -293,11 +328,13 @@ Result<std::vector<std::string>> values_of(const Option& option, const json::Val
   if (option.key == "default-ulimits" && value.is_object()) {
     for (const auto& item : value.get_object()) {
       const auto limit = TRY(json::from_json<spec::Ulimit>(item.value(), option.key));
-      values.push_back(fmt::format("{}={}:{}", std::string_view(item.key().data(), item.key().size()), limit.soft, limit.hard));
+      values.push_back(
+          fmt::format("{}={}:{}", std::string_view(item.key().data(), item.key().size()), limit.soft, limit.hard));
     }
   } else if (option.kind == Kind::map && value.is_object()) {
     for (const auto& item : value.get_object())
-      values.push_back(fmt::format("{}={}", std::string_view(item.key().data(), item.key().size()), scalar_text(item.value())));
+      values.push_back(
+          fmt::format("{}={}", std::string_view(item.key().data(), item.key().size()), scalar_text(item.value())));
   } else if (option.kind == Kind::list && value.is_array()) {
     for (const json::Value& element : value.get_array()) values.push_back(element_text(option.key, element));
   } else if ((option.kind == Kind::text && !value.is_structured()) || (option.kind == Kind::flag && value.is_bool())) {
@@ -323,7 +360,8 @@ Result<> apply_file(Config& config, const std::vector<Option>& options, const st
     if (found == options.end() || key == "-")
       return fail(ErrorKind::invalid, "the following directives don't match any configuration option: {}", key);
     if (said.contains(found->name))
-      return fail(ErrorKind::invalid, "the following directives are specified both as a flag and in the configuration file: {}", key);
+      return fail(ErrorKind::invalid,
+                  "the following directives are specified both as a flag and in the configuration file: {}", key);
     for (const std::string& value : TRY(values_of(*found, item.value()))) CHECK_AS(found->apply(config, value), key);
   }
   return {};
@@ -367,10 +405,15 @@ Result<Config> load_config(const std::vector<std::string>& arguments) {
 
 std::string help_text() {
   std::string help =
-      "Usage:  cortend [OPTIONS]\n\nThe Corten daemon: a container engine that speaks Docker's Engine API.\n\nOptions:\n";
+      "Usage:  cortend [OPTIONS]\n\nThe Corten daemon: a container engine that speaks Docker's Engine "
+      "API.\n\nOptions:\n";
   for (const Option& option : make_options()) {
-    const std::string name = option.letter != 0 ? fmt::format("-{}, --{}", option.letter, option.name) : fmt::format("    --{}", option.name);
-    const std::string_view type = option.kind == Kind::flag ? "" : option.kind == Kind::list ? " list" : option.kind == Kind::map ? " map" : " string";
+    const std::string name = option.letter != 0 ? fmt::format("-{}, --{}", option.letter, option.name)
+                                                : fmt::format("    --{}", option.name);
+    const std::string_view type = option.kind == Kind::flag   ? ""
+                                  : option.kind == Kind::list ? " list"
+                                  : option.kind == Kind::map  ? " map"
+                                                              : " string";
     help += fmt::format("  {:<34} {}\n", name + std::string(type), option.help);
   }
   return help + "\nAll but the last ones may stand in the configuration file under Docker's key names.\n";

@@ -18,7 +18,7 @@ namespace corten::daemon {
 
 struct Config {
   std::string config_file = "/etc/corten/daemon.json";
-  bool config_file_said = false;  // then it must exist
+  bool config_file_said = false;   // then it must exist
   std::vector<std::string> hosts;  // "unix:///run/corten/corten.sock", "tcp://127.0.0.1:2375", "fd://"
   std::string group = "corten";    // owner group of unix sockets, when it exists
   std::string data_root = "/var/lib/corten";
@@ -33,22 +33,22 @@ struct Config {
   bool tls_verify = false;
   std::string tls_ca, tls_certificate, tls_key;
 
-  std::string bridge;             // device name; "none" for no default network
-  std::string bridge_address;     // --bip
+  std::string bridge;          // device name; "none" for no default network
+  std::string bridge_address;  // --bip
   std::string fixed_cidr;
   std::vector<network::Ipv4Prefix> address_pools;
   std::uint32_t mtu = 1500;
   bool inter_container = true;
   bool ip_forward = true;
   bool masquerade = true;
-  std::string default_binding;    // --ip
+  std::string default_binding;  // --ip
 
   std::vector<std::string> labels;
-  engine::Settings engine;        // what the engine itself takes
+  engine::Settings engine;  // what the engine itself takes
 
   bool show_version = false;
   bool show_help = false;
-  bool validate_only = false;     // --validate
+  bool validate_only = false;  // --validate
 };
 
 // `arguments` without the program's name. Kind invalid names the flag or key.

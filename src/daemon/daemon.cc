@@ -55,7 +55,8 @@ Result<std::string> beside_this_program(std::string_view name) {
   std::array<char, PATH_MAX> own;
   const ssize_t length = readlink("/proc/self/exe", own.data(), own.size());
   if (length < 0) return sys_fail("find this program");
-  const std::filesystem::path path = std::filesystem::path(std::string(own.data(), static_cast<std::size_t>(length))).parent_path() / name;
+  const std::filesystem::path path =
+      std::filesystem::path(std::string(own.data(), static_cast<std::size_t>(length))).parent_path() / name;
   if (access(path.c_str(), X_OK) != 0) return sys_fail("{}: the program must stand beside cortend", path.string());
   return path.string();
 }
@@ -84,7 +85,8 @@ Result<std::string> daemon_id(store::Database& database) {
   const auto rows = TRY(database.list_objects("daemon"));
   if (!rows.empty()) return rows[0].id;
   const std::string hex = random_id();
-  const std::string id = fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4), hex.substr(16, 4), hex.substr(20, 12));
+  const std::string id = fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
+                                     hex.substr(16, 4), hex.substr(20, 12));
   CHECK(database.put_object("daemon", id, "{}"));
   return id;
 }
@@ -116,7 +118,8 @@ Result<Endpoint> parse_tcp(std::string_view text) {
   if (number.empty() || error != std::errc() || end != number.data() + number.size())
     return fail(ErrorKind::invalid, "invalid host tcp://{}: want tcp://ADDRESS:PORT", text);
   endpoint.host = text.substr(0, colon);
-  if (endpoint.host.starts_with('[') && endpoint.host.ends_with(']')) endpoint.host = endpoint.host.substr(1, endpoint.host.size() - 2);
+  if (endpoint.host.starts_with('[') && endpoint.host.ends_with(']'))
+    endpoint.host = endpoint.host.substr(1, endpoint.host.size() - 2);
   return endpoint;
 }
 
@@ -131,7 +134,8 @@ Result<> listen_on(http::Server& server, const std::string& host, const Config& 
   if (host.starts_with("tcp://")) {
     const Endpoint address = TRY(parse_tcp(host.substr(6)));
     http::TcpEndpoint endpoint{.host = address.host, .port = address.port};
-    if (config.tls) endpoint.tls = http::TlsServerConfig{config.tls_certificate, config.tls_key, config.tls_ca, config.tls_verify};
+    if (config.tls)
+      endpoint.tls = http::TlsServerConfig{config.tls_certificate, config.tls_key, config.tls_ca, config.tls_verify};
     if (!config.tls_verify)
       log::warn("the API on {} is not protected by client certificates: whoever reaches it is root on this host", host);
     return server.listen(std::move(endpoint));
@@ -158,7 +162,8 @@ void notify_service_manager(std::string_view state) {
   name.copy(address.sun_path, name.size());
   if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-  (void)sendto(socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), length);
+  (void)sendto(socket_fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
+               length);
 }
 
 // As many descriptors as we may have: each running container holds a few.
@@ -172,7 +177,8 @@ void raise_descriptor_limit() {
 
 class Daemon {
  public:
-  Daemon(Config config, std::vector<std::string> arguments) : config_(std::move(config)), arguments_(std::move(arguments)) {}
+  Daemon(Config config, std::vector<std::string> arguments)
+      : config_(std::move(config)), arguments_(std::move(arguments)) {}
 
   Result<> start() {
     CHECK(make_root(config_.data_root, 0711));
@@ -184,9 +190,8 @@ class Daemon {
     engine_ = TRY(engine::make_engine(config_.engine, {*store_, *images_, *volumes_, driver_, bridge_, nullptr}));
     CHECK(describe());
     router_ = std::make_unique<server::Router>(services());
-    http_ = TRY(http::Server::create({}, [this](http::Request& request, http::ResponseWriter& response) {
-      router_->handle(request, response);
-    }));
+    http_ = TRY(http::Server::create(
+        {}, [this](http::Request& request, http::ResponseWriter& response) { router_->handle(request, response); }));
     // Sockets are there before the containers are, so that clients wait instead of failing.
     for (const std::string& host : config_.hosts) CHECK(listen_on(*http_, host, config_));
     CHECK_AS(engine_->boot(), "take over the containers");
@@ -252,7 +257,9 @@ class Daemon {
     info_.labels = config_.labels;
     info_.live_restore = config_.engine.live_restore;
     info_.debug = config_.debug;
-    const auto environment = [](const char* name) { return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name)); };
+    const auto environment = [](const char* name) {
+      return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name));
+    };
     info_.http_proxy = environment("HTTP_PROXY");
     info_.https_proxy = environment("HTTPS_PROXY");
     info_.no_proxy = environment("NO_PROXY");

@@ -36,7 +36,7 @@ void describe_host(server::DaemonInfo& info) {
   info.architecture = oci::host_platform().architecture;
   info.version = version();
   info.git_commit = git_commit();
-  struct sysinfo memory {};
+  struct sysinfo memory{};
   if (sysinfo(&memory) == 0) info.memory = std::uint64_t{memory.totalram} * memory.mem_unit;
 }
 

@@ -80,9 +80,10 @@ Result<> check_health(const spec::HealthConfig& health) {
 Result<> check_restart_policy(const spec::RestartPolicy& policy, bool auto_remove) {
   static constexpr std::array<std::string_view, 5> names{"", "no", "always", "unless-stopped", "on-failure"};
   if (std::ranges::find(names, policy.name) == names.end())
-    return fail(ErrorKind::invalid,
-                "invalid restart policy: unknown policy '{}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
-                policy.name);
+    return fail(
+        ErrorKind::invalid,
+        "invalid restart policy: unknown policy '{}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+        policy.name);
   if (policy.maximum_retry_count != 0 && policy.name != "on-failure")
     return fail(ErrorKind::invalid, "invalid restart policy: maximum retry count can only be used with 'on-failure'");
   if (policy.maximum_retry_count < 0)
@@ -124,8 +125,7 @@ Result<> check_network(const ContainerConfig& config, const HostConfig& host) {
   const bool shared = mode == "host" || mode.starts_with("container:");
   if (mode == "container:") return fail(ErrorKind::invalid, "invalid container format container:<name|id>");
   if (mode.starts_with("container:")) {
-    if (!config.hostname.empty())
-      return fail(ErrorKind::invalid, "conflicting options: hostname and the network mode");
+    if (!config.hostname.empty()) return fail(ErrorKind::invalid, "conflicting options: hostname and the network mode");
     if (!host.dns.empty()) return fail(ErrorKind::invalid, "conflicting options: dns and the network mode");
     if (!host.extra_hosts.empty())
       return fail(ErrorKind::invalid, "conflicting options: custom host-to-IP mapping and the network mode");
@@ -143,15 +143,15 @@ Result<> check_network(const ContainerConfig& config, const HostConfig& host) {
 }
 
 Result<> check_sysctls(const HostConfig& host) {
-  static constexpr std::array<std::string_view, 10> ipc{"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",
-                                                        "kernel.sem", "kernel.shmall", "kernel.shmmax",
-                                                        "kernel.shmmni", "kernel.shm_rmid_forced", "", ""};
+  static constexpr std::array<std::string_view, 10> ipc{
+      "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",          "kernel.sem", "kernel.shmall",
+      "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced", "",           ""};
   for (const auto& [name, value] : host.sysctls) {
     const bool of_ipc = (!name.empty() && std::ranges::find(ipc, name) != ipc.end()) || name.starts_with("fs.mqueue.");
     const bool of_network = name.starts_with("net.");
     if (name.find('/') != std::string::npos || name.find("..") != std::string::npos || (!of_ipc && !of_network))
-      return fail(ErrorKind::invalid, "sysctl '{}={}' is not allowed: it belongs to no namespace of the container", name,
-                  value);
+      return fail(ErrorKind::invalid, "sysctl '{}={}' is not allowed: it belongs to no namespace of the container",
+                  name, value);
     if (of_network && (host.network_mode == "host" || host.network_mode.starts_with("container:")))
       return fail(ErrorKind::invalid, "sysctl '{}' not allowed in {} network namespace", name, "host or shared");
     if (of_ipc && (host.ipc_mode == "host" || host.ipc_mode.starts_with("container:")))
@@ -189,8 +189,9 @@ Result<> check_security(const HostConfig& host) {
   if (!host.device_requests.empty())
     return fail(ErrorKind::invalid, "could not select device driver \"{}\" with capabilities: [[{}]]",
                 host.device_requests[0].driver,
-                host.device_requests[0].capabilities.empty() ? std::string("gpu")
-                                                            : fmt::format("{}", fmt::join(host.device_requests[0].capabilities[0], " ")));
+                host.device_requests[0].capabilities.empty()
+                    ? std::string("gpu")
+                    : fmt::format("{}", fmt::join(host.device_requests[0].capabilities[0], " ")));
   return {};
 }
 
@@ -221,16 +222,26 @@ void fill_defaults(HostConfig& host, const Settings& settings) {
     const auto same = [&](const spec::Ulimit& ours) { return ours.name == limit.name; };
     if (std::ranges::none_of(host.ulimits, same)) host.ulimits.push_back(limit);
   }
-  const auto says = [&](std::string_view what) { return std::ranges::find(host.security_opt, what) != host.security_opt.end(); };
+  const auto says = [&](std::string_view what) {
+    return std::ranges::find(host.security_opt, what) != host.security_opt.end();
+  };
   const bool all_paths = host.privileged || says("systempaths=unconfined");
   if (all_paths) {
     if (!host.masked_paths) host.masked_paths.emplace();
     if (!host.readonly_paths) host.readonly_paths.emplace();
   }
   if (!host.masked_paths)
-    host.masked_paths = spec::Strings{"/proc/acpi",           "/proc/asound",         "/proc/interrupts", "/proc/kcore",
-                                      "/proc/keys",           "/proc/latency_stats",  "/proc/sched_debug", "/proc/scsi",
-                                      "/proc/timer_list",     "/proc/timer_stats",    "/sys/devices/virtual/powercap",
+    host.masked_paths = spec::Strings{"/proc/acpi",
+                                      "/proc/asound",
+                                      "/proc/interrupts",
+                                      "/proc/kcore",
+                                      "/proc/keys",
+                                      "/proc/latency_stats",
+                                      "/proc/sched_debug",
+                                      "/proc/scsi",
+                                      "/proc/timer_list",
+                                      "/proc/timer_stats",
+                                      "/sys/devices/virtual/powercap",
                                       "/sys/firmware"};
   if (!host.readonly_paths)
     host.readonly_paths = spec::Strings{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"};
@@ -284,8 +295,10 @@ Result<std::vector<std::string>> complete(ContainerConfig& config, HostConfig& h
   CHECK(check_sysctls(host));
   CHECK(check_security(host));
   if (!host.storage_opt.empty())
-    return fail(ErrorKind::not_implemented, "--storage-opt is not supported: the data root has no project quotas in use");
-  if (!host.runtime.empty() && host.runtime != "corten" && host.runtime != "runc" && host.runtime != "io.containerd.runc.v2")
+    return fail(ErrorKind::not_implemented,
+                "--storage-opt is not supported: the data root has no project quotas in use");
+  if (!host.runtime.empty() && host.runtime != "corten" && host.runtime != "runc" &&
+      host.runtime != "io.containerd.runc.v2")
     return fail(ErrorKind::invalid, "unknown or invalid runtime name: {}", host.runtime);
   if (!host.isolation.empty() && host.isolation != "default")
     return fail(ErrorKind::invalid, "invalid isolation '{}' on linux", host.isolation);

@@ -45,7 +45,8 @@ oci::DeviceRule to_rule(const NumberRule& number) {
 }
 
 std::unexpected<Error> no_device(const std::string& path, std::string_view why) {
-  return fail(ErrorKind::invalid, "error gathering device information while adding custom device \"{}\": {}", path, why);
+  return fail(ErrorKind::invalid, "error gathering device information while adding custom device \"{}\": {}", path,
+              why);
 }
 
 oci::Device to_node(const struct stat& status, std::string path) {
@@ -63,8 +64,9 @@ oci::Device to_node(const struct stat& status, std::string path) {
 bool is_device(mode_t mode) { return S_ISBLK(mode) || S_ISCHR(mode); }
 
 // The device at `host_path`, or those below it when it is a directory.
-Result<> collect(const std::string& host_path, const std::string& container_path, int depth, std::vector<oci::Device>& nodes) {
-  struct stat status {};
+Result<> collect(const std::string& host_path, const std::string& container_path, int depth,
+                 std::vector<oci::Device>& nodes) {
+  struct stat status{};
   if (stat(host_path.c_str(), &status) != 0) return no_device(host_path, errno_text(errno));
   if (is_device(status.st_mode)) {
     nodes.push_back(to_node(status, container_path));
@@ -84,7 +86,8 @@ Result<> collect(const std::string& host_path, const std::string& container_path
 
 Result<> add_custom(const spec::DeviceMapping& mapping, DeviceAccess& access) {
   const std::string& target = mapping.path_in_container.empty() ? mapping.path_on_host : mapping.path_in_container;
-  if (target.empty() || target[0] != '/') return no_device(mapping.path_on_host, "the path in the container is not absolute");
+  if (target.empty() || target[0] != '/')
+    return no_device(mapping.path_on_host, "the path in the container is not absolute");
   const std::string permissions = mapping.cgroup_permissions.empty() ? "rwm" : mapping.cgroup_permissions;
   if (permissions.find_first_not_of("rwm") != std::string::npos)
     return fail(ErrorKind::invalid, "invalid device mode: {}", permissions);
@@ -114,7 +117,8 @@ bool take_number(std::string_view& text, std::optional<std::int64_t>& number) {
 // "c 1:3 rwm"
 Result<oci::DeviceRule> parse_rule(const std::string& text) {
   const auto bad = [&] { return fail(ErrorKind::invalid, "invalid device cgroup rule format: '{}'", text); };
-  if (text.size() < 2 || std::string_view("abc").find(text[0]) == std::string_view::npos || text[1] != ' ') return bad();
+  if (text.size() < 2 || std::string_view("abc").find(text[0]) == std::string_view::npos || text[1] != ' ')
+    return bad();
   oci::DeviceRule rule;
   rule.allow = true;
   rule.type = text.substr(0, 1);
@@ -129,7 +133,7 @@ Result<oci::DeviceRule> parse_rule(const std::string& text) {
 }
 
 Result<dev_t> block_device_number(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (stat(path.c_str(), &status) != 0) return sys_fail("block device {}", path);
   if (!S_ISBLK(status.st_mode)) return fail(ErrorKind::invalid, "{} is not a block device", path);
   return status.st_rdev;

@@ -11,8 +11,8 @@
 namespace corten::engine {
 
 struct DeviceAccess {
-  std::vector<oci::Device> nodes;     // beyond /dev/null and its like, which the runtime always makes
-  std::vector<oci::DeviceRule> rules; // for the devices cgroup, in order
+  std::vector<oci::Device> nodes;      // beyond /dev/null and its like, which the runtime always makes
+  std::vector<oci::DeviceRule> rules;  // for the devices cgroup, in order
 };
 
 // Docker's default rules, --device (a node, or a directory of them), --device-cgroup-rule; everything on the host for

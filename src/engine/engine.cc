@@ -19,9 +19,9 @@ namespace {
 // How long a command waits for another command on the same container.
 constexpr std::chrono::seconds operation_patience{70};
 
-// Asks ext4 to put each subdirectory into a block group of its own. Containers come and go with half a dozen small files, and an
-// ext4 without journal skips recently deleted inodes of a group one by one: 0.6 ms a file were measured after some hundred starts.
-// Other file systems do not know the flag.
+// Asks ext4 to put each subdirectory into a block group of its own. Containers come and go with half a dozen small
+// files, and an ext4 without journal skips recently deleted inodes of a group one by one: 0.6 ms a file were measured
+// after some hundred starts. Other file systems do not know the flag.
 void spread_subdirectories(const std::string& path) {
   const UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   int flags = 0;

@@ -1,9 +1,10 @@
 // The engine: containers and their life. No HTTP and no wire answers; what it takes and gives are spec:: and engine::
 // structs.
 //
-// Every call may be made from any thread and may block on its own container only. `ref` is what a user types: a full id,
-// an unambiguous prefix of one, or a name with or without a leading slash; unknown: not_found "No such container: x",
-// ambiguous: invalid. Error kinds follow the Engine API (conflict for a wrong state, not_modified for "already so").
+// Every call may be made from any thread and may block on its own container only. `ref` is what a user types: a full
+// id, an unambiguous prefix of one, or a name with or without a leading slash; unknown: not_found "No such container:
+// x", ambiguous: invalid. Error kinds follow the Engine API (conflict for a wrong state, not_modified for "already
+// so").
 #pragma once
 
 #include <chrono>
@@ -116,7 +117,7 @@ struct LogOptions {
 struct LogLine {
   bool is_stderr = false;
   Timestamp time;
-  std::string_view text;  // with its line end, if it had one
+  std::string_view text;        // with its line end, if it had one
   std::string_view attributes;  // "k=v,k=v" for --details
 };
 
@@ -139,7 +140,7 @@ struct ExecStartOptions {
 };
 
 struct UpdateRequest {
-  spec::Resources resources;      // zero values: unchanged
+  spec::Resources resources;  // zero values: unchanged
   std::optional<spec::RestartPolicy> restart_policy;
 };
 
@@ -173,8 +174,8 @@ struct CommitRequest {
   std::string repository, tag;
   std::string comment, author;
   bool pause = true;
-  std::vector<std::string> changes;               // Dockerfile instructions
-  std::optional<spec::ContainerConfig> config;    // overrides
+  std::vector<std::string> changes;             // Dockerfile instructions
+  std::optional<spec::ContainerConfig> config;  // overrides
 };
 
 struct PruneResult {

@@ -137,18 +137,19 @@ Result<> EngineImpl::copy_out(std::string_view ref, std::string_view path,
   return {};
 }
 
-Result<> EngineImpl::copy_in(std::string_view ref, std::string_view path, bool no_overwrite_dir_non_dir, bool copy_uid_gid,
-                             const ByteReader& read) {
+Result<> EngineImpl::copy_in(std::string_view ref, std::string_view path, bool no_overwrite_dir_non_dir,
+                             bool copy_uid_gid, const ByteReader& read) {
   const auto container = TRY(registry_.find(ref));
   const auto definition = container->view()->definition;
-  if (definition->host_config.readonly_rootfs) return fail(ErrorKind::forbidden, "container rootfs is marked read-only");
+  if (definition->host_config.readonly_rootfs)
+    return fail(ErrorKind::forbidden, "container rootfs is marked read-only");
   const ContainerRoot root = TRY(open_root(*container, true));
   auto target = store::open_in_root(root.fd.get(), path, O_PATH | O_CLOEXEC);
   if (!target) {
     if (target.error().kind() == ErrorKind::not_found) return no_such_path(path, std::string(ref));
     return std::unexpected(std::move(target).error());
   }
-  struct stat status {};
+  struct stat status{};
   if (fstat(target->get(), &status) != 0) return sys_fail("stat {}", path);
   if (!S_ISDIR(status.st_mode)) return fail(ErrorKind::invalid, "extraction point is not a directory: {}", path);
   store::ExtractOptions options;

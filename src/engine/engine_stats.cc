@@ -10,8 +10,8 @@
 namespace corten::engine {
 namespace {
 
-// /proc/stat's first line: user nice system idle iowait irq softirq steal guest guest_nice, in clock ticks. Guest time is
-// in user already.
+// /proc/stat's first line: user nice system idle iowait irq softirq steal guest guest_nice, in clock ticks. Guest time
+// is in user already.
 std::uint64_t system_cpu_nanoseconds() {
   std::ifstream file("/proc/stat");
   std::string word;

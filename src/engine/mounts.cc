@@ -39,11 +39,12 @@ std::string clean(std::string_view path) {
 
 Result<> check_destination(std::string_view destination, std::string_view specification) {
   if (destination.empty() || destination[0] != '/')
-    return fail(ErrorKind::invalid, "invalid volume specification: '{}': invalid mount path: '{}' mount path must be absolute",
+    return fail(ErrorKind::invalid,
+                "invalid volume specification: '{}': invalid mount path: '{}' mount path must be absolute",
                 specification, destination);
   if (clean(destination) == "/")
-    return fail(ErrorKind::invalid, "invalid volume specification: '{}': invalid specification: destination can't be '/'",
-                specification);
+    return fail(ErrorKind::invalid,
+                "invalid volume specification: '{}': invalid specification: destination can't be '/'", specification);
   if (destination.find('\0') != std::string_view::npos)
     return fail(ErrorKind::invalid, "invalid volume specification: the path has a NUL byte");
   return {};
@@ -62,7 +63,8 @@ Result<> apply_mode(std::string_view mode, std::string_view specification, Mount
       if (std::exchange(rw_said, true)) return fail(ErrorKind::invalid, "invalid mode: {}", mode);
       detail.read_only = word == "ro";
     } else if (is_propagation(word)) {
-      if (detail.type != "bind" || !detail.propagation.empty()) return fail(ErrorKind::invalid, "invalid mode: {}", mode);
+      if (detail.type != "bind" || !detail.propagation.empty())
+        return fail(ErrorKind::invalid, "invalid mode: {}", mode);
       detail.propagation = word;
     } else if (word == "nocopy") {
       if (detail.type != "volume") return fail(ErrorKind::invalid, "invalid mode: {}", mode);
@@ -97,10 +99,11 @@ Result<Draft> parse_bind(const std::string& specification) {
     detail.type = "volume";
     if (!anonymous) {
       if (!volume::is_valid_name(parts[0]))
-        return fail(ErrorKind::invalid,
-                    "create {0}: \"{0}\" includes invalid characters for a local volume name, only "
-                    "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
-                    parts[0]);
+        return fail(
+            ErrorKind::invalid,
+            "create {0}: \"{0}\" includes invalid characters for a local volume name, only "
+            "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
+            parts[0]);
       detail.volume_name = parts[0];
     }
   }
@@ -142,7 +145,7 @@ Result<> take_bind_options(const spec::Mount& mount, MountDetail& detail) {
     detail.read_only_non_recursive = mount.bind_options->read_only_non_recursive;
     detail.read_only_force_recursive = mount.bind_options->read_only_force_recursive;
   }
-  struct stat status {};
+  struct stat status{};
   if (!detail.create_source && stat(detail.source.c_str(), &status) != 0)
     return invalid_mount(mount, fmt::format("bind source path does not exist: {}", detail.source));
   return {};
@@ -167,7 +170,8 @@ Result<Draft> parse_mount(const spec::Mount& mount) {
     if (mount.volume_options) {
       detail.no_copy = mount.volume_options->no_copy;
       if (!mount.volume_options->subpath.empty())
-        return fail(ErrorKind::not_implemented, "invalid mount config for type \"volume\": volume-subpath is not supported yet");
+        return fail(ErrorKind::not_implemented,
+                    "invalid mount config for type \"volume\": volume-subpath is not supported yet");
     }
   } else if (mount.type == "tmpfs") {
     if (!mount.source.empty()) return invalid_mount(mount, "field Source must not be specified");
@@ -201,7 +205,8 @@ Result<std::vector<Draft>> inherit(const std::string& specification,
 
 class Resolver {
  public:
-  Resolver(const std::string& container_id, volume::Volumes& volumes) : container_id_(container_id), volumes_(volumes) {}
+  Resolver(const std::string& container_id, volume::Volumes& volumes)
+      : container_id_(container_id), volumes_(volumes) {}
 
   // Replaces what came from --volumes-from and stands at the same place; twice by the user is an error.
   Result<> add(Draft draft, bool inherited) {
@@ -265,8 +270,7 @@ Result<ResolvedMounts> resolve_mounts(const std::string& container_id, const spe
   Resolver resolver(container_id, volumes);
   for (const std::string& specification : host_config.volumes_from)
     for (Draft& draft : TRY(inherit(specification, find))) CHECK(resolver.add(std::move(draft), true));
-  for (const std::string& specification : host_config.binds)
-    CHECK(resolver.add(TRY(parse_bind(specification)), false));
+  for (const std::string& specification : host_config.binds) CHECK(resolver.add(TRY(parse_bind(specification)), false));
   for (const spec::Mount& mount : host_config.mounts) CHECK(resolver.add(TRY(parse_mount(mount)), false));
   for (const auto& [path, options] : host_config.tmpfs) CHECK(check_destination(path, path));
   for (const auto& [path, nothing] : config.volumes) {
@@ -284,7 +288,7 @@ Result<ResolvedMounts> resolve_mounts(const std::string& container_id, const spe
 Result<> prepare_mount_sources(const std::vector<MountDetail>& details, volume::Volumes& volumes) {
   for (const MountDetail& detail : details) {
     if (detail.type == "volume") CHECK(volumes.get(detail.volume_name));
-    struct stat status {};
+    struct stat status{};
     if (detail.create_source && lstat(detail.source.c_str(), &status) != 0 && errno == ENOENT)
       CHECK(make_host_directory(detail.source));
   }
@@ -302,8 +306,10 @@ oci::Mount runtime_mount(const MountDetail& detail) {
   }
   mount.type = "bind";
   mount.source = detail.source;
-  mount.options = {detail.non_recursive ? "bind" : "rbind", detail.propagation.empty() ? "rprivate" : detail.propagation};
-  if (detail.read_only) mount.options.emplace_back(detail.non_recursive || detail.read_only_non_recursive ? "ro" : "rro");
+  mount.options = {detail.non_recursive ? "bind" : "rbind",
+                   detail.propagation.empty() ? "rprivate" : detail.propagation};
+  if (detail.read_only)
+    mount.options.emplace_back(detail.non_recursive || detail.read_only_non_recursive ? "ro" : "rro");
   return mount;
 }
 

@@ -121,7 +121,8 @@ std::string clock_text(double seconds, bool with_days) {
   const auto total = static_cast<long>(seconds);
   const long days = total / 86400;
   const std::string day = with_days && days > 0 ? fmt::format("{}-", days) : "";
-  return fmt::format("{}{:02}:{:02}:{:02}", day, with_days ? total / 3600 % 24 : total / 3600, total / 60 % 60, total % 60);
+  return fmt::format("{}{:02}:{:02}:{:02}", day, with_days ? total / 3600 % 24 : total / 3600, total / 60 % 60,
+                     total % 60);
 }
 
 std::string elapsed_text(double seconds) {
@@ -179,15 +180,24 @@ const std::map<std::string_view, Column>& columns() {
       {"comm", {"COMMAND", [](P p, M) { return p.command; }}},
       {"c", {"C", [](P p, M m) { return std::to_string(static_cast<int>(cpu_percent(p, m))); }}},
       {"pcpu", {"%CPU", [](P p, M m) { return fmt::format("{:.1f}", cpu_percent(p, m)); }}},
-      {"pmem", {"%MEM", [](P p, M m) { return fmt::format("{:.1f}", 100 * static_cast<double>(p.resident_kib) / m.total_kib); }}},
+      {"pmem",
+       {"%MEM",
+        [](P p, M m) { return fmt::format("{:.1f}", 100 * static_cast<double>(p.resident_kib) / m.total_kib); }}},
       {"vsz", {"VSZ", [](P p, M) { return std::to_string(p.virtual_kib); }}},
       {"rss", {"RSS", [](P p, M) { return std::to_string(p.resident_kib); }}},
-      {"stat", {"STAT", [](P p, M) { return std::string(1, p.state) + (p.session == p.pid ? "s" : "") + (p.threads > 1 ? "l" : ""); }}},
+      {"stat",
+       {"STAT",
+        [](P p, M) { return std::string(1, p.state) + (p.session == p.pid ? "s" : "") + (p.threads > 1 ? "l" : ""); }}},
       {"state", {"S", [](P p, M) { return std::string(1, p.state); }}},
       {"stime", {"STIME", [](P p, M m) { return start_text(p, m, true); }}},
       {"start", {"START", [](P p, M m) { return start_text(p, m, true); }}},
       {"time", {"TIME", [](P p, M m) { return clock_text(cpu_seconds(p, m), true); }}},
-      {"bsdtime", {"TIME", [](P p, M m) { const auto s = static_cast<long>(cpu_seconds(p, m)); return fmt::format("{}:{:02}", s / 60, s % 60); }}},
+      {"bsdtime",
+       {"TIME",
+        [](P p, M m) {
+          const auto s = static_cast<long>(cpu_seconds(p, m));
+          return fmt::format("{}:{:02}", s / 60, s % 60);
+        }}},
       {"etime", {"ELAPSED", [](P p, M m) { return elapsed_text(age(p, m)); }}},
       {"etimes", {"ELAPSED", [](P p, M m) { return std::to_string(static_cast<long>(age(p, m))); }}},
       {"tty", {"TTY", [](P p, M) { return terminal_name(p.terminal); }}},
@@ -201,10 +211,11 @@ const std::map<std::string_view, Column>& columns() {
 // Other names that ps has for the same.
 std::string_view canonical(std::string_view name) {
   static const std::map<std::string_view, std::string_view> aliases{
-      {"cmd", "args"},   {"command", "args"}, {"ucmd", "comm"}, {"ucomm", "comm"}, {"euser", "user"}, {"uname", "user"},
-      {"ruser", "user"}, {"euid", "uid"},     {"egid", "gid"},  {"%cpu", "pcpu"},  {"%mem", "pmem"},  {"vsize", "vsz"},
-      {"rssize", "rss"}, {"rsz", "rss"},      {"s", "state"},   {"cputime", "time"}, {"tt", "tty"},   {"tname", "tty"},
-      {"thcount", "nlwp"}, {"nice", "ni"},    {"pgrp", "pgid"}, {"sess", "sid"},   {"session", "sid"}, {"bsdstart", "start"}};
+      {"cmd", "args"},     {"command", "args"}, {"ucmd", "comm"},   {"ucomm", "comm"},    {"euser", "user"},
+      {"uname", "user"},   {"ruser", "user"},   {"euid", "uid"},    {"egid", "gid"},      {"%cpu", "pcpu"},
+      {"%mem", "pmem"},    {"vsize", "vsz"},    {"rssize", "rss"},  {"rsz", "rss"},       {"s", "state"},
+      {"cputime", "time"}, {"tt", "tty"},       {"tname", "tty"},   {"thcount", "nlwp"},  {"nice", "ni"},
+      {"pgrp", "pgid"},    {"sess", "sid"},     {"session", "sid"}, {"bsdstart", "start"}};
   const auto found = aliases.find(name);
   return found == aliases.end() ? name : found->second;
 }
@@ -226,7 +237,8 @@ Result<> add_columns(PsFormat& format, std::string_view list) {
 }
 
 PsFormat full_format() {
-  return {{"user", "pid", "ppid", "c", "stime", "tty", "time", "args"}, {"UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"}};
+  return {{"user", "pid", "ppid", "c", "stime", "tty", "time", "args"},
+          {"UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"}};
 }
 
 PsFormat bsd_format() {
@@ -248,12 +260,14 @@ Result<PsFormat> parse_ps_options(std::string_view options) {
     while (!word.empty() && std::string_view("eAaxwWd").find(word[0]) != std::string_view::npos) word.remove_prefix(1);
     if (word.starts_with('o')) {
       word.remove_prefix(1);
-      if (word.empty() && ++i == words.size()) return fail(ErrorKind::invalid, "Error running ps: -o needs a list of columns");
+      if (word.empty() && ++i == words.size())
+        return fail(ErrorKind::invalid, "Error running ps: -o needs a list of columns");
       CHECK(add_columns(chosen, word.empty() ? std::string_view(words[i]) : word));
     } else if (word == "u" || word == "ux") {
       full = false;
     } else if (word != "f" && word != "F" && word != "ww" && !word.empty()) {
-      return fail(ErrorKind::invalid, "Error running ps: option \"{}\" is not supported: use -ef, aux or -o COLUMNS", words[i]);
+      return fail(ErrorKind::invalid, "Error running ps: option \"{}\" is not supported: use -ef, aux or -o COLUMNS",
+                  words[i]);
     }
   }
   if (!chosen.columns.empty()) {
@@ -266,7 +280,8 @@ Result<PsFormat> parse_ps_options(std::string_view options) {
 
 TopResult list_processes(std::span<const pid_t> pids, const PsFormat& format) {
   Machine machine;
-  if (const auto text = sys::read_file("/proc/uptime", max_proc_file)) machine.uptime = std::strtod(text->c_str(), nullptr);
+  if (const auto text = sys::read_file("/proc/uptime", max_proc_file))
+    machine.uptime = std::strtod(text->c_str(), nullptr);
   TopResult result;
   result.titles = format.titles;
   std::vector<pid_t> sorted(pids.begin(), pids.end());

@@ -22,8 +22,9 @@ constexpr std::string_view init_target = "/sbin/docker-init";
 constexpr std::size_t max_seccomp_profile = 4 << 20;
 
 constexpr std::array<std::string_view, 14> default_capabilities{
-    "CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FOWNER",  "CAP_FSETID", "CAP_KILL",      "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"};
+    "CAP_AUDIT_WRITE", "CAP_CHOWN",   "CAP_DAC_OVERRIDE",     "CAP_FOWNER",    "CAP_FSETID",
+    "CAP_KILL",        "CAP_MKNOD",   "CAP_NET_BIND_SERVICE", "CAP_NET_RAW",   "CAP_SETFCAP",
+    "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"};
 
 bool contains(const std::vector<std::string>& list, std::string_view word) {
   return std::ranges::find(list, word) != list.end();
@@ -34,7 +35,8 @@ bool contains(const std::vector<std::string>& list, std::string_view word) {
 Result<sys::CapabilityMask> capability_mask(const HostConfig& host, bool privileged) {
   if (privileged) return sys::all_capabilities();
   sys::CapabilityMask mask = 0;
-  for (const std::string_view name : default_capabilities) mask |= sys::capability_bit(TRY(sys::capability_from_name(name)));
+  for (const std::string_view name : default_capabilities)
+    mask |= sys::capability_bit(TRY(sys::capability_from_name(name)));
   if (contains(host.cap_add, "ALL")) mask = sys::all_capabilities();
   if (contains(host.cap_drop, "ALL")) mask = contains(host.cap_add, "ALL") ? mask : 0;
   for (const std::string& name : host.cap_drop)
@@ -75,7 +77,8 @@ std::vector<std::string> override_environment(std::vector<std::string> base, con
   return base;
 }
 
-std::vector<std::string> environment(const Definition& definition, const std::string& hostname, const std::string& home) {
+std::vector<std::string> environment(const Definition& definition, const std::string& hostname,
+                                     const std::string& home) {
   std::vector<std::string> env{fmt::format("PATH={}", default_path), fmt::format("HOSTNAME={}", hostname)};
   if (definition.config.tty) env.emplace_back("TERM=xterm");
   env = override_environment(std::move(env), definition.config.env);
@@ -86,7 +89,8 @@ std::vector<std::string> environment(const Definition& definition, const std::st
 
 bool no_new_privileges(const HostConfig& host, const Settings& settings) {
   for (const std::string& option : host.security_opt) {
-    if (option == "no-new-privileges" || option == "no-new-privileges=true" || option == "no-new-privileges:true") return true;
+    if (option == "no-new-privileges" || option == "no-new-privileges=true" || option == "no-new-privileges:true")
+      return true;
     if (option == "no-new-privileges=false" || option == "no-new-privileges:false") return false;
   }
   return settings.no_new_privileges;
@@ -97,7 +101,9 @@ std::vector<oci::Rlimit> rlimits(const HostConfig& host) {
   for (const spec::Ulimit& limit : host.ulimits) {
     const auto number = sys::rlimit_from_name(limit.name);
     if (!number) continue;  // `complete` has refused it
-    const auto value = [](std::int64_t given) { return given < 0 ? sys::rlimit_infinity : static_cast<std::uint64_t>(given); };
+    const auto value = [](std::int64_t given) {
+      return given < 0 ? sys::rlimit_infinity : static_cast<std::uint64_t>(given);
+    };
     limits.push_back({std::string(sys::rlimit_name(*number)), value(limit.soft), value(limit.hard)});
   }
   return limits;
@@ -162,8 +168,8 @@ std::vector<oci::Mount> system_mounts(const HostConfig& host, const StartFacts& 
   std::vector<oci::Mount> mounts;
   mounts.push_back(file_system("/proc", "proc", {"nosuid", "noexec", "nodev"}));
   mounts.push_back(file_system("/dev", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
-  mounts.push_back(file_system("/dev/pts", "devpts",
-                               {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}));
+  mounts.push_back(
+      file_system("/dev/pts", "devpts", {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}));
   Options sys{"nosuid", "noexec", "nodev"};
   if (!host.privileged) sys.emplace_back("ro");
   mounts.push_back(file_system("/sys", "sysfs", sys));
@@ -175,15 +181,17 @@ std::vector<oci::Mount> system_mounts(const HostConfig& host, const StartFacts& 
   if (!facts.shm_source.empty())
     mounts.push_back(bind(facts.shm_source, "/dev/shm", {"rbind", "rprivate"}));
   else if (host.ipc_mode != "none")
-    mounts.push_back(file_system("/dev/shm", "tmpfs", {"nosuid", "noexec", "nodev", "mode=1777", fmt::format("size={}", host.shm_size)}));
+    mounts.push_back(file_system("/dev/shm", "tmpfs",
+                                 {"nosuid", "noexec", "nodev", "mode=1777", fmt::format("size={}", host.shm_size)}));
   return mounts;
 }
 
 std::vector<oci::Mount> generated_files(const HostConfig& host, const StartFacts& facts) {
   std::vector<oci::Mount> mounts;
-  const std::array<std::pair<std::string_view, const std::string*>, 3> files{{{"/etc/resolv.conf", &facts.resolv_conf_path},
-                                                                             {"/etc/hostname", &facts.hostname_path},
-                                                                             {"/etc/hosts", &facts.hosts_path}}};
+  const std::array<std::pair<std::string_view, const std::string*>, 3> files{
+      {{"/etc/resolv.conf", &facts.resolv_conf_path},
+       {"/etc/hostname", &facts.hostname_path},
+       {"/etc/hosts", &facts.hosts_path}}};
   for (const auto& [destination, source] : files) {
     if (source->empty()) continue;
     Options options{"rbind", "rprivate"};
@@ -267,7 +275,8 @@ std::map<std::string, std::string> sysctls(const HostConfig& host, const StartFa
   return values;
 }
 
-Result<std::optional<oci::Seccomp>> seccomp(const HostConfig& host, const Settings& settings, sys::CapabilityMask mask) {
+Result<std::optional<oci::Seccomp>> seccomp(const HostConfig& host, const Settings& settings,
+                                            sys::CapabilityMask mask) {
   std::string profile = settings.seccomp_profile;
   bool from_file = !profile.empty() && profile != "builtin" && profile != "unconfined";
   for (const std::string& option : host.security_opt) {
@@ -309,7 +318,8 @@ Result<Range> subordinate_range(const char* path, std::string_view user) {
     }
     if (range.count > 0) return range;
   }
-  return fail(ErrorKind::invalid, "userns-remap: {} gives no ids to user {}: add a line like {}:100000:65536", path, user, user);
+  return fail(ErrorKind::invalid, "userns-remap: {} gives no ids to user {}: add a line like {}:100000:65536", path,
+              user, user);
 }
 
 }  // namespace

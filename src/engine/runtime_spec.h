@@ -28,11 +28,11 @@ struct StartFacts {
   // Namespaces to join, as /proc/PID/ns/… paths; empty: a new one (or the host's where the mode says so).
   std::string network_namespace_path;
   std::string ipc_namespace_path, pid_namespace_path, uts_namespace_path, cgroup_namespace_path;
-  std::string cgroup_path;  // below each hierarchy, "/corten/<id>"
-  std::string hostname;     // resolved: config's, the short id, or the host's
+  std::string cgroup_path;                                  // below each hierarchy, "/corten/<id>"
+  std::string hostname;                                     // resolved: config's, the short id, or the host's
   std::string hosts_path, hostname_path, resolv_conf_path;  // generated files, bind-mounted
-  std::string init_program;  // of --init, bind-mounted at /sbin/docker-init
-  std::string shm_source;    // of --ipc container:…/host; empty: a tmpfs of its own
+  std::string init_program;                                 // of --init, bind-mounted at /sbin/docker-init
+  std::string shm_source;                                   // of --ipc container:…/host; empty: a tmpfs of its own
   std::optional<UserMapping> user_mapping;
 };
 

@@ -13,7 +13,7 @@ namespace corten::engine {
 
 struct StatsSample {
   Timestamp read;
-  bool running = false;  // false: everything below is zero
+  bool running = false;                      // false: everything below is zero
   std::uint64_t system_cpu_nanoseconds = 0;  // all CPUs since boot, idle included
   unsigned online_cpus = 0;
   std::uint64_t host_memory = 0;  // bytes; what a container without a limit may use

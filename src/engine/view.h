@@ -46,8 +46,8 @@ struct State {
   bool oom_killed = false;
   int pid = 0;  // on the host, 0 when not running
   int exit_code = 0;
-  std::string error;       // why the last start failed
-  Timestamp started_at;    // default: never
+  std::string error;     // why the last start failed
+  Timestamp started_at;  // default: never
   Timestamp finished_at;
   bool has_been_manually_stopped = false;  // unless-stopped and on-failure honour it
   std::optional<Health> health;

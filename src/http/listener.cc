@@ -18,7 +18,7 @@ Result<UniqueFd> new_socket(int family) {
 
 // A socket file that nobody serves is left over from a daemon that was killed.
 Result<> remove_stale_socket(const std::string& path, const SocketAddress& address) {
-  struct stat status {};
+  struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
     return sys_fail("look at {}", path);
@@ -67,7 +67,7 @@ Result<Listener> Listener::on_unix(const UnixEndpoint& endpoint) {
   if (::bind(listener.fd_.get(), address.address.get(), address.address.length) != 0)
     return sys_fail("listen on {}", endpoint.path);
   listener.unlink_path_ = endpoint.path;
-  struct stat status {};
+  struct stat status{};
   if (::lstat(endpoint.path.c_str(), &status) != 0) return sys_fail("look at {}", endpoint.path);
   listener.device_ = status.st_dev;
   listener.inode_ = status.st_ino;
@@ -132,7 +132,7 @@ void Listener::close() {
   if (!fd_) return;
   fd_.reset();
   if (unlink_path_.empty()) return;
-  struct stat status {};
+  struct stat status{};
   if (::lstat(unlink_path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_)
     ::unlink(unlink_path_.c_str());
 }

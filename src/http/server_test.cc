@@ -436,7 +436,7 @@ TEST(Listening, SetsModeAndReplacesStaleSockets) {
     ASSERT_EQ(::bind(stale.get(), address->address.get(), address->address.length), 0);
   }
   auto server = make();
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0660u);
   EXPECT_EQ(status.st_gid, 4u);

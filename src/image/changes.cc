@@ -78,7 +78,8 @@ Result<std::string> port_key(const std::string& text) {
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), port);
   const bool is_number = error == std::errc() && end == number.data() + number.size() && port > 0 && port < 65536;
   if (!is_number) return fail(ErrorKind::invalid, "invalid containerPort: {}", text);
-  if (protocol != "tcp" && protocol != "udp" && protocol != "sctp") return fail(ErrorKind::invalid, "invalid proto: {}", protocol);
+  if (protocol != "tcp" && protocol != "udp" && protocol != "sctp")
+    return fail(ErrorKind::invalid, "invalid proto: {}", protocol);
   return fmt::format("{}/{}", port, protocol);
 }
 
@@ -217,7 +218,8 @@ Result<> apply_changes(oci::RunConfig& config, const std::vector<std::string>& c
     std::string_view rest = change;
     while (!rest.empty()) {
       const std::string_view line = trim(rest.substr(0, rest.find('\n')));
-      rest.remove_prefix(std::min(rest.size(), rest.find('\n') == std::string_view::npos ? rest.size() : rest.find('\n') + 1));
+      rest.remove_prefix(
+          std::min(rest.size(), rest.find('\n') == std::string_view::npos ? rest.size() : rest.find('\n') + 1));
       if (!line.empty()) CHECK(apply_one(config, line));
     }
   }

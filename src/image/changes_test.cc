@@ -10,9 +10,9 @@ using Words = std::vector<std::string>;
 TEST(Changes, ApplyInOrder) {
   oci::RunConfig config;
   const auto done = apply_changes(
-      config, {"CMD [\"nginx\", \"-g\", \"daemon off;\"]", "EXPOSE 80 53/udp", "ENV A=1 B=\"two words\"\nENV A=3", "env C all the rest",
-               "LABEL x=y", "WORKDIR /srv", "WORKDIR www", "USER www-data", "VOLUME /data", "ENTRYPOINT run me",
-               "HEALTHCHECK --interval=5s --retries=2 CMD curl localhost", "STOPSIGNAL SIGQUIT"});
+      config, {"CMD [\"nginx\", \"-g\", \"daemon off;\"]", "EXPOSE 80 53/udp", "ENV A=1 B=\"two words\"\nENV A=3",
+               "env C all the rest", "LABEL x=y", "WORKDIR /srv", "WORKDIR www", "USER www-data", "VOLUME /data",
+               "ENTRYPOINT run me", "HEALTHCHECK --interval=5s --retries=2 CMD curl localhost", "STOPSIGNAL SIGQUIT"});
   ASSERT_TRUE(done) << done.error().text();
   EXPECT_EQ(*config.cmd, (Words{"nginx", "-g", "daemon off;"}));
   EXPECT_TRUE(config.exposed_ports.contains("80/tcp") && config.exposed_ports.contains("53/udp"));

@@ -22,7 +22,7 @@ Result<OpenLog> open_log(int directory, const std::string& name, unsigned number
   OpenLog log;
   log.fd = UniqueFd(::openat(directory, file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
   if (!log.fd) return sys_fail("open log file {}", file);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(log.fd.get(), &info) != 0) return sys_fail("stat log file {}", file);
   if (!S_ISREG(info.st_mode)) return fail(ErrorKind::invalid, "log file {} is not a regular file", file);
   log.device = info.st_dev;
@@ -51,7 +51,7 @@ Result<std::vector<OpenLog>> open_all_logs(int directory, const std::string& nam
 }
 
 Result<OpenLog> open_next_log(int directory, const std::string& name, const OpenLog& current) {
-  struct stat newest {};
+  struct stat newest{};
   if (::fstatat(directory, name.c_str(), &newest, AT_SYMLINK_NOFOLLOW) == 0 && newest.st_dev == current.device &&
       newest.st_ino == current.inode)
     return fail(ErrorKind::not_found, "no newer log file");

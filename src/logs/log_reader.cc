@@ -165,7 +165,7 @@ Result<bool> Reader::read_more() {
 
 // A file that was cut (logrotate's copytruncate) is read from its new beginning.
 bool Reader::restarted() {
-  struct stat info {};
+  struct stat info{};
   if (!options_.follow || ::fstat(current_->fd.get(), &info) != 0 ||
       static_cast<std::uint64_t>(info.st_size) >= offset_)
     return false;

@@ -9,16 +9,16 @@ namespace corten::server {
 namespace {
 
 constexpr std::string_view no_swarm =
-    "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+    "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to "
+    "swarm and try again.";
 
 Result<> swarm(Call&) { return fail(ErrorKind::unavailable, "{}", no_swarm); }
 
-Result<> swarm_refused(Call&) {
-  return fail(ErrorKind::not_implemented, "swarm mode is not part of Corten");
-}
+Result<> swarm_refused(Call&) { return fail(ErrorKind::not_implemented, "swarm mode is not part of Corten"); }
 
 Result<> builder(Call&) {
-  return fail(ErrorKind::not_implemented, "this version of Corten does not build images yet: build elsewhere and `corten load`");
+  return fail(ErrorKind::not_implemented,
+              "this version of Corten does not build images yet: build elsewhere and `corten load`");
 }
 
 Result<> registry(Call&) {
@@ -29,7 +29,9 @@ Result<> no_plugins(Call& call) { return call.answer(200, json::Array()); }
 
 Result<> plugins(Call&) { return fail(ErrorKind::not_implemented, "plugins are not supported"); }
 
-Result<> session(Call&) { return fail(ErrorKind::not_implemented, "BuildKit sessions are not supported: set DOCKER_BUILDKIT=0"); }
+Result<> session(Call&) {
+  return fail(ErrorKind::not_implemented, "BuildKit sessions are not supported: set DOCKER_BUILDKIT=0");
+}
 
 constexpr std::array table{
     Route{"GET", "/swarm", swarm},

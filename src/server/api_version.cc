@@ -14,7 +14,8 @@ Result<ApiVersion> parse_api_version(std::string_view text) {
   if (minor.ec != std::errc() || minor.ptr != end) return fail(ErrorKind::invalid, "invalid API version \"{}\"", text);
   if (version < minimum_version)
     return fail(ErrorKind::invalid,
-                "client version {} is too old. Minimum supported API version is {}, please upgrade your client to a newer version",
+                "client version {} is too old. Minimum supported API version is {}, please upgrade your client to a "
+                "newer version",
                 version.text(), minimum_version.text());
   if (version > maximum_version)
     return fail(ErrorKind::invalid, "client version {} is too new. Maximum supported API version is {}", version.text(),

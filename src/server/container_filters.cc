@@ -9,8 +9,8 @@ namespace {
 
 using engine::ContainerView;
 
-constexpr std::array<std::string_view, 7> statuses{"created", "running",  "paused", "restarting",
-                                                   "removing", "exited", "dead"};
+constexpr std::array<std::string_view, 7> statuses{"created",  "running", "paused", "restarting",
+                                                   "removing", "exited",  "dead"};
 
 bool any(const std::vector<std::string>& values, const std::function<bool(const std::string&)>& holds) {
   return values.empty() || std::ranges::any_of(values, holds);
@@ -50,7 +50,8 @@ bool exposes(const ContainerView& container, const PortRange& range) {
 
 bool publishes(const ContainerView& container, const PortRange& range) {
   return container.endpoint && std::ranges::any_of(container.endpoint->ports, [&](const network::PublishedPort& port) {
-           return to_string(port.protocol) == range.protocol && port.host_port >= range.first && port.host_port <= range.last;
+           return to_string(port.protocol) == range.protocol && port.host_port >= range.first &&
+                  port.host_port <= range.last;
          });
 }
 
@@ -92,8 +93,8 @@ std::vector<std::string> ancestor_ids(const std::vector<std::string>& names, con
   return ids;
 }
 
-Result<std::optional<Timestamp>> creation_of(const std::vector<std::string>& names,
-                                             const std::function<Result<engine::ContainerPtr>(std::string_view)>& find) {
+Result<std::optional<Timestamp>> creation_of(
+    const std::vector<std::string>& names, const std::function<Result<engine::ContainerPtr>(std::string_view)>& find) {
   if (names.empty()) return std::optional<Timestamp>();
   const engine::ContainerPtr container = TRY(find(names[0]));
   return std::optional<Timestamp>(container->definition->created);
@@ -113,8 +114,9 @@ Result<std::vector<int>> parse_exit_codes(const std::vector<std::string>& texts)
 
 }  // namespace
 
-Result<ContainerFilter> compile_container_filter(const Filters& filters, const image::Images& images,
-                                                 const std::function<Result<engine::ContainerPtr>(std::string_view)>& find) {
+Result<ContainerFilter> compile_container_filter(
+    const Filters& filters, const image::Images& images,
+    const std::function<Result<engine::ContainerPtr>(std::string_view)>& find) {
   for (const std::string& status : filters.of("status"))
     if (std::ranges::find(statuses, status) == statuses.end())
       return fail(ErrorKind::invalid, "invalid filter 'status={}'", status);
@@ -129,16 +131,18 @@ Result<ContainerFilter> compile_container_filter(const Filters& filters, const i
   compiled.matches = [=](const ContainerView& container) {
     const engine::Definition& definition = *container.definition;
     const auto in_range = [&](const std::vector<PortRange>& ranges, auto test) {
-      return ranges.empty() || std::ranges::any_of(ranges, [&](const PortRange& range) { return test(container, range); });
+      return ranges.empty() ||
+             std::ranges::any_of(ranges, [&](const PortRange& range) { return test(container, range); });
     };
     return filters.exact("status", to_string(container.state.status)) && filters.labels(definition.config.labels) &&
            any(filters.of("id"), [&](const std::string& id) { return definition.id.starts_with(id); }) &&
            any(filters.of("name"), [&](const std::string& name) { return name_matches(definition.name, name); }) &&
            any(filters.of("volume"), [&](const std::string& volume) { return uses_volume(container, volume); }) &&
-           any(filters.of("network"), [&](const std::string& network) {
-             return definition.host_config.network_mode == network ||
-                    (container.endpoint && container.endpoint->network_id.starts_with(network));
-           }) &&
+           any(filters.of("network"),
+               [&](const std::string& network) {
+                 return definition.host_config.network_mode == network ||
+                        (container.endpoint && container.endpoint->network_id.starts_with(network));
+               }) &&
            filters.exact("health", health_word(container)) &&
            (filters.of("is-task").empty() || filters.exact("is-task", "false")) &&
            (!filters.has("ancestor") || std::ranges::find(ancestors, definition.image_id) != ancestors.end()) &&

@@ -18,8 +18,9 @@ struct ContainerFilter {
 };
 
 // Resolves names in the filters (ancestor, before, since) once; kind invalid or not_found for what makes no sense.
-Result<ContainerFilter> compile_container_filter(const Filters& filters, const image::Images& images,
-                                                 const std::function<Result<engine::ContainerPtr>(std::string_view)>& find);
+Result<ContainerFilter> compile_container_filter(
+    const Filters& filters, const image::Images& images,
+    const std::function<Result<engine::ContainerPtr>(std::string_view)>& find);
 
 // until and label filters of `container prune`.
 Result<ContainerMatch> compile_prune_filter(const Filters& filters);

@@ -189,7 +189,8 @@ Object network_settings(const ContainerView& container, const Services& services
 Object config_json(const engine::Definition& definition, ApiVersion version) {
   Object config = json::to_json(definition.config).as_object();
   if (version >= ApiVersion{1, 44}) config.erase("MacAddress");
-  if (definition.config.healthcheck && version < ApiVersion{1, 44}) config["Healthcheck"].as_object().erase("StartInterval");
+  if (definition.config.healthcheck && version < ApiVersion{1, 44})
+    config["Healthcheck"].as_object().erase("StartInterval");
   return config;
 }
 
@@ -274,7 +275,8 @@ Value container_inspect(const ContainerView& container, const Services& services
   object["ExecIDs"] = container.exec_ids.empty() ? Value(nullptr) : json::to_json(container.exec_ids);
   object["HostConfig"] = host_config_json(definition, version);
   Object driver_data;
-  for (const auto& [name, path] : services.store.snapshots().describe(definition.snapshot_key)) driver_data[name] = path;
+  for (const auto& [name, path] : services.store.snapshots().describe(definition.snapshot_key))
+    driver_data[name] = path;
   object["GraphDriver"] = Object{{"Data", std::move(driver_data)}, {"Name", "overlay2"}};
   add_sizes(object, size);
   object["Mounts"] = mount_points(definition);

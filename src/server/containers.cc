@@ -19,8 +19,8 @@ Result<> list(Call& call) {
       call.query("filters"), {"ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label",
                               "name", "network", "publish", "since", "status", "volume"}));
   engine::Engine& engine = call.services.engine;
-  const ContainerFilter filter =
-      TRY(compile_container_filter(filters, call.services.images, [&](std::string_view ref) { return engine.find(ref); }));
+  const ContainerFilter filter = TRY(
+      compile_container_filter(filters, call.services.images, [&](std::string_view ref) { return engine.find(ref); }));
   const std::int64_t limit = TRY(call.number("limit", 0));
   const bool all = call.flag("all") || limit > 0 || filter.says_status;
   const bool with_size = call.flag("size");
@@ -59,7 +59,8 @@ Result<> create(Call& call) {
   request.host_config = std::move(body.host_config);
   request.networking = std::move(body.networking);
   // What older clients never knew must not change under them.
-  if (call.version < ApiVersion{1, 40} && request.host_config.ipc_mode.empty()) request.host_config.ipc_mode = "shareable";
+  if (call.version < ApiVersion{1, 40} && request.host_config.ipc_mode.empty())
+    request.host_config.ipc_mode = "shareable";
   if (call.version < ApiVersion{1, 41} && request.host_config.cgroupns_mode.empty())
     request.host_config.cgroupns_mode = "host";
   const engine::Created created = TRY(call.services.engine.create(std::move(request)));
@@ -169,14 +170,16 @@ Result<> prune(Call& call) {
   const Filters filters = TRY(Filters::parse(call.query("filters"), {"label", "label!", "until"}));
   const auto matches = TRY(compile_prune_filter(filters));
   const engine::PruneResult result = TRY(call.services.engine.prune(matches));
-  return call.answer(200, Object{{"ContainersDeleted", result.deleted.empty() ? json::Value(nullptr) : json::to_json(result.deleted)},
-                                 {"SpaceReclaimed", result.space_reclaimed}});
+  return call.answer(
+      200, Object{{"ContainersDeleted", result.deleted.empty() ? json::Value(nullptr) : json::to_json(result.deleted)},
+                  {"SpaceReclaimed", result.space_reclaimed}});
 }
 
 Result<> top(Call& call) {
   const std::string options = call.query("ps_args");
   const engine::TopResult result = TRY(call.services.engine.top(call.path("id"), options));
-  return call.answer(200, Object{{"Titles", json::to_json(result.titles)}, {"Processes", json::to_json(result.processes)}});
+  return call.answer(200,
+                     Object{{"Titles", json::to_json(result.titles)}, {"Processes", json::to_json(result.processes)}});
 }
 
 // A client that is gone ends the pause between two samples at once.

@@ -14,8 +14,9 @@ using json::Object;
 
 std::string base64(std::string_view text) {
   std::string encoded(4 * ((text.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
   encoded.resize(static_cast<std::size_t>(length));
   return encoded;
 }
@@ -84,8 +85,8 @@ Result<> export_rootfs(Call& call) {
 }
 
 constexpr std::array table{
-    Route{"HEAD", "/containers/{id}/archive", stat},   Route{"GET", "/containers/{id}/archive", get},
-    Route{"PUT", "/containers/{id}/archive", put},     Route{"GET", "/containers/{id}/changes", changes},
+    Route{"HEAD", "/containers/{id}/archive", stat},        Route{"GET", "/containers/{id}/archive", get},
+    Route{"PUT", "/containers/{id}/archive", put},          Route{"GET", "/containers/{id}/changes", changes},
     Route{"GET", "/containers/{id}/export", export_rootfs},
 };
 

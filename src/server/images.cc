@@ -54,8 +54,8 @@ std::int64_t unix_seconds(Timestamp time) {
 }
 
 Result<image::ListOptions> list_options(const Call& call) {
-  const Filters filters = TRY(
-      Filters::parse(call.query("filters"), {"before", "dangling", "label", "reference", "since", "until"}));
+  const Filters filters =
+      TRY(Filters::parse(call.query("filters"), {"before", "dangling", "label", "reference", "since", "until"}));
   image::ListOptions options;
   options.all = call.flag("all");
   if (filters.has("dangling")) options.dangling = TRY(filters.boolean("dangling", false));
@@ -65,21 +65,24 @@ Result<image::ListOptions> list_options(const Call& call) {
   if (filters.has("since")) options.since = filters.of("since")[0];
   if (filters.has("until")) options.until = TRY(parse_time_filter(filters.of("until")[0], now()));
   // Before filters had it, the reference was a parameter of its own.
-  if (call.version < ApiVersion{1, 25} && !call.query("filter").empty()) options.references.push_back(call.query("filter"));
+  if (call.version < ApiVersion{1, 25} && !call.query("filter").empty())
+    options.references.push_back(call.query("filter"));
   return options;
 }
 
-Value summary_json(const image::ImageSummary& summary, ApiVersion version, std::int64_t containers, std::int64_t shared) {
+Value summary_json(const image::ImageSummary& summary, ApiVersion version, std::int64_t containers,
+                   std::int64_t shared) {
   const image::Image& image = *summary.image;
-  Object object{{"Containers", containers},
-                {"Created", unix_seconds(image.created)},
-                {"Id", image.id},
-                {"Labels", image.config.config.labels.empty() ? Value(nullptr) : json::to_json(image.config.config.labels)},
-                {"ParentId", image.parent},
-                {"RepoDigests", json::to_json(summary.repo_digests)},
-                {"RepoTags", json::to_json(summary.repo_tags)},
-                {"SharedSize", shared},
-                {"Size", image.size}};
+  Object object{
+      {"Containers", containers},
+      {"Created", unix_seconds(image.created)},
+      {"Id", image.id},
+      {"Labels", image.config.config.labels.empty() ? Value(nullptr) : json::to_json(image.config.config.labels)},
+      {"ParentId", image.parent},
+      {"RepoDigests", json::to_json(summary.repo_digests)},
+      {"RepoTags", json::to_json(summary.repo_tags)},
+      {"SharedSize", shared},
+      {"Size", image.size}};
   if (version < ApiVersion{1, 44}) object["VirtualSize"] = image.size;
   if (version < ApiVersion{1, 43}) {
     // Older clients print what they find; newer ones know an empty list.
@@ -219,14 +222,15 @@ Result<> prune(Call& call) {
 
 // Once a stream has begun, what goes wrong is a line of it.
 Result<> finish_stream(Call& call, const Error& error) {
-  return call.response.write(json::write(Object{{"errorDetail", Object{{"message", error.text()}}}, {"error", error.text()}}) +
-                             "\r\n");
+  return call.response.write(
+      json::write(Object{{"errorDetail", Object{{"message", error.text()}}}, {"error", error.text()}}) + "\r\n");
 }
 
 // A source that is a web address would make the daemon fetch what a client names; that belongs to pulling.
 Result<> import(Call& call) {
   if (call.query("fromSrc") != "-")
-    return fail(ErrorKind::not_implemented, "import from a web address is not supported: fetch it and import it from standard input");
+    return fail(ErrorKind::not_implemented,
+                "import from a web address is not supported: fetch it and import it from standard input");
   image::ImportOptions options;
   options.reference = call.query("repo");
   if (!options.reference.empty() && !call.query("tag").empty()) options.reference += ":" + call.query("tag");
@@ -247,7 +251,8 @@ Result<> create(Call& call) {
   const std::string name = call.query("fromImage");
   if (name.empty()) return fail(ErrorKind::invalid, "one of fromImage and fromSrc must be given");
   return fail(ErrorKind::not_found,
-              "pull access denied for {}: this version of Corten has no registry client yet; use `corten load` or `corten import`",
+              "pull access denied for {}: this version of Corten has no registry client yet; use `corten load` or "
+              "`corten import`",
               name);
 }
 

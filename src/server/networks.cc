@@ -28,11 +28,12 @@ Array containers_on(Call& call, const Shown& shown, Object& by_id) {
   for (const engine::ContainerPtr& container : call.services.engine.list()) {
     if (!container->endpoint || container->endpoint->network_id != shown.id) continue;
     const network::EndpointInfo& endpoint = *container->endpoint;
-    by_id[container->id()] = Object{{"Name", container->name()},
-                                    {"EndpointID", endpoint.endpoint_id},
-                                    {"MacAddress", to_string(endpoint.mac)},
-                                    {"IPv4Address", fmt::format("{}/{}", to_string(endpoint.address), endpoint.prefix_length)},
-                                    {"IPv6Address", ""}};
+    by_id[container->id()] =
+        Object{{"Name", container->name()},
+               {"EndpointID", endpoint.endpoint_id},
+               {"MacAddress", to_string(endpoint.mac)},
+               {"IPv4Address", fmt::format("{}/{}", to_string(endpoint.address), endpoint.prefix_length)},
+               {"IPv6Address", ""}};
     ids.push_back(json::Value(container->id()));
   }
   return ids;
@@ -49,12 +50,8 @@ Object bridge_options(const network::NetworkConfig& config) {
 }
 
 json::Value network_json(Call& call, const Shown& shown, bool with_containers) {
-  Object object{{"Name", shown.name},
-                {"Id", shown.id},
-                {"Created", "0001-01-01T00:00:00Z"},
-                {"Scope", "local"},
-                {"Driver", shown.driver},
-                {"EnableIPv4", true},
+  Object object{{"Name", shown.name}, {"Id", shown.id},         {"Created", "0001-01-01T00:00:00Z"},
+                {"Scope", "local"},   {"Driver", shown.driver}, {"EnableIPv4", true},
                 {"EnableIPv6", false}};
   Object ipam{{"Driver", "default"}, {"Options", nullptr}, {"Config", nullptr}};
   if (shown.config != nullptr)
@@ -95,8 +92,8 @@ Result<> list(Call& call) {
     const auto name_fits = [&](const std::string& name) { return shown.name.find(name) != std::string::npos; };
     if (!ids.empty() && std::ranges::none_of(ids, id_fits)) continue;
     if (!names.empty() && std::ranges::none_of(names, name_fits)) continue;
-    if (!filters.exact("driver", shown.driver) || !filters.exact("scope", "local") || !filters.exact("type", "builtin") ||
-        !filters.labels({}))
+    if (!filters.exact("driver", shown.driver) || !filters.exact("scope", "local") ||
+        !filters.exact("type", "builtin") || !filters.labels({}))
       continue;
     array.push_back(network_json(call, shown, false));
   }
@@ -126,7 +123,8 @@ Result<> remove(Call& call) {
 Result<> prune(Call& call) { return call.answer(200, Object{{"NetworksDeleted", nullptr}}); }
 
 Result<> user_defined(Call&) {
-  return fail(ErrorKind::not_implemented, "user-defined networks are not supported yet: use bridge, host, none or container:NAME");
+  return fail(ErrorKind::not_implemented,
+              "user-defined networks are not supported yet: use bridge, host, none or container:NAME");
 }
 
 constexpr std::array table{

@@ -94,7 +94,8 @@ Result<json::Value> Call::body(bool optional) {
   if (text.empty()) return fail(ErrorKind::invalid, "invalid JSON: got EOF while reading request body");
   const std::string_view plain = type.value_or("").substr(0, type.value_or("").find(';'));
   if (plain != "application/json")
-    return fail(ErrorKind::invalid, "unsupported Content-Type header ({}): must be 'application/json'", type.value_or(""));
+    return fail(ErrorKind::invalid, "unsupported Content-Type header ({}): must be 'application/json'",
+                type.value_or(""));
   return json::parse(text);
 }
 

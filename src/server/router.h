@@ -36,7 +36,9 @@ struct Call {
     return json::from_json<T>(TRY(body(optional)));
   }
 
-  Result<> answer(int status, const json::Value& value) { return response.write_all(status, json::write(value) + "\n"); }
+  Result<> answer(int status, const json::Value& value) {
+    return response.write_all(status, json::write(value) + "\n");
+  }
   Result<> answer_empty(int status = 204) { return response.write_empty(status); }
 };
 

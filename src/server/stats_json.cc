@@ -77,9 +77,10 @@ Object pids_json(const engine::StatsSample& sample) {
 Object networks_json(const engine::StatsSample& sample) {
   Object object;
   for (const auto& [name, link] : sample.networks)
-    object[name] = Object{{"rx_bytes", link.rx_bytes},     {"rx_packets", link.rx_packets}, {"rx_errors", link.rx_errors},
-                          {"rx_dropped", link.rx_dropped}, {"tx_bytes", link.tx_bytes},     {"tx_packets", link.tx_packets},
-                          {"tx_errors", link.tx_errors},   {"tx_dropped", link.tx_dropped}};
+    object[name] =
+        Object{{"rx_bytes", link.rx_bytes},     {"rx_packets", link.rx_packets}, {"rx_errors", link.rx_errors},
+               {"rx_dropped", link.rx_dropped}, {"tx_bytes", link.tx_bytes},     {"tx_packets", link.tx_packets},
+               {"tx_errors", link.tx_errors},   {"tx_dropped", link.tx_dropped}};
   return object;
 }
 

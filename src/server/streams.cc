@@ -34,7 +34,8 @@ Result<> attach(Call& call) {
 }
 
 Result<> attach_websocket(Call&) {
-  return fail(ErrorKind::not_implemented, "attach over a WebSocket is not supported: use POST /containers/{{id}}/attach");
+  return fail(ErrorKind::not_implemented,
+              "attach over a WebSocket is not supported: use POST /containers/{{id}}/attach");
 }
 
 struct Size {
@@ -88,7 +89,8 @@ Result<> logs(Call& call) {
   const auto time = [&](std::string_view name) -> Result<std::optional<Timestamp>> {
     const std::string text = call.query(name);
     if (text.empty() || text == "0") return std::optional<Timestamp>();
-    return std::optional<Timestamp>(TRY_AS(parse_time_filter(text, now()), fmt::format("invalid value for \"{}\"", name)));
+    return std::optional<Timestamp>(
+        TRY_AS(parse_time_filter(text, now()), fmt::format("invalid value for \"{}\"", name)));
   };
   options.since = TRY(time("since"));
   options.until = TRY(time("until"));
@@ -205,29 +207,24 @@ Result<> exec_inspect(Call& call) {
                  {"privileged", exec.privileged},
                  {"tty", exec.tty}};
   if (!exec.user.empty()) process["user"] = exec.user;
-  return call.answer(
-      200, Object{{"ID", exec.id},
-                  {"Running", exec.running},
-                  {"ExitCode", exec.exit_code ? json::Value(*exec.exit_code) : json::Value(nullptr)},
-                  {"ProcessConfig", std::move(process)},
-                  {"OpenStdin", exec.open_stdin},
-                  {"OpenStderr", exec.open_stderr},
-                  {"OpenStdout", exec.open_stdout},
-                  {"CanRemove", !exec.running && exec.exit_code.has_value()},
-                  {"ContainerID", exec.container_id},
-                  {"DetachKeys", exec.detach_keys},
-                  {"Pid", exec.pid}});
+  return call.answer(200, Object{{"ID", exec.id},
+                                 {"Running", exec.running},
+                                 {"ExitCode", exec.exit_code ? json::Value(*exec.exit_code) : json::Value(nullptr)},
+                                 {"ProcessConfig", std::move(process)},
+                                 {"OpenStdin", exec.open_stdin},
+                                 {"OpenStderr", exec.open_stderr},
+                                 {"OpenStdout", exec.open_stdout},
+                                 {"CanRemove", !exec.running && exec.exit_code.has_value()},
+                                 {"ContainerID", exec.container_id},
+                                 {"DetachKeys", exec.detach_keys},
+                                 {"Pid", exec.pid}});
 }
 
 constexpr std::array table{
-    Route{"POST", "/containers/{id}/attach", attach},
-    Route{"GET", "/containers/{id}/attach/ws", attach_websocket},
-    Route{"GET", "/containers/{id}/logs", logs},
-    Route{"POST", "/containers/{id}/resize", resize},
-    Route{"POST", "/containers/{id}/exec", exec_create},
-    Route{"POST", "/exec/{id}/start", exec_start},
-    Route{"POST", "/exec/{id}/resize", exec_resize},
-    Route{"GET", "/exec/{id}/json", exec_inspect},
+    Route{"POST", "/containers/{id}/attach", attach},    Route{"GET", "/containers/{id}/attach/ws", attach_websocket},
+    Route{"GET", "/containers/{id}/logs", logs},         Route{"POST", "/containers/{id}/resize", resize},
+    Route{"POST", "/containers/{id}/exec", exec_create}, Route{"POST", "/exec/{id}/start", exec_start},
+    Route{"POST", "/exec/{id}/resize", exec_resize},     Route{"GET", "/exec/{id}/json", exec_inspect},
 };
 
 }  // namespace

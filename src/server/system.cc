@@ -27,20 +27,25 @@ Result<> ping(Call& call) {
 
 Result<> version(Call& call) {
   const DaemonInfo info = call.services.info();
-  const Object details{{"ApiVersion", maximum_version.text()}, {"Arch", info.architecture},
-                       {"BuildTime", info.build_time},         {"Experimental", "false"},
-                       {"GitCommit", info.git_commit},         {"KernelVersion", info.kernel_version},
-                       {"MinAPIVersion", minimum_version.text()}, {"Os", "linux"}};
-  return call.answer(200, Object{{"Platform", Object{{"Name", "Corten"}}},
-                                 {"Components", Array{Object{{"Name", "Engine"}, {"Version", info.version}, {"Details", details}}}},
-                                 {"Version", info.version},
-                                 {"ApiVersion", maximum_version.text()},
-                                 {"MinAPIVersion", minimum_version.text()},
-                                 {"GitCommit", info.git_commit},
-                                 {"Os", "linux"},
-                                 {"Arch", info.architecture},
-                                 {"KernelVersion", info.kernel_version},
-                                 {"BuildTime", info.build_time}});
+  const Object details{{"ApiVersion", maximum_version.text()},
+                       {"Arch", info.architecture},
+                       {"BuildTime", info.build_time},
+                       {"Experimental", "false"},
+                       {"GitCommit", info.git_commit},
+                       {"KernelVersion", info.kernel_version},
+                       {"MinAPIVersion", minimum_version.text()},
+                       {"Os", "linux"}};
+  return call.answer(
+      200, Object{{"Platform", Object{{"Name", "Corten"}}},
+                  {"Components", Array{Object{{"Name", "Engine"}, {"Version", info.version}, {"Details", details}}}},
+                  {"Version", info.version},
+                  {"ApiVersion", maximum_version.text()},
+                  {"MinAPIVersion", minimum_version.text()},
+                  {"GitCommit", info.git_commit},
+                  {"Os", "linux"},
+                  {"Arch", info.architecture},
+                  {"KernelVersion", info.kernel_version},
+                  {"BuildTime", info.build_time}});
 }
 
 void add_container_counts(Object& object, const engine::Engine& engine) {
@@ -81,7 +86,8 @@ Result<> info(Call& call) {
   add_container_counts(object, call.services.engine);
   object["Images"] = call.services.images.count();
   object["Driver"] = daemon.storage_driver;
-  object["DriverStatus"] = Array{Array{"Layers", "directories under overlayfs"}, Array{"Mounts", "detached, none on the host"}};
+  object["DriverStatus"] =
+      Array{Array{"Layers", "directories under overlayfs"}, Array{"Mounts", "detached, none on the host"}};
   object["Plugins"] = Object{{"Volume", Array{"local"}},
                              {"Network", Array{"bridge", "host", "null"}},
                              {"Authorization", nullptr},
@@ -100,11 +106,12 @@ Result<> info(Call& call) {
   object["OperatingSystem"] = daemon.operating_system;
   object["OSVersion"] = daemon.os_version;
   object["OSType"] = "linux";
-  object["Architecture"] = daemon.architecture == "amd64" ? "x86_64" : daemon.architecture == "arm64" ? "aarch64" : daemon.architecture;
+  object["Architecture"] = daemon.architecture == "amd64"   ? "x86_64"
+                           : daemon.architecture == "arm64" ? "aarch64"
+                                                            : daemon.architecture;
   object["IndexServerAddress"] = "https://index.docker.io/v1/";
-  object["RegistryConfig"] = Object{{"InsecureRegistryCIDRs", Array{"::1/128", "127.0.0.0/8"}},
-                                    {"IndexConfigs", Object()},
-                                    {"Mirrors", nullptr}};
+  object["RegistryConfig"] = Object{
+      {"InsecureRegistryCIDRs", Array{"::1/128", "127.0.0.0/8"}}, {"IndexConfigs", Object()}, {"Mirrors", nullptr}};
   object["NCPU"] = daemon.cpus;
   object["MemTotal"] = daemon.memory;
   object["GenericResources"] = nullptr;
@@ -118,8 +125,9 @@ Result<> info(Call& call) {
   object["ServerVersion"] = daemon.version;
   object["Runtimes"] = Object{{"corten", Object{{"path", "corten-shim"}}}};
   object["DefaultRuntime"] = "corten";
-  object["Swarm"] = Object{{"NodeID", ""},          {"NodeAddr", ""},          {"LocalNodeState", "inactive"},
-                           {"ControlAvailable", false}, {"Error", ""},         {"RemoteManagers", nullptr}};
+  object["Swarm"] =
+      Object{{"NodeID", ""}, {"NodeAddr", ""},           {"LocalNodeState", "inactive"}, {"ControlAvailable", false},
+             {"Error", ""},  {"RemoteManagers", nullptr}};
   object["LiveRestoreEnabled"] = daemon.live_restore;
   object["Isolation"] = "";
   object["InitBinary"] = "corten-init";
@@ -183,9 +191,9 @@ bool event_matches(const engine::Event& event, const Filters& filters) {
 }
 
 Result<> events(Call& call) {
-  const Filters filters = TRY(Filters::parse(
-      call.query("filters"), {"config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
-                              "scope", "secret", "service", "type", "volume"}));
+  const Filters filters =
+      TRY(Filters::parse(call.query("filters"), {"config", "container", "daemon", "event", "image", "label", "network",
+                                                 "node", "plugin", "scope", "secret", "service", "type", "volume"}));
   const auto time = [&](std::string_view name) -> Result<std::optional<Timestamp>> {
     const std::string text = call.query(name);
     if (text.empty()) return std::optional<Timestamp>();
@@ -194,7 +202,8 @@ Result<> events(Call& call) {
   const auto since = TRY(time("since"));
   const auto until = TRY(time("until"));
   if (since && until && *until < *since)
-    return fail(ErrorKind::invalid, "`since` time ({}) cannot be after `until` time ({})", call.query("since"), call.query("until"));
+    return fail(ErrorKind::invalid, "`since` time ({}) cannot be after `until` time ({})", call.query("since"),
+                call.query("until"));
   const std::stop_token stop = call.request.stop_token();
   CHECK(call.response.begin_stream(200, "application/json"));
   const auto deliver = [&](const engine::Event& event) -> Result<> {
@@ -216,22 +225,25 @@ Array image_usage(Call& call, const image::UsageReport& usage) {
   if (!images) return list;
   for (const image::ImageSummary& summary : *images) {
     const image::Image& image = *summary.image;
-    list.push_back(Object{{"Containers", users[image.id]},
-                          {"Created", std::chrono::floor<std::chrono::seconds>(image.created.time_since_epoch()).count()},
-                          {"Id", image.id},
-                          {"Labels", json::to_json(image.config.config.labels)},
-                          {"ParentId", image.parent},
-                          {"RepoDigests", json::to_json(summary.repo_digests)},
-                          {"RepoTags", json::to_json(summary.repo_tags)},
-                          {"SharedSize", by_id[image.id].shared},
-                          {"Size", image.size}});
+    list.push_back(
+        Object{{"Containers", users[image.id]},
+               {"Created", std::chrono::floor<std::chrono::seconds>(image.created.time_since_epoch()).count()},
+               {"Id", image.id},
+               {"Labels", json::to_json(image.config.config.labels)},
+               {"ParentId", image.parent},
+               {"RepoDigests", json::to_json(summary.repo_digests)},
+               {"RepoTags", json::to_json(summary.repo_tags)},
+               {"SharedSize", by_id[image.id].shared},
+               {"Size", image.size}});
   }
   return list;
 }
 
 Result<> disk_usage(Call& call) {
   const auto types = call.request.query.all("type");
-  const auto wants = [&](std::string_view type) { return types.empty() || std::ranges::find(types, type) != types.end(); };
+  const auto wants = [&](std::string_view type) {
+    return types.empty() || std::ranges::find(types, type) != types.end();
+  };
   for (const std::string_view type : types)
     if (type != "container" && type != "image" && type != "volume" && type != "build-cache")
       return fail(ErrorKind::invalid, "unknown object type: {}", type);
@@ -263,8 +275,8 @@ Result<> disk_usage(Call& call) {
 }
 
 constexpr std::array table{
-    Route{"GET", "/_ping", ping},     Route{"HEAD", "/_ping", ping},   Route{"GET", "/version", version},
-    Route{"GET", "/info", info},      Route{"GET", "/events", events}, Route{"GET", "/system/df", disk_usage},
+    Route{"GET", "/_ping", ping}, Route{"HEAD", "/_ping", ping},   Route{"GET", "/version", version},
+    Route{"GET", "/info", info},  Route{"GET", "/events", events}, Route{"GET", "/system/df", disk_usage},
 };
 
 }  // namespace

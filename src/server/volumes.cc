@@ -18,8 +18,8 @@ std::uint64_t size_of(const std::string& path) {
   std::uint64_t size = 0;
   std::error_code error;
   using Iterator = std::filesystem::recursive_directory_iterator;
-  for (auto it = Iterator(path, std::filesystem::directory_options::skip_permission_denied, error); !error && it != Iterator();
-       it.increment(error)) {
+  for (auto it = Iterator(path, std::filesystem::directory_options::skip_permission_denied, error);
+       !error && it != Iterator(); it.increment(error)) {
     std::error_code ignored;
     if (it->is_regular_file(ignored) && !it->is_symlink(ignored)) size += it->file_size(ignored);
   }
@@ -111,8 +111,10 @@ Result<> prune(Call& call) {
 }
 
 constexpr std::array table{
-    Route{"GET", "/volumes", list},           Route{"POST", "/volumes/create", create},
-    Route{"POST", "/volumes/prune", prune},   Route{"GET", "/volumes/{name}", inspect},
+    Route{"GET", "/volumes", list},
+    Route{"POST", "/volumes/create", create},
+    Route{"POST", "/volumes/prune", prune},
+    Route{"GET", "/volumes/{name}", inspect},
     Route{"DELETE", "/volumes/{name}", remove},
 };
 
@@ -126,8 +128,7 @@ json::Value volume_json(const volume::VolumeInfo& volume, bool with_usage) {
                 {"Name", volume.name},
                 {"Options", volume.options.empty() ? json::Value(nullptr) : json::to_json(volume.options)},
                 {"Scope", "local"}};
-  if (with_usage)
-    object["UsageData"] = Object{{"RefCount", volume.references}, {"Size", size_of(volume.mountpoint)}};
+  if (with_usage) object["UsageData"] = Object{{"RefCount", volume.references}, {"Size", size_of(volume.mountpoint)}};
   return object;
 }
 

@@ -49,7 +49,7 @@ Client::~Client() {
 }
 
 Result<> Client::start() {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd_.get(), &info) != 0) return sys_fail("stat an attached client's descriptor");
   socket_ = S_ISSOCK(info.st_mode);
   pollable_ = !S_ISREG(info.st_mode);

@@ -72,7 +72,7 @@ Result<> RotatingFile::open() {
 Result<> RotatingFile::open_file(int extra_flags) {
   UniqueFd file(
       ::openat(directory_, name_.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | extra_flags, 0640));
-  struct stat info {};
+  struct stat info{};
   if (!file || ::fstat(file.get(), &info) != 0) return sys_fail("open log file {}", name_);
   if (!S_ISREG(info.st_mode)) return fail(ErrorKind::invalid, "log file {} is not a regular file", name_);
   file_ = std::move(file);

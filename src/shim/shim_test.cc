@@ -714,7 +714,7 @@ TEST_F(ShimTest, ALogThatCannotBeWrittenDoesNotStopTheProcess) {
 
 TEST_F(ShimTest, AnotherUsersRequestsAreNotServed) {
   start(request("exec sleep 60"));
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat((root_ + "/run/shim.sock").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
 }

@@ -60,8 +60,8 @@ class Hub final : public ShimHub {
   Result<std::shared_ptr<ShimClient>> adopt(Connection::Parts parts);
 
   const HubOptions options_;
-  // The shim's program on a read-only mount of its own, so that no container can write to it through /proc/PID/exe. Empty (then
-  // the path is used) where the kernel or our rights do not allow it.
+  // The shim's program on a read-only mount of its own, so that no container can write to it through /proc/PID/exe.
+  // Empty (then the path is used) where the kernel or our rights do not allow it.
   const UniqueFd program_;
   const UniqueFd epoll_;
   const UniqueFd wakeup_;

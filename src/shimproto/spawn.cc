@@ -35,8 +35,10 @@ Result<SpawnedShim> spawn_shim(const std::string& shim_path) {
   ::posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
   ::posix_spawn_file_actions_adddup2(&actions, 0, 1);
   ::posix_spawn_file_actions_adddup2(&actions, 0, 2);
-  // A program that is named by a descriptor needs that until exec; ours are all close-on-exec, and the shim closes the rest itself.
-  if (!shim_path.starts_with("/proc/self/fd/")) ::posix_spawn_file_actions_addclosefrom_np(&actions, shim_socket_fd + 1);
+  // A program that is named by a descriptor needs that until exec; ours are all close-on-exec, and the shim closes the
+  // rest itself.
+  if (!shim_path.starts_with("/proc/self/fd/"))
+    ::posix_spawn_file_actions_addclosefrom_np(&actions, shim_socket_fd + 1);
 
   posix_spawnattr_t attributes;
   ::posix_spawnattr_init(&attributes);

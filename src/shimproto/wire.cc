@@ -34,7 +34,7 @@ Result<UniqueFd> sealed_memfd(std::string_view body) {
 }
 
 Result<std::string> read_memfd(int fd) {
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) return sys_fail("stat a message's memfd");
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || info.st_size < 0 ||

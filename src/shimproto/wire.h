@@ -34,7 +34,8 @@ class Encoder {
  public:
   static constexpr bool decoding = false;
   template <class T>
-  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void operator()(const T& value) {
+    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
+  void operator()(const T& value) {
     out_.append(reinterpret_cast<const char*>(&value), sizeof value);
   }
   void operator()(const std::string& text) {
@@ -58,7 +59,7 @@ class Encoder {
     (*this)(value.second);
   }
   template <class T>
-  requires std::is_class_v<T>
+    requires std::is_class_v<T>
   void operator()(const T& value) {
     fields(*this, const_cast<T&>(value));  // fields() serves both directions; an Encoder only reads
   }
@@ -75,7 +76,8 @@ class Decoder {
   explicit Decoder(std::string_view in) : in_(in) {}
 
   template <class T>
-  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void operator()(T& value) {
+    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
+  void operator()(T& value) {
     if (in_.size() < sizeof value) {
       if (!in_.empty()) ok_ = false;  // an end between two fields is an older peer, in the middle of one it is damage
       in_ = {};
@@ -117,8 +119,10 @@ class Decoder {
     (*this)(value.second);
   }
   template <class T>
-  requires std::is_class_v<T>
-  void operator()(T& value) { fields(*this, value); }
+    requires std::is_class_v<T>
+  void operator()(T& value) {
+    fields(*this, value);
+  }
   bool ok() const { return ok_; }
 
  private:

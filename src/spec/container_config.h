@@ -1,7 +1,7 @@
 // What a container is: Docker's container configuration, part one (what the image may also say).
 //
-// Plain data; field names and JSON forms as in the Engine API definition (ContainerConfig, HealthConfig). The engine, the
-// database and the API use these structs alike.
+// Plain data; field names and JSON forms as in the Engine API definition (ContainerConfig, HealthConfig). The engine,
+// the database and the API use these structs alike.
 #pragma once
 
 #include <chrono>
@@ -28,7 +28,7 @@ using Strings = std::vector<std::string>;
 using Labels = std::map<std::string, std::string>;
 
 struct HealthConfig {
-  Strings test;  // {} inherit, {"NONE"} off, {"CMD", arg...}, {"CMD-SHELL", line}
+  Strings test;                               // {} inherit, {"NONE"} off, {"CMD", arg...}, {"CMD-SHELL", line}
   std::chrono::nanoseconds interval{};        // 0: 30 s
   std::chrono::nanoseconds timeout{};         // 0: 30 s
   std::chrono::nanoseconds start_period{};    // failures before this do not count

@@ -1,7 +1,7 @@
 // What a container is, part two: Docker's HostConfig, that is, what only the host can grant.
 //
-// Plain data; names, units and JSON forms as in the Engine API definition (Resources, HostConfig, Mount). Sizes are bytes,
-// CPU times microseconds, NanoCpus billionths of a CPU, oom_score_adj the kernel's own scale.
+// Plain data; names, units and JSON forms as in the Engine API definition (Resources, HostConfig, Mount). Sizes are
+// bytes, CPU times microseconds, NanoCpus billionths of a CPU, oom_score_adj the kernel's own scale.
 #pragma once
 
 #include <cstdint>
@@ -105,13 +105,13 @@ struct Resources {
   std::int64_t kernel_memory = 0;  // until API 1.41
   std::int64_t kernel_memory_tcp = 0;
   std::int64_t memory_reservation = 0;
-  std::int64_t memory_swap = 0;                    // memory and swap together; -1: no limit
-  std::optional<std::int64_t> memory_swappiness;   // -1 and absent: the kernel's default
+  std::int64_t memory_swap = 0;                   // memory and swap together; -1: no limit
+  std::optional<std::int64_t> memory_swappiness;  // -1 and absent: the kernel's default
   std::optional<bool> oom_kill_disable;
-  std::optional<std::int64_t> pids_limit;          // absent, 0, -1: none
+  std::optional<std::int64_t> pids_limit;  // absent, 0, -1: none
   std::vector<Ulimit> ulimits;
-  std::int64_t cpu_count = 0;    // Windows only
-  std::int64_t cpu_percent = 0;  // Windows only
+  std::int64_t cpu_count = 0;              // Windows only
+  std::int64_t cpu_percent = 0;            // Windows only
   std::uint64_t io_maximum_iops = 0;       // Windows only
   std::uint64_t io_maximum_bandwidth = 0;  // Windows only
 

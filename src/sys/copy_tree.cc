@@ -47,7 +47,7 @@ class Copier {
       errno = 0;
     }
     if (errno != 0) return sys_fail("read a directory");
-    struct stat status {};
+    struct stat status{};
     if (fstat(from, &status) != 0) return sys_fail("stat a directory");
     CHECK(attributes(proc_path(from), proc_path(to)));
     // Last: filling the directory has changed its times.
@@ -56,7 +56,7 @@ class Copier {
 
  private:
   Result<> entry(int from, int to, const std::string& name, int depth) {
-    struct stat status {};
+    struct stat status{};
     if (fstatat(from, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return sys_fail("stat");
     if (S_ISDIR(status.st_mode)) {
       const UniqueFd source(openat(from, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -138,7 +138,8 @@ class Copier {
   // Of `name` in `directory`, or of the directory itself when the name is empty.
   static Result<> owner_mode_times(int directory, const std::string& name, const struct stat& status) {
     const int flags = AT_SYMLINK_NOFOLLOW | (name.empty() ? AT_EMPTY_PATH : 0);
-    if (fchownat(directory, name.c_str(), status.st_uid, status.st_gid, flags) != 0) return sys_fail("change the owner");
+    if (fchownat(directory, name.c_str(), status.st_uid, status.st_gid, flags) != 0)
+      return sys_fail("change the owner");
     if (!S_ISLNK(status.st_mode)) {
       const int result = name.empty() ? fchmod(directory, status.st_mode & 07777)
                                       : fchmodat(directory, name.c_str(), status.st_mode & 07777, 0);

@@ -32,7 +32,7 @@ class CopyTreeTest : public testing::Test {
     return copy_tree(from.get(), to.get());
   }
   static struct stat status(const fs::path& path) {
-    struct stat result {};
+    struct stat result{};
     EXPECT_EQ(lstat(path.c_str(), &result), 0) << path;
     return result;
   }

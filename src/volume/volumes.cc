@@ -57,7 +57,8 @@ Result<> write_durably(const std::string& path, std::string_view text) {
   const std::string temporary = path + ".new";
   const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd) return sys_fail("create {}", temporary);
-  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return sys_fail("write {}", temporary);
+  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return sys_fail("write {}", temporary);
   if (fsync(fd.get()) != 0) return sys_fail("sync {}", temporary);
   if (rename(temporary.c_str(), path.c_str()) != 0) return sys_fail("rename {}", temporary);
   return {};
@@ -142,15 +143,17 @@ Result<VolumeInfo> Volumes::create(const CreateVolume& request) {
   if (!request.driver.empty() && request.driver != "local")
     return fail(ErrorKind::not_found, "error looking up volume plugin {0}: plugin \"{0}\" not found", request.driver);
   if (!request.options.empty())
-    return fail(ErrorKind::not_implemented, "create {}: options of the local volume driver (\"{}\") are not supported yet",
-                request.name, request.options.begin()->first);
+    return fail(ErrorKind::not_implemented,
+                "create {}: options of the local volume driver (\"{}\") are not supported yet", request.name,
+                request.options.begin()->first);
   const bool anonymous = request.name.empty();
   const std::string name = anonymous ? random_id() : request.name;
   if (!is_valid_name(name))
-    return fail(ErrorKind::invalid,
-                "create {0}: \"{0}\" includes invalid characters for a local volume name, only "
-                "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
-                name);
+    return fail(
+        ErrorKind::invalid,
+        "create {0}: \"{0}\" includes invalid characters for a local volume name, only "
+        "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
+        name);
 
   const std::scoped_lock lock(mutex_);
   if (const auto found = entries_.find(name); found != entries_.end()) return found->second.info;
@@ -196,7 +199,8 @@ Result<> Volumes::remove(std::string_view name, bool force) {
       return no_such_volume(name);
     }
     if (!found->second.users.empty())
-      return fail(ErrorKind::conflict, "remove {}: volume is in use - [{}]", name, fmt::join(found->second.users, ", "));
+      return fail(ErrorKind::conflict, "remove {}: volume is in use - [{}]", name,
+                  fmt::join(found->second.users, ", "));
     if (unlink((path(name) + "/volume.json").c_str()) != 0 && errno != ENOENT)
       return sys_fail("remove the record of volume {}", name);
     entries_.erase(found);
