@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/id.h"
+#include "store/disk_reserve.h"
 #include "store/failpoint.h"
 #include "store/layout.h"
 
@@ -72,6 +73,7 @@ Result<> BlobWriter::write(std::span<const std::byte> bytes) {
     ::sync_file_range(fd_.get(), static_cast<off64_t>(written_back_), static_cast<off64_t>(size_ - written_back_),
                       SYNC_FILE_RANGE_WRITE);
     written_back_ = size_;
+    CHECK_AS(require_disk_reserve(fd_.get()), "write blob");
   }
   return {};
 }

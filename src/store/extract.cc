@@ -1,6 +1,5 @@
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -9,6 +8,7 @@
 #include <ranges>
 
 #include "store/archive.h"
+#include "store/disk_reserve.h"
 #include "store/overlay_format.h"
 #include "store/tar.h"
 #include "store/tree.h"
@@ -20,8 +20,7 @@ namespace {
 constexpr std::string_view whiteout_prefix = ".wh.";
 constexpr std::string_view whiteout_meta = ".wh..wh.";
 constexpr std::string_view opaque_name = ".wh..wh..opq";
-// Left for everybody else (the database first of all) when an archive fills the disk.
-constexpr std::uint64_t disk_reserve = 256ULL << 20;
+// How much is written between two looks at the disk's reserve.
 constexpr std::uint64_t disk_check_every = 64ULL << 20;
 
 struct CleanName {
@@ -274,13 +273,7 @@ class Extractor {
     unchecked_ += about_to_write;
     if (about_to_write != 0 && unchecked_ < disk_check_every) return {};
     unchecked_ = 0;
-    struct statvfs status {};
-    if (::fstatvfs(root_, &status) != 0) return {};  // an O_PATH root on an odd file system: its own ENOSPC will tell
-    const std::uint64_t left = std::uint64_t{status.f_bavail} * status.f_frsize;
-    const std::uint64_t reserve =
-        std::min<std::uint64_t>(disk_reserve, std::uint64_t{status.f_blocks} * status.f_frsize / 20);
-    if (left < reserve + (about_to_write != 0 ? disk_check_every / 64 : 0)) return sys_fail_text(ENOSPC, "write");
-    return {};
+    return require_disk_reserve(root_);
   }
 
   Result<> make_hard_link(int parent, const CleanName& where, const TarEntry& entry) {
