@@ -48,9 +48,15 @@ Result<ContainerPath> decode_path_stat(std::string_view base64) {
   // Go's file mode bits.
   constexpr std::uint64_t directory = 1U << 31;
   constexpr std::uint64_t link = 1U << 27;
-  constexpr std::uint64_t special = 1U << 26 | 1U << 25 | 1U << 24 | 1U << 21 | 1U << 19;
-  return ContainerPath{text_at(stat, "name"), text_at(stat, "linkTarget"), (mode & directory) != 0, (mode & link) != 0,
-                       (mode & special) != 0};
+  constexpr std::pair<std::uint64_t, std::string_view> specials[] = {
+      {1U << 26, "a device"}, {1U << 19, "an irregular file"}, {1U << 24, "a socket"}, {1U << 25, "a named pipe"}};
+  ContainerPath path{.name = text_at(stat, "name"), .link_target = text_at(stat, "linkTarget")};
+  path.is_directory = (mode & directory) != 0;
+  path.is_link = (mode & link) != 0;
+  for (const auto& [bit, what] : specials) {
+    if (path.special.empty() && (mode & bit) != 0) path.special = what;
+  }
+  return path;
 }
 
 Result<ContainerPath> stat_in_container(client::Client& client, std::string_view container, std::string_view path) {

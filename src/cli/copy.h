@@ -17,7 +17,7 @@ struct ContainerPath {
   std::string link_target;
   bool is_directory = false;
   bool is_link = false;
-  bool is_special = false;  // a device, socket or pipe
+  std::string special;  // "a device", "a socket" …; empty for files, directories and links
 };
 Result<ContainerPath> decode_path_stat(std::string_view base64);
 Result<ContainerPath> stat_in_container(client::Client& client, std::string_view container, std::string_view path);

@@ -71,7 +71,9 @@ Outcome copy_to(Context& context, const FlagValues& flags, const std::string& fr
     stat = stat_in_container(client, to.container, destination.path);
   }
   if (stat) {
-    if (stat->is_special) return fail(ErrorKind::invalid, "destination \"{}\" must be a directory or a regular file", shown);
+    if (!stat->special.empty()) {
+      return fail(ErrorKind::invalid, "destination \"{}\" must be a directory or a regular file: got {}", shown, stat->special);
+    }
     destination.exists = true;
     destination.is_directory = stat->is_directory;
   }

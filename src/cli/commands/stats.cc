@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <mutex>
+#include <atomic>
 #include <thread>
 
 #include "cli/commands/all.h"
@@ -27,6 +27,8 @@ constexpr Flag stats_flags[] = {
     {.name = "no-stream", .usage = "Disable streaming stats and only pull the first result"},
     {.name = "no-trunc", .usage = "Do not truncate output"},
 };
+
+constexpr std::size_t most_at_once = 100;
 
 struct StatsRow {
   std::string container;  // as asked for
@@ -141,8 +143,14 @@ std::vector<Result<StatsRow>> sample(client::Client& client, const std::vector<s
     read_stats(TRY(client.get(fmt::format("/containers/{}/stats", client::path_part(names[i])), {{"stream", "0"}})), row);
     return row;
   };
-  std::vector<std::jthread> threads;
-  for (std::size_t i = 0; i < names.size(); ++i) threads.emplace_back([&, i] { rows[i] = one(i); });
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i; (i = next++) < names.size();) rows[i] = one(i);
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < std::min(names.size(), most_at_once); ++i) threads.emplace_back(work);
+  }
   return rows;
 }
 
