@@ -14,6 +14,8 @@
 #include "base/cleanup.h"
 #include "sys/cgroup_moves.h"
 #include "sys/cgroup_oom.h"
+#include "sys/cgroup_stats.h"
+#include "sys/process.h"
 
 namespace corten::sys {
 namespace {
@@ -168,6 +170,55 @@ TEST_F(CgroupDirTest, FreezesKillsFrozenAndRemovesNested) {
   const auto removed = group.remove(5s);
   EXPECT_TRUE(removed) << removed.error().text();
   EXPECT_THAT(list_cgroup_children(host_, parent_), IsEmpty());
+}
+
+// The v2 ways of freezing and killing need no controller, so a hybrid host shows them as well.
+TEST_F(CgroupDirTest, FreezesAndKillsOnTheV2TreeAlone) {
+  const CgroupTree* tree = host_.v2_tree();
+  if (tree == nullptr) GTEST_SKIP() << "no v2 tree";
+  auto group = CgroupDir::create({*tree}, parent_ + "-v2");
+  ASSERT_TRUE(group) << group.error().text();
+  EXPECT_FALSE(group->uses_v1());
+  auto inner = CgroupDir::create({*tree}, parent_ + "-v2/inner");
+  ASSERT_TRUE(inner) << inner.error().text();
+  inner->release();
+  EXPECT_TRUE(group->empty().value());
+  Sleeper sleeper;
+  ASSERT_TRUE(inner->add_process(sleeper.pid()));
+  EXPECT_FALSE(group->empty().value());
+  EXPECT_THAT(group->pids().value(), ElementsAre(sleeper.pid()));
+  const auto frozen = group->freeze(5s);
+  ASSERT_TRUE(frozen) << frozen.error().text();
+  EXPECT_TRUE(group->frozen().value());
+  ASSERT_TRUE(group->thaw(5s));
+  EXPECT_FALSE(group->frozen().value());
+  ASSERT_TRUE(inner->freeze(5s));
+  const auto killed = group->kill_all(5s);
+  ASSERT_TRUE(killed) << killed.error().text();
+  EXPECT_EQ(sleeper.wait_signal(), SIGKILL);
+  EXPECT_EQ(group->rename("other").error().kind(), ErrorKind::unavailable);
+  const auto stats = read_cgroup_stats(*group);
+  ASSERT_TRUE(stats);
+  EXPECT_TRUE(stats->cpu);
+  EXPECT_FALSE(stats->v1);
+  const auto removed = group->remove(5s);
+  EXPECT_TRUE(removed) << removed.error().text();
+}
+
+// A first process is born in the group; nothing is moved.
+TEST_F(CgroupDirTest, StartsAProcessInsideOnV2) {
+  const CgroupTree* tree = host_.v2_tree();
+  if (tree == nullptr) GTEST_SKIP() << "no v2 tree";
+  auto group = CgroupDir::create({*tree}, parent_ + "-born");
+  ASSERT_TRUE(group) << group.error().text();
+  auto child = clone_process({.cgroup = group->v2_directory()});
+  ASSERT_TRUE(child) << child.error().text();
+  if (child->pid == 0)
+    for (;;) ::pause();
+  EXPECT_THAT(group->pids().value(), ElementsAre(child->pid));
+  ASSERT_TRUE(group->kill_all(5s));
+  ChildProcess owner(child->pid, std::move(child->pidfd));
+  EXPECT_EQ(owner.wait()->signal, SIGKILL);
 }
 
 TEST_F(CgroupDirTest, AppliesSettingsOrSaysWhyNot) {
