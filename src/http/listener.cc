@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "http/socket_address.h"
 
@@ -25,9 +27,14 @@ Result<> remove_stale_socket(const std::string& path, const SocketAddress& addre
   }
   if (!S_ISSOCK(status.st_mode))
     return fail(ErrorKind::conflict, "listen on {}: there is a file that is no socket", path);
-  const auto probe = TRY(new_socket(AF_UNIX));
-  if (::connect(probe.get(), address.get(), address.length) == 0 || errno == EAGAIN)
-    return fail(ErrorKind::conflict, "listen on {}: another process is serving this socket", path);
+  // A daemon that was killed while it started a program has left a copy of its descriptors there until that program's
+  // exec, which may take a moment on a busy machine.
+  for (int tries = 0;; ++tries) {
+    const auto probe = TRY(new_socket(AF_UNIX));
+    if (::connect(probe.get(), address.get(), address.length) != 0 && errno != EAGAIN) break;
+    if (tries == 20) return fail(ErrorKind::conflict, "listen on {}: another process is serving this socket", path);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return sys_fail("remove the stale socket {}", path);
   return {};
 }
