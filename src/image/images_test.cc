@@ -88,9 +88,10 @@ class ImagesTest : public testing::Test {
   std::unique_ptr<Images> images_;
 };
 
-std::vector<std::string> lines(const std::vector<DeleteItem>& items) {
+std::vector<std::string> lines(const Result<std::vector<DeleteItem>>& items) {
+  if (!items) return {items.error().text()};
   std::vector<std::string> out;
-  for (const DeleteItem& item : items) out.push_back((item.untagged ? "Untagged: " : "Deleted: ") + item.what);
+  for (const DeleteItem& item : *items) out.push_back((item.untagged ? "Untagged: " : "Deleted: ") + item.what);
   return out;
 }
 
@@ -224,13 +225,13 @@ TEST_F(ImagesTest, RemovesByNameAndId) {
   const std::string id = import("a");
   const std::string layer = (*images_->resolve("a"))->chain_id;
   ASSERT_TRUE(images_->tag("a", "b"));
-  EXPECT_EQ(lines(*images_->remove("b", {})), std::vector<std::string>{"Untagged: b:latest"});
+  EXPECT_EQ(lines(images_->remove("b", {})), std::vector<std::string>{"Untagged: b:latest"});
   ASSERT_TRUE(images_->tag("a", "b"));
   EXPECT_EQ(images_->remove(id, {}).error().text(),
             "conflict: unable to delete " + id.substr(7, 12) +
                 " (must be forced) - image is referenced in multiple repositories");
   EXPECT_EQ(
-      lines(*images_->remove(id.substr(7, 12), {.force = true, .prune_parents = true, .users = {}})),
+      lines(images_->remove(id.substr(7, 12), {.force = true, .prune_parents = true, .users = {}})),
       (std::vector<std::string>{"Untagged: a:latest", "Untagged: b:latest", "Deleted: " + id, "Deleted: " + layer}));
   EXPECT_TRUE(is_empty());
   EXPECT_EQ(images_->remove("a", {}).error().text(), "No such image: a:latest");
@@ -242,7 +243,7 @@ TEST_F(ImagesTest, RemovalPrunesParentsAndRefusesThem) {
   EXPECT_EQ(
       images_->remove(base, {.force = true, .prune_parents = true, .users = {}}).error().text(),
       "conflict: unable to delete " + base.substr(7, 12) + " (cannot be forced) - image has dependent child images");
-  EXPECT_EQ(lines(*images_->remove("base", {})), std::vector<std::string>{"Untagged: base:latest"});
+  EXPECT_EQ(lines(images_->remove("base", {})), std::vector<std::string>{"Untagged: base:latest"});
   EXPECT_EQ(images_->list()->size(), 1U) << "the untagged parent is hidden";
   EXPECT_EQ(images_->list({.all = true})->size(), 2U);
   const auto removed = images_->remove("top", {});
@@ -269,7 +270,7 @@ TEST_F(ImagesTest, ContainersHoldTheirImage) {
   EXPECT_EQ(images_->remove(image, {.force = true, .prune_parents = true, .users = used_by(true)}).error().text(),
             "conflict: unable to delete " + image + " (cannot be forced) - image is being used by running container " +
                 container);
-  EXPECT_EQ(lines(*images_->remove("a", {.force = true, .prune_parents = true, .users = used_by(true)})),
+  EXPECT_EQ(lines(images_->remove("a", {.force = true, .prune_parents = true, .users = used_by(true)})),
             std::vector<std::string>{"Untagged: a:latest"});
   EXPECT_EQ(images_->count(), 1U);
 }

@@ -50,7 +50,10 @@ class Remover {
     if (image == nullptr) return no_such_image(reference);
     const std::string id = image->id;
     const std::vector<std::string> names = catalog->names_of(id);
-    if (is_id_prefix(id, reference)) {
+    // A short name may be the beginning of the id, too ("b"); then it is the name, as in every other command.
+    const auto parsed = oci::parse_reference(reference);
+    const bool is_name = parsed && catalog->tags.contains(parsed->with_default_tag().full());
+    if (!is_name && is_id_prefix(id, reference)) {
       if (!is_single_reference(names)) return remove_image(id, force, prune, false, {});
       if (const auto conflict = check(id, force ? children | running : children | running | stopped, names))
         return conflict_error(id, *conflict);
