@@ -215,6 +215,18 @@ class Daemon:
         found += [f"process: {pid}" for pid in processes_below(self.base) if pid not in own]
         return sorted(set(found))
 
+    def shims(self):
+        """Shims that still serve this daemon's containers; their first processes end with them."""
+        found = []
+        for state in self.exec_root.glob("containers/*/state"):
+            try:
+                pid = int(dict(line.split("=", 1) for line in state.read_text().splitlines())["shim_pid"])
+                if pathlib.Path(f"/proc/{pid}/comm").read_text().startswith("corten-shim"):
+                    found.append(pid)
+            except (OSError, KeyError, ValueError):
+                continue
+        return found
+
     def ports_published(self):
         """Elements of this daemon's nftables maps that publish a port."""
         tables = subprocess.run(["nft", "-j", "list", "ruleset"], capture_output=True, text=True).stdout
@@ -230,7 +242,7 @@ class Daemon:
             self.stop()
         finally:
             self.kill()
-            for pid in processes_below(self.base):
+            for pid in [*processes_below(self.base), *self.shims()]:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except OSError:
