@@ -54,7 +54,7 @@ Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entr
     return {};
   }
   if (entry.type != store::TarType::file) return {};
-  if (entry.sparse) return fail(ErrorKind::invalid, "image archive: {} is a sparse file", path);
+  if (entry.sparse) return fail(ErrorKind::invalid, "image archive: {:?} is a sparse file", path);
   store::BlobWriter blob = TRY(content_->writer());
   for (;;) {
     const auto piece = TRY(reader.chunk());
@@ -82,7 +82,7 @@ std::optional<oci::Digest> ArchiveFiles::resolve(const std::string& name) const 
 
 Result<oci::Digest> ArchiveFiles::digest(const std::string& path) const {
   const auto found = resolve(path);
-  if (!found) return fail(ErrorKind::invalid, "image archive has no {}", path.substr(0, 200));
+  if (!found) return fail(ErrorKind::invalid, "image archive has no {:?}", path.substr(0, 200));
   return *found;
 }
 

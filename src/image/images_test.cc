@@ -354,7 +354,7 @@ TEST_F(ImagesTest, BadArchivesLeaveNothing) {
       {TarMaker().file("x", "y").done(), "not an image archive"},
       {TarMaker().file("manifest.json", "[{]").done(), "manifest.json"},
       {TarMaker().file("manifest.json", R"([{"Config":"../../etc/passwd","Layers":[]}])").done(),
-       "has no ../../etc/passwd"},
+       "has no \"../../etc/passwd\""},
       {TarMaker().file("manifest.json", "{}").done(), "manifest.json"},
       {TarMaker()
            .file("index.json", R"({"schemaVersion":2,"manifests":[{"mediaType":"x","size":1,"digest":"sha256:1"}]})")

@@ -74,7 +74,7 @@ class LayoutReader {
     const std::string text = TRY(files_.text(digest));
     if (oci::is_index_type(entry.media_type)) return index(text, names, depth + 1);
     if (!oci::is_manifest_type(entry.media_type))
-      return fail(ErrorKind::invalid, "image index has an entry of media type \"{}\"", entry.media_type.substr(0, 100));
+      return fail(ErrorKind::invalid, "image index has an entry of media type {:?}", entry.media_type.substr(0, 100));
     const oci::Manifest manifest = TRY(oci::parse_manifest(text));
     ArchiveImage image;
     image.manifest = digest;
@@ -111,7 +111,7 @@ Result<ArchiveImage> image_of(ArchiveFiles& files, const ArchiveManifest& entry)
   for (const std::string& tag : entry.repo_tags) {
     const oci::Reference parsed =
         TRY_AS(oci::parse_reference(tag), fmt::format("invalid tag {:?}", tag.substr(0, 300)));
-    if (parsed.tag.empty()) return fail(ErrorKind::invalid, "invalid tag \"{}\"", tag.substr(0, 300));
+    if (parsed.tag.empty()) return fail(ErrorKind::invalid, "invalid tag {:?}", tag.substr(0, 300));
     image.names.push_back(parsed.full());
   }
   return image;
@@ -146,7 +146,7 @@ class ImageLoader {
       return fail(ErrorKind::invalid, "invalid manifest, layers length mismatch: expected {}, got {}",
                   config.rootfs.diff_ids.size(), image_.layers.size());
     if (!config.platform.os.empty() && config.platform.os != "linux")
-      return fail(ErrorKind::invalid, "cannot load {} image on linux", config.platform.os.substr(0, 100));
+      return fail(ErrorKind::invalid, "cannot load {:?} image on linux", config.platform.os.substr(0, 100));
     pins_.add(image_.config.text());
     std::string chain;
     for (std::size_t i = 0; i < image_.layers.size(); ++i) {

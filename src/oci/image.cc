@@ -19,7 +19,7 @@ Result<> check_size(std::string_view text, std::string_view what) {
 
 Result<> check_descriptor(const Descriptor& descriptor, std::string_view what) {
   if (auto digest = Digest::parse(descriptor.digest); !digest)
-    return fail(ErrorKind::invalid, "{} has digest \"{}\": {}", what, descriptor.digest.substr(0, 100),
+    return fail(ErrorKind::invalid, "{} has digest {:?}: {}", what, descriptor.digest.substr(0, 100),
                 digest.error().text());
   if (descriptor.size < 0) return fail(ErrorKind::invalid, "{} has negative size {}", what, descriptor.size);
   return {};
@@ -97,7 +97,7 @@ Result<Platform> parse_platform(std::string_view text) {
            });
   };
   if (parts.size() > 3 || std::any_of(parts.begin(), parts.end(), bad_part))
-    return fail(ErrorKind::invalid, "\"{}\": invalid platform", text.substr(0, 100));
+    return fail(ErrorKind::invalid, "{:?}: invalid platform", text.substr(0, 100));
   Platform out = host_platform();
   if (parts.size() == 1) {
     Platform single;
@@ -110,7 +110,7 @@ Result<Platform> parse_platform(std::string_view text) {
       out.architecture = single.architecture;
       out.variant = single.variant;
     } else {
-      return fail(ErrorKind::invalid, "\"{}\": unknown operating system or architecture", text.substr(0, 100));
+      return fail(ErrorKind::invalid, "{:?}: unknown operating system or architecture", text.substr(0, 100));
     }
     return out;
   }
@@ -137,9 +137,9 @@ Result<ImageConfig> parse_image_config(std::string_view text) {
                 config.rootfs.diff_ids.size(), max_layers);
   for (const std::string& id : config.rootfs.diff_ids)
     if (!Digest::parse(id))
-      return fail(ErrorKind::invalid, "image config has an invalid diff id \"{}\"", id.substr(0, 100));
+      return fail(ErrorKind::invalid, "image config has an invalid diff id {:?}", id.substr(0, 100));
   if (!config.rootfs.type.empty() && config.rootfs.type != "layers")
-    return fail(ErrorKind::invalid, "image config has root file system type \"{}\", only layers are known",
+    return fail(ErrorKind::invalid, "image config has root file system type {:?}, only layers are known",
                 config.rootfs.type.substr(0, 100));
   return config;
 }
@@ -154,7 +154,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
   if (manifest.schema_version != 2)
     return fail(ErrorKind::invalid, "image manifest has schema version {}, only 2 is known", manifest.schema_version);
   if (!manifest.media_type.empty() && !is_manifest_type(manifest.media_type))
-    return fail(ErrorKind::invalid, "image manifest has media type \"{}\"", manifest.media_type.substr(0, 100));
+    return fail(ErrorKind::invalid, "image manifest has media type {:?}", manifest.media_type.substr(0, 100));
   if (manifest.layers.size() > max_layers)
     return fail(ErrorKind::invalid, "image manifest lists {} layers, at most {} can be stacked", manifest.layers.size(),
                 max_layers);

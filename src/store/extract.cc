@@ -41,7 +41,7 @@ class Extractor {
       if (++stats_.entries > options_.limits.entries)
         return fail(ErrorKind::invalid, "archive has more than {} entries", options_.limits.entries);
       if (auto done = one(entry); !done)
-        return std::unexpected(std::move(done).error().wrap("\"" + entry.name.substr(0, 200) + "\""));
+        return std::unexpected(std::move(done).error().wrap(fmt::format("{:?}", entry.name.substr(0, 200))));
     }
     CHECK(set_directory_times());
     return stats_;
@@ -147,11 +147,11 @@ class Extractor {
       struct stat status {};
       if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) below = status;
     }
-    if (::mkdirat(parent, name.c_str(), 0700) != 0 && errno != EEXIST) return sys_fail("create directory {}", path);
+    if (::mkdirat(parent, name.c_str(), 0700) != 0 && errno != EEXIST) return sys_fail("create directory {:?}", path);
     UniqueFd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd) return sys_fail("open directory {}", path);
-    if (::fchown(fd.get(), below.st_uid, below.st_gid) != 0) return sys_fail("set the owner of {}", path);
-    if (::fchmod(fd.get(), below.st_mode & 07777) != 0) return sys_fail("set the mode of {}", path);
+    if (!fd) return sys_fail("open directory {:?}", path);
+    if (::fchown(fd.get(), below.st_uid, below.st_gid) != 0) return sys_fail("set the owner of {:?}", path);
+    if (::fchmod(fd.get(), below.st_mode & 07777) != 0) return sys_fail("set the mode of {:?}", path);
     return {};
   }
 
@@ -178,9 +178,9 @@ class Extractor {
     const bool is_directory = S_ISDIR(status.st_mode);
     if (is_directory && for_directory) return Existing::directory;
     if (options_.no_overwrite_dir_non_dir && is_directory != for_directory) {
-      return is_directory ? fail(ErrorKind::invalid, "cannot overwrite directory \"{}\" with non-directory \"{}\"",
+      return is_directory ? fail(ErrorKind::invalid, "cannot overwrite directory {:?} with non-directory {:?}",
                                  "/" + in_root(where.parent + "/" + where.name), where.name)
-                          : fail(ErrorKind::invalid, "cannot overwrite non-directory \"{}\" with directory \"{}\"",
+                          : fail(ErrorKind::invalid, "cannot overwrite non-directory {:?} with directory {:?}",
                                  "/" + in_root(where.parent + "/" + where.name), where.name);
     }
     const bool was_whiteout = options_.layer && is_whiteout(status);
@@ -278,13 +278,13 @@ class Extractor {
 
   Result<> make_hard_link(int parent, const CleanName& where, const TarEntry& entry) {
     const CleanName target = TRY(clean(entry.link));
-    if (target.name.empty()) return fail(ErrorKind::invalid, "invalid hard link to \"{}\"", entry.link.substr(0, 200));
+    if (target.name.empty()) return fail(ErrorKind::invalid, "invalid hard link to {:?}", entry.link.substr(0, 200));
     if (target.parent == where.parent && target.name == where.name) return {};
     auto from = sys::open_beneath(root_, in_root(target.parent), O_PATH | O_DIRECTORY);
     if (!from || ::faccessat(from->get(), target.name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0) {
       const int reason = from ? errno : from.error().sys_errno();
       if (options_.layer && reason == ENOENT) return copy_from_below(parent, where, target);
-      return sys_fail_text(reason, fmt::format("hard link to \"{}\"", entry.link.substr(0, 200)));
+      return sys_fail_text(reason, fmt::format("hard link to {:?}", entry.link.substr(0, 200)));
     }
     if (::linkat(from->get(), target.name.c_str(), parent, where.name.c_str(), 0) == 0) return {};
     if (errno == EEXIST) {
@@ -292,7 +292,7 @@ class Extractor {
       parent = TRY(parent_fd(where.parent));
       if (::linkat(from->get(), target.name.c_str(), parent, where.name.c_str(), 0) == 0) return {};
     }
-    return sys_fail("hard link to \"{}\"", entry.link.substr(0, 200));
+    return sys_fail("hard link to {:?}", entry.link.substr(0, 200));
   }
 
   // A layer may link to a file of a layer below; links cannot reach there, so the file is copied up with its new name.
@@ -303,7 +303,7 @@ class Extractor {
       parent = TRY(parent_fd(where.parent));
       return copy_node(from.get(), parent, where.name);
     }
-    return sys_fail_text(ENOENT, fmt::format("hard link to \"{}\"", path.substr(0, 200)));
+    return sys_fail_text(ENOENT, fmt::format("hard link to {:?}", path.substr(0, 200)));
   }
 
   template <class Make>
@@ -380,7 +380,7 @@ class Extractor {
       if (::setxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) == 0) continue;
       // The file system or the kind of file has no such attributes: Docker goes on, too.
       if (errno == ENOTSUP || errno == EPERM || errno == EINVAL) continue;
-      return sys_fail("set extended attribute {}", key);
+      return sys_fail("set extended attribute {:?}", key);
     }
     return {};
   }
@@ -396,7 +396,7 @@ class Extractor {
     for (const auto& [path, times] : directories_ | std::views::reverse) {
       auto fd = sys::open_beneath(root_, in_root(path), O_RDONLY | O_DIRECTORY);
       if (!fd) continue;  // replaced by a later entry
-      if (::futimens(fd->get(), times.data()) != 0) return sys_fail("set the times of {}", path);
+      if (::futimens(fd->get(), times.data()) != 0) return sys_fail("set the times of {:?}", path);
     }
     return {};
   }
@@ -411,6 +411,13 @@ class Extractor {
   std::vector<std::pair<std::string, Times>> directories_;
   std::uint64_t unchecked_ = 0;
 };
+
+Error printable(Error error) {
+  std::string text = error.text();
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return {error.kind(), std::move(text), error.sys_errno()};
+}
 
 std::string trimmed(std::string_view path) {
   while (path.starts_with('/')) path.remove_prefix(1);
@@ -427,7 +434,10 @@ Result<ExtractStats> extract(ByteSource& tar, int root_fd, std::string_view path
   std::unique_ptr<ByteSource> plain;
   if (options.decompress) plain = TRY(decompress(tar));
   Extractor extractor(plain ? *plain : tar, root_fd, base, options);
-  return extractor.run();
+  auto done = extractor.run();
+  // Names from an archive may have line feeds and worse, and go from here into answers and logs.
+  if (!done) return std::unexpected(printable(std::move(done).error()));
+  return done;
 }
 
 }  // namespace corten::store

@@ -43,7 +43,7 @@ class Comparer {
   // Says whether anything inside differs.
   Result<bool> directory(int upper, int parent, const std::string& path) {
     if (++depth_ > max_depth)
-      return fail(ErrorKind::invalid, "{}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
+      return fail(ErrorKind::invalid, "{:?}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
     const std::size_t before = changes.size();
     const auto names = TRY(list_names(upper));
     for (const std::string& name : names) CHECK(entry(upper, parent, name, path + "/" + name));
@@ -68,7 +68,7 @@ class Comparer {
     if (S_ISDIR(now->st_mode) && S_ISDIR(old->st_mode)) {
       const std::size_t at = changes.size();
       const UniqueFd upper_fd = open_directory_at(upper, name), parent_fd = open_directory_at(parent, name);
-      if (!upper_fd || !parent_fd) return sys_fail("open {}", path);
+      if (!upper_fd || !parent_fd) return sys_fail("open {:?}", path);
       const bool inside = TRY(directory(upper_fd.get(), parent_fd.get(), path));
       if (inside || differs(*old, *now, upper, parent, name))
         changes.insert(changes.begin() + static_cast<std::ptrdiff_t>(at), {path, ChangeKind::modified});
@@ -80,9 +80,9 @@ class Comparer {
 
   Result<> added_below(int upper, const std::string& name, const std::string& path) {
     if (++depth_ > max_depth)
-      return fail(ErrorKind::invalid, "{}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
+      return fail(ErrorKind::invalid, "{:?}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
     const UniqueFd fd = open_directory_at(upper, name);
-    if (!fd) return sys_fail("open {}", path);
+    if (!fd) return sys_fail("open {:?}", path);
     for (const std::string& child : TRY(list_names(fd.get()))) {
       const auto status = stat_at(fd.get(), child);
       if (!status || is_whiteout(*status)) continue;

@@ -99,13 +99,49 @@ Result<UniqueFd> mount_modern(const OverlayMount& mount) {
   return sys::mount_filesystem("overlay", "overlay", parameters, mount.read_only ? MOUNT_ATTR_RDONLY : 0);
 }
 
+// A mapped copy of `name` (relative to the working directory) on the new directory `place`; the part after its top
+// stays.
+Result<std::string> put_mapped(const OverlayMount& mount, const std::string& name, const std::string& place) {
+  const UniqueFd copy = TRY(sys::clone_mount(AT_FDCWD, std::string(top_of(name)), false));
+  CHECK(sys::set_mount_attributes(copy.get(), {.set = MOUNT_ATTR_IDMAP, .user_namespace = mount.userns_fd}, false));
+  if (::mkdir(place.c_str(), 0700) != 0) return sys_fail("create {}", place);
+  const UniqueFd target(::open(place.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!target) return sys_fail("open {}", place);
+  CHECK(sys::attach_mount(copy.get(), target.get()));
+  return place + std::string(below_top(name));
+}
+
+// Before 6.15 a layer must lie on an attached mount: so the mapped copies are attached, on a tmpfs that only this
+// thread's mount namespace has. Returns the mount with all names relative to that tmpfs, which is entered.
+Result<OverlayMount> attach_mapped(const OverlayMount& mount) {
+  const std::string stage = "init/mnt";
+  if (::mount("tmpfs", stage.c_str(), "tmpfs", 0, "mode=0700") != 0) return sys_fail("mount a tmpfs for mapped layers");
+  OverlayMount out = mount;
+  const std::string prefix = stage + "/";
+  int number = 0;
+  for (std::string& lower : out.lowers)
+    lower = TRY(put_mapped(mount, lower, prefix + std::to_string(number++))).substr(prefix.size());
+  if (!mount.upper.empty()) {
+    // Upper and work must be on one mount: both are in the snapshot's directory.
+    out.upper = TRY(put_mapped(mount, mount.upper, prefix + "upper")).substr(prefix.size());
+    out.work = "upper" + std::string(below_top(mount.work));
+  }
+  if (::chdir(stage.c_str()) != 0 || ::mkdir("mnt", 0700) != 0) return sys_fail("go to the mapped layers");
+  return out;
+}
+
 // mount(2) takes one page of options, fsconfig 255 bytes of a value: so the paths are relative to the snapshots
 // directory, and the mount is made in a namespace of its own and taken out of it. The thread ends with its namespace.
-Result<UniqueFd> mount_in_thread(const OverlayMount& mount) {
+Result<UniqueFd> mount_in_thread(OverlayMount mount) {
   if (::unshare(CLONE_FS | CLONE_NEWNS) != 0) return sys_fail("make a mount namespace");
   if (::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return sys_fail("make mounts private");
   // By name: the descriptor belongs to the old namespace.
   if (::chdir(mount.base.c_str()) != 0) return sys_fail("go to {}", mount.base);
+  const char* target = "init/mnt";
+  if (mount.userns_fd >= 0) {
+    mount = TRY(attach_mapped(mount));
+    target = "mnt";
+  }
   std::string options = "redirect_dir=off,metacopy=off,index=off,lowerdir=";
   for (const std::string& lower : mount.lowers) options += (options.back() == '=' ? "" : ":") + lower;
   if (!mount.upper.empty()) options += ",upperdir=" + mount.upper + ",workdir=" + mount.work;
@@ -113,7 +149,6 @@ Result<UniqueFd> mount_in_thread(const OverlayMount& mount) {
   if (options.size() >= 4096)
     return fail(ErrorKind::unavailable, "{} layers are more than this kernel can stack (Linux 6.7 can)",
                 mount.lowers.size());
-  const char* target = "init/mnt";
   if (::mount("overlay", target, "overlay", mount.read_only ? MS_RDONLY : 0, options.c_str()) != 0)
     return sys_fail("mount overlay");
   auto out = sys::clone_mount(AT_FDCWD, target, false);
@@ -122,7 +157,6 @@ Result<UniqueFd> mount_in_thread(const OverlayMount& mount) {
 }
 
 Result<UniqueFd> mount_legacy(const OverlayMount& mount) {
-  if (mount.userns_fd >= 0) return fail(ErrorKind::unavailable, "user namespaces for images need Linux 6.15");
   Result<UniqueFd> out;
   std::thread([&] { out = mount_in_thread(mount); }).join();
   return out;

@@ -49,14 +49,14 @@ Result<> TreePacker::add(int parent, const std::string& name, const std::string&
   const UniqueFd fd(::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) {
     if (errno == ENOENT) return {};  // gone meanwhile
-    return sys_fail("open {}", path);
+    return sys_fail("open {:?}", path);
   }
   return add_fd(fd.get(), path);
 }
 
 Result<> TreePacker::add_fd(int fd, const std::string& path) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return sys_fail("stat {}", path);
+  if (::fstat(fd, &status) != 0) return sys_fail("stat {:?}", path);
   if (S_ISSOCK(status.st_mode)) return {};
   if (options_.overlay && is_whiteout(status)) return add_whiteout(path, status);
   if (S_ISDIR(status.st_mode)) {
@@ -80,7 +80,7 @@ Result<> TreePacker::add_fd(int fd, const std::string& path) {
       entry.type = TarType::symlink;
       entry.link.resize(4096);
       const ssize_t size = ::readlinkat(fd, "", entry.link.data(), entry.link.size());
-      if (size < 0) return sys_fail("read link {}", path);
+      if (size < 0) return sys_fail("read link {:?}", path);
       entry.link.resize(static_cast<std::size_t>(size));
       entry.mode = 0777;
       break;
@@ -97,7 +97,7 @@ Result<> TreePacker::add_fd(int fd, const std::string& path) {
 Result<> TreePacker::add_file(int fd, TarEntry& entry) {
   UniqueFd file(::open(fd_path(fd).c_str(), O_RDONLY | O_NOATIME | O_CLOEXEC));
   if (!file) file = UniqueFd(::open(fd_path(fd).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return sys_fail("open {}", entry.name);
+  if (!file) return sys_fail("open {:?}", entry.name);
   CHECK(writer_.header(entry));
   FdSource source(file.get());
   for (std::uint64_t left = entry.size; left > 0;) {
@@ -118,7 +118,7 @@ Result<> TreePacker::add_file(int fd, TarEntry& entry) {
 
 Result<> TreePacker::add_directory(int fd, const std::string& path) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return sys_fail("stat {}", path);
+  if (::fstat(fd, &status) != 0) return sys_fail("stat {:?}", path);
   TarEntry entry = entry_of(status, path);
   entry.type = TarType::directory;
   entry.xattrs = TRY_AS(kept_xattrs(fd), path);
@@ -127,13 +127,13 @@ Result<> TreePacker::add_directory(int fd, const std::string& path) {
 
 Result<> TreePacker::add_children(int directory, const std::string& path) {
   if (++depth_ > max_depth)
-    return fail(ErrorKind::invalid, "{}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
+    return fail(ErrorKind::invalid, "{:?}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
   const UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return sys_fail("open {}", path);
+  if (!fd) return sys_fail("open {:?}", path);
   static_cast<void>(on_other_mount(fd.get()));  // the first one says which mount is ours
   if (options_.overlay && is_opaque(fd.get())) {
     struct stat status {};
-    if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {}", path);
+    if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {:?}", path);
     TarEntry entry = entry_of(status, path + ".wh..wh..opq");
     entry.mode = 0600;
     CHECK(writer_.file(entry, ""));
@@ -161,7 +161,7 @@ Result<UniqueFd> open_in_root(int root_fd, std::string_view path, int flags, boo
 Result<> pack(int root_fd, std::string_view path, ByteSink& tar, const PackOptions& options) {
   const UniqueFd fd = TRY(open_in_root(root_fd, path, O_PATH, options.follow_top));
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {}", path);
+  if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {:?}", path);
   std::string_view trimmed = path;
   while (trimmed.ends_with('/')) trimmed.remove_suffix(1);
   std::string name = options.rename.value_or(std::string(trimmed.substr(trimmed.rfind('/') + 1)));
@@ -182,7 +182,7 @@ Result<PathStat> stat_path(int root_fd, std::string_view path) {
     return fail(ErrorKind::not_found, "Could not find the file {} in container", path);
   if (!fd) return std::unexpected(std::move(fd).error());
   struct stat status {};
-  if (::fstat(fd->get(), &status) != 0) return sys_fail("stat {}", path);
+  if (::fstat(fd->get(), &status) != 0) return sys_fail("stat {:?}", path);
   PathStat out;
   std::string_view trimmed = path;
   while (trimmed.size() > 1 && trimmed.ends_with('/')) trimmed.remove_suffix(1);
@@ -193,7 +193,7 @@ Result<PathStat> stat_path(int root_fd, std::string_view path) {
   if (S_ISLNK(status.st_mode)) {
     out.link_target.resize(4096);
     const ssize_t size = ::readlinkat(fd->get(), "", out.link_target.data(), out.link_target.size());
-    if (size < 0) return sys_fail("read link {}", path);
+    if (size < 0) return sys_fail("read link {:?}", path);
     out.link_target.resize(static_cast<std::size_t>(size));
   }
   return out;

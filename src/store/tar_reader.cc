@@ -76,7 +76,7 @@ Result<std::uint64_t> pax_number(std::string_view text, std::string_view what) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value > max_size)
-    return bad(fmt::format("{} \"{}\" is not a number", what, text.substr(0, 40)));
+    return bad(fmt::format("{} {:?} is not a number", what, text.substr(0, 40)));
   return value;
 }
 
@@ -88,12 +88,12 @@ Result<timespec> pax_time(std::string_view text) {
   timespec out{};
   if (const auto [end, error] = std::from_chars(whole.data(), whole.data() + whole.size(), out.tv_sec);
       error != std::errc() || end != whole.data() + whole.size())
-    return bad(fmt::format("time \"{}\"", text.substr(0, 40)));
+    return bad(fmt::format("time {:?}", text.substr(0, 40)));
   if (dot == std::string_view::npos) return out;
   std::string digits(text.substr(dot + 1, 9));
   digits.resize(9, '0');
   if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
-    return bad(fmt::format("time \"{}\"", text.substr(0, 40)));
+    return bad(fmt::format("time {:?}", text.substr(0, 40)));
   std::from_chars(digits.data(), digits.data() + 9, out.tv_nsec);
   if (negative && out.tv_nsec != 0) {
     out.tv_sec -= 1;

@@ -36,7 +36,7 @@ class Remover {
       const std::string name = entry->d_name;
       if (name == "." || name == "..") continue;
       if (entry->d_type != DT_DIR && ::unlinkat(at, name.c_str(), 0) == 0) continue;
-      if (entry->d_type != DT_DIR && errno != EISDIR && errno != ENOENT) return sys_fail("remove {}", name);
+      if (entry->d_type != DT_DIR && errno != EISDIR && errno != ENOENT) return sys_fail("remove {:?}", name);
       if (::unlinkat(at, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) continue;
       CHECK(directory_at(at, name, depth));
     }
@@ -54,9 +54,9 @@ class Remover {
       return {};
     }
     UniqueFd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd) return sys_fail("open directory {}", name);
+    if (!fd) return sys_fail("open directory {:?}", name);
     CHECK(empty(fd.get(), depth + 1));
-    if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return sys_fail("remove {}", name);
+    if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return sys_fail("remove {:?}", name);
     return {};
   }
 
@@ -71,7 +71,7 @@ Result<> count_usage(int directory, int depth, std::set<std::pair<dev_t, ino_t>>
     struct stat status {};
     if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) continue;  // a running container removes files meanwhile
-      return sys_fail("stat {}", name);
+      return sys_fail("stat {:?}", name);
     }
     if (status.st_nlink > 1 && !S_ISDIR(status.st_mode) && !linked.emplace(status.st_dev, status.st_ino).second)
       continue;
@@ -101,19 +101,19 @@ Result<> make_copy(int from, const struct stat& status, int parent, const std::s
   if (S_ISLNK(status.st_mode)) {
     std::string target(4096, '\0');
     const ssize_t size = ::readlinkat(from, "", target.data(), target.size());
-    if (size < 0) return sys_fail("read link {}", name);
+    if (size < 0) return sys_fail("read link {:?}", name);
     target.resize(static_cast<std::size_t>(size));
-    if (::symlinkat(target.c_str(), parent, name.c_str()) != 0) return sys_fail("create link {}", name);
+    if (::symlinkat(target.c_str(), parent, name.c_str()) != 0) return sys_fail("create link {:?}", name);
     return {};
   }
   if (!S_ISREG(status.st_mode)) {
-    if (::mknodat(parent, name.c_str(), status.st_mode, status.st_rdev) != 0) return sys_fail("create {}", name);
+    if (::mknodat(parent, name.c_str(), status.st_mode, status.st_rdev) != 0) return sys_fail("create {:?}", name);
     return {};
   }
   const UniqueFd in(::open(fd_path(from).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in) return sys_fail("open {}", name);
+  if (!in) return sys_fail("open {:?}", name);
   const UniqueFd out(::openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!out) return sys_fail("create {}", name);
+  if (!out) return sys_fail("create {:?}", name);
   return copy_bytes(in.get(), out.get());
 }
 
@@ -141,31 +141,32 @@ Result<std::vector<std::string>> list_names(int directory) {
 Result<> remove_tree_at(int parent, const std::string& name) {
   if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   UniqueFd top(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!top) return sys_fail("remove {}", name);
+  if (!top) return sys_fail("remove {:?}", name);
   Remover remover(top.get());
   do CHECK_AS(remover.empty(top.get(), 0), "remove " + name);
   while (remover.moved());
-  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return sys_fail("remove {}", name);
+  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return sys_fail("remove {:?}", name);
   return {};
 }
 
 Result<> copy_node(int from, int parent, const std::string& name) {
   struct stat status {};
-  if (::fstat(from, &status) != 0) return sys_fail("stat {}", name);
+  if (::fstat(from, &status) != 0) return sys_fail("stat {:?}", name);
   if (S_ISDIR(status.st_mode)) return fail(ErrorKind::invalid, "{} is a directory", name);
   CHECK(make_copy(from, status, parent, name));
   const UniqueFd copy(::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!copy) return sys_fail("open {}", name);
+  if (!copy) return sys_fail("open {:?}", name);
   if (::fchownat(copy.get(), "", status.st_uid, status.st_gid, AT_EMPTY_PATH) != 0)
-    return sys_fail("set the owner of {}", name);
+    return sys_fail("set the owner of {:?}", name);
   const std::string path = fd_path(copy.get());
   if (!S_ISLNK(status.st_mode) && ::chmod(path.c_str(), status.st_mode & 07777) != 0)
-    return sys_fail("set the mode of {}", name);
+    return sys_fail("set the mode of {:?}", name);
   for (const auto& [key, value] : TRY(kept_xattrs(from)))
     if (::setxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) != 0 && errno != ENOTSUP)
       return sys_fail("set {} of {}", key, name);
   const timespec times[] = {status.st_atim, status.st_mtim};
-  if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return sys_fail("set the times of {}", name);
+  if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+    return sys_fail("set the times of {:?}", name);
   return {};
 }
 
@@ -189,7 +190,7 @@ Result<std::map<std::string, std::string>> kept_xattrs(int fd) {
     const ssize_t got = ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
     if (got < 0) {
       if (errno == ENODATA) continue;
-      return sys_fail("read extended attribute {}", name);
+      return sys_fail("read extended attribute {:?}", name);
     }
     value.resize(static_cast<std::size_t>(got));
     out[name] = std::move(value);
