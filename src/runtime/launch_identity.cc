@@ -77,9 +77,12 @@ Result<> check_working_directory(const std::string& cwd) {
 
 Result<> reset_signals(Child& child) {
   (void)child;
-  // What the shim ignores would stay ignored across exec.
-  for (int signal = 1; signal < NSIG; ++signal)
-    if (signal != SIGKILL && signal != SIGSTOP) (void)::signal(signal, SIG_DFL);
+  // What is ignored would stay ignored across exec. By the system call: the C library refuses to touch its own two signals,
+  // which posix_spawn leaves ignored in what it starts (us, perhaps).
+  constexpr std::array<unsigned long, 4> default_action{};  // the kernel's struct: handler, flags, restorer, mask
+  for (int signal = 1; signal <= 64; ++signal)
+    if (signal != SIGKILL && signal != SIGSTOP)
+      (void)::syscall(SYS_rt_sigaction, signal, default_action.data(), nullptr, sizeof(unsigned long));
   sigset_t none;
   ::sigemptyset(&none);
   if (::sigprocmask(SIG_SETMASK, &none, nullptr) != 0) return sys_fail("reset the signal mask");

@@ -333,24 +333,11 @@ void Shim::send_event(MessageType type, std::string body) {
   if (active_ != nullptr) active_->send(type, 0, std::move(body));
 }
 
-namespace {
-
-// posix_spawn leaves the C library's own two signals ignored in what it starts, the container would inherit that, and
-// sigaction refuses to touch them.
-void reset_internal_signals() {
-  constexpr std::array<unsigned long, 4> default_action{};  // the kernel's struct: handler, flags, restorer, mask
-  for (const int signo : {32, 33})
-    ::syscall(SYS_rt_sigaction, signo, default_action.data(), nullptr, sizeof(unsigned long));
-}
-
-}  // namespace
-
 int run_shim(Launcher& launcher, std::span<char> title) {
   ::prctl(PR_SET_NAME, "corten-shim");
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   if (::chdir("/") != 0) return 1;
   ::umask(0022);
-  reset_internal_signals();
   // Blocked rather than ignored: what is ignored would be inherited by the container's processes. A plain kill does not
   // end a shim; its container would die with it.
   sigset_t blocked;
