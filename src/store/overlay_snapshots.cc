@@ -19,6 +19,7 @@
 #include "store/pack.h"
 #include "store/tree.h"
 #include "sys/beneath.h"
+#include "sys/placement.h"
 
 namespace corten::store {
 namespace {
@@ -62,6 +63,7 @@ class OverlaySnapshots : public Snapshots {
         janitor_([this](const std::string& name) { remove_directory(name); }, [this] { static_cast<void>(sync()); }) {}
 
   Result<> start() {
+    sys::spread_subdirectories(base_fd_.get());
     CHECK(make_init_layer(base_fd_.get()));
     const auto known = catalog_->numbers();
     const std::set<std::uint64_t> numbers(known.begin(), known.end());
@@ -139,7 +141,7 @@ class OverlaySnapshots : public Snapshots {
       janitor_.remove(layout::snapshot(number));
     });
     // The writable layer's top is the container's "/": it takes after the image's.
-    struct stat top {};
+    struct stat top{};
     top.st_mode = 0755;
     if (!parent.empty()) {
       const std::string files = layout::snapshot_files(TRY(catalog_->layer(parent)).number);
@@ -292,7 +294,7 @@ class OverlaySnapshots : public Snapshots {
 
   Result<ExtractStats> unpack(std::uint64_t number, std::string_view parent, ByteSource& tar, bool need_end_marker) {
     const auto chain = TRY(catalog_->chain(parent));
-    struct stat top {};
+    struct stat top{};
     top.st_mode = 0755;
     if (!chain.empty() &&
         ::fstatat(base_fd_.get(), layout::snapshot_files(chain[0]).c_str(), &top, AT_SYMLINK_NOFOLLOW) != 0)
@@ -311,7 +313,7 @@ class OverlaySnapshots : public Snapshots {
     for (const std::uint64_t number : chain) {
       auto fd = sys::open_beneath(base_fd_.get(), layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
                                   sys::Resolve::no_symlinks);
-      struct stat status {};
+      struct stat status{};
       if (!fd || ::fstat(fd->get(), &status) != 0) continue;
       return is_whiteout(status) ? UniqueFd() : std::move(*fd);
     }
