@@ -76,7 +76,12 @@ Result<> NetworkImpl::try_link(const std::string& name, int namespace_fd, const 
                         .mtu = config_.mtu});
   if (host_->hairpin || !config_.inter_container)
     sys::put_bridge_port(batch, name, host_->hairpin, !config_.inter_container);
-  return host_->worker_route.execute(batch);
+  std::vector<sys::NetlinkSocket::Failure> failures;
+  auto made = host_->worker_route.execute(batch, &failures);
+  // A link that knows no IPv6 (switched off in the kernel, or an MTU that is too small for it) gives itself no address
+  // either.
+  if (std::ranges::all_of(failures, [](const auto& failure) { return failure.sys_errno == EAFNOSUPPORT; })) return {};
+  return made;
 }
 
 Result<std::string> NetworkImpl::make_link(int namespace_fd, const std::string& interface_name, const Mac& mac) {

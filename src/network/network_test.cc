@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <barrier>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "base/id.h"
@@ -663,6 +664,16 @@ TEST_F(NetworkTest, TwoDaemonsDoNotShareABridge) {
   EXPECT_FALSE(connect_to(one.namespace_fd(), two.info().address, 80, nullptr, impatience_ms).connected);
   must(second->remove_all());
   EXPECT_TRUE(connect_to(other_.get(), host_ip, 8080, &at_one).connected);
+}
+
+// Such an address would be asked for on all ports of the bridge at each start.
+TEST_F(NetworkTest, TheHostsEndsHaveNoAddresses) {
+  open_network();
+  const Endpoint one = must(network_->create(spec()));
+  std::ifstream addresses("/proc/thread-self/net/if_inet6");
+  const std::string text{std::istreambuf_iterator<char>(addresses), {}};
+  EXPECT_THAT(text, testing::HasSubstr(" lo"));
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr(one.info().host_link)));
 }
 
 TEST_F(NetworkTest, StatisticsAreTheContainersOwn) {

@@ -118,7 +118,7 @@ void put_bridge(NetlinkBatch& batch, std::string_view name, const std::array<std
 }
 
 void put_veth(NetlinkBatch& batch, const VethSpec& veth) {
-  batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, link_header(0, true));
+  batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, link_header(0, false));
   batch.put_string(IFLA_IFNAME, veth.name);
   if (veth.master != 0) batch.put_u32(IFLA_MASTER, static_cast<std::uint32_t>(veth.master));
   batch.put_u32(IFLA_MTU, veth.mtu);
@@ -139,6 +139,19 @@ void put_veth(NetlinkBatch& batch, const VethSpec& veth) {
   batch.close(peer);
   batch.close(data);
   batch.close(info);
+  batch.end();
+  // Before it is up, and only for an existing link: else the kernel gives it an address by itself and asks all other
+  // ports of the bridge, in half a dozen packets, whether they mind.
+  batch.begin(RTM_NEWLINK, 0, link_header(0, false));
+  batch.put_string(IFLA_IFNAME, veth.name);
+  const auto families = batch.open(IFLA_AF_SPEC);
+  const auto inet6 = batch.open(AF_INET6);
+  batch.put_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+  batch.close(inet6);
+  batch.close(families);
+  batch.end();
+  batch.begin(RTM_NEWLINK, 0, link_header(0, true));
+  batch.put_string(IFLA_IFNAME, veth.name);
   batch.end();
 }
 

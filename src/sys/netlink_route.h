@@ -60,7 +60,9 @@ struct VethSpec {
 // The bridge is made up. `mac` fixes its address, which otherwise changes with its ports.
 void put_bridge(NetlinkBatch& batch, std::string_view name, const std::array<std::uint8_t, 6>& mac, std::uint32_t mtu,
                 std::string_view alias);
-// One receive and one transmit queue: the kernel's default of one per processor costs a quarter of the time.
+// One receive and one transmit queue: the kernel's default of one per processor costs a quarter of the time. The end
+// that stays gets no IPv6 address of its own; where it knows no IPv6 at all, the second of the three requests fails
+// with EAFNOSUPPORT.
 void put_veth(NetlinkBatch& batch, const VethSpec& veth);
 void put_link_up(NetlinkBatch& batch, int index);
 void put_link_mac(NetlinkBatch& batch, int index, const std::array<std::uint8_t, 6>& mac);
