@@ -343,7 +343,7 @@ void EngineImpl::apply_policies() {
     if (!lock || shutting_down_) return;
     const bool idle = container->with([](Container::Data& data) { return !data.run && !data.removed; });
     if (!idle) return;
-    if (auto started = start_locked(container); !started) {
+    if (auto started = start_locked(container, false); !started) {
       log::warn("restart container {}: {}", short_id(container->id()), started.error().text());
     }
   };

@@ -156,7 +156,7 @@ void EngineImpl::restart_due(const ContainerRef& container) {
     return data.state.restarting && !data.removed;
   });
   if (!still) return;
-  if (auto result = start_locked(container); !result) {
+  if (auto result = start_locked(container, true); !result) {
     log::warn("restart container {}: {}", short_id(container->id()), result.error().text());
   }
 }

@@ -111,7 +111,8 @@ class EngineImpl final : public Engine {
   Result<UniqueFd> open_running_root(pid_t pid) const;
 
   // --- engine_start.cc
-  Result<> start_locked(const ContainerRef& container);
+  // `by_policy`: only while the container waits to be restarted; somebody may have stopped it in the meantime.
+  Result<> start_locked(const ContainerRef& container, bool by_policy);
   Error fail_start(const ContainerRef& container, Error error);
   void started(const ContainerRef& container, std::shared_ptr<Run> run, Timestamp when);
   void deliver_attaches(const ContainerRef& container);
@@ -137,6 +138,7 @@ class EngineImpl final : public Engine {
   void give_up_restart(const ContainerRef& container);
 
   // --- engine_remove.cc
+  Result<> kill_for_removal(const ContainerRef& container);
   Result<> remove_locked(const ContainerRef& container, bool volumes);
   void auto_remove(const ContainerRef& container);
 

@@ -31,28 +31,33 @@ Result<> EngineImpl::remove(std::string_view ref, RemoveOptions options) {
     return {};
   });
   CHECK(std::move(allowed));
-  if (running) {
-    if (auto killed = kill_and_wait(container); !killed && killed.error().kind() != ErrorKind::conflict) {
-      const std::string what =
-          fmt::format("cannot remove container \"/{}\": could not kill container", container->view()->name());
-      return std::unexpected(std::move(killed).error().wrap(what));
-    }
-  }
-  {
+  // Once more if it was started by somebody else before its turn to be removed had come.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    if (running) CHECK(kill_for_removal(container));
     const auto lock = TRY(lock_operation(*container));
-    const auto state = container->with([&](Container::Data& data) -> Result<> {
-      if (data.removed || (options.force && data.state.status == Status::removing)) {
-        removing = true;
-        return {};
-      }
-      removing = false;
+    CHECK(container->with([&](Container::Data& data) -> Result<> {
+      removing = data.removed || (options.force && data.state.status == Status::removing);
+      running = data.state.running();
+      if (removing || (running && options.force)) return {};
       return may_remove(data.state, data.definition->name, container->id(), false);
-    });
-    CHECK(state);
-    if (!removing) return remove_locked(container, options.volumes);
+    }));
+    if (removing) break;
+    if (!running) return remove_locked(container, options.volumes);
+  }
+  if (!removing) {
+    return fail(ErrorKind::conflict, "cannot remove container \"/{}\": it is started again and again",
+                container->view()->name());
   }
   removed->wait_for(std::chrono::seconds(10));
   return {};
+}
+
+Result<> EngineImpl::kill_for_removal(const ContainerRef& container) {
+  auto killed = kill_and_wait(container);
+  // Not running any more is as good.
+  if (killed || killed.error().kind() == ErrorKind::conflict) return {};
+  return std::unexpected(std::move(killed).error().wrap(
+      fmt::format("cannot remove container \"/{}\": could not kill container", container->view()->name())));
 }
 
 Result<> EngineImpl::remove_locked(const ContainerRef& container, bool volumes) {

@@ -27,15 +27,21 @@ Result<> EngineImpl::start(std::string_view ref, std::string_view) {
     return {};
   });
   CHECK(std::move(allowed));
-  return start_locked(container);
+  return start_locked(container, false);
 }
 
-Result<> EngineImpl::start_locked(const ContainerRef& container) {
+Result<> EngineImpl::start_locked(const ContainerRef& container, bool by_policy) {
   const bool clean = container->wait_for(cleaning_patience, [](Container::Data& data) { return data.cleaning == 0; });
   if (!clean) {
     return fail(ErrorKind::deadline, "start container {}: what is left of its last run cannot be cleared away",
                 container->id());
   }
+  // In one step: from here on a stop waits for the start, before it the start does not happen.
+  const bool wanted = container->with([&](Container::Data& data) {
+    if (by_policy && !data.state.restarting) return false;
+    return data.starting = true;
+  });
+  if (!wanted) return {};
   StartAttempt attempt(*this, container);
   auto begun = attempt.run();
   if (!begun) return std::unexpected(fail_start(container, std::move(begun).error()));
