@@ -142,7 +142,12 @@ void EngineImpl::clean_run(const ContainerRef& container, const std::shared_ptr<
   }
   complain(store_.database().flush());
   failpoint("exit.before_run_dir_removal");
-  complain(sys::remove_tree(layout_.run(container->id())));
+  // A stop may leave its mark in there this very moment.
+  auto removed = sys::remove_tree(layout_.run(container->id()));
+  for (int again = 0; !removed && removed.error().sys_errno() == ENOTEMPTY && again < 5; ++again) {
+    removed = sys::remove_tree(layout_.run(container->id()));
+  }
+  complain(removed);
   container->with([](Container::Data& data) { --data.cleaning; });
   container->notify();
 }
