@@ -149,6 +149,11 @@ Result<UniqueFd> mount_in_thread(OverlayMount mount) {
   if (options.size() >= 4096)
     return fail(ErrorKind::unavailable, "{} layers are more than this kernel can stack (Linux 6.7 can)",
                 mount.lowers.size());
+  if (mount.userns_fd >= 0 && !mount.upper.empty()) {
+    const UniqueFd top(::open("upper", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!top) return sys_fail("open the mapped upper layer");
+    CHECK(become_mapped_root(top.get()));
+  }
   if (::mount("overlay", target, "overlay", mount.read_only ? MS_RDONLY : 0, options.c_str()) != 0)
     return sys_fail("mount overlay");
   auto out = sys::clone_mount(AT_FDCWD, target, false);
@@ -190,7 +195,10 @@ Result<UniqueFd> mount_overlay(const OverlayMount& mount) {
     return fail(ErrorKind::invalid, "{} layers, overlayfs stacks at most {}", mount.lowers.size(), max_layers);
   if (!mount.upper.empty()) forget_volatile(mount);
   if (mount.legacy || !kernel_takes_single_layers()) return mount_legacy(mount);
-  return mount.userns_fd >= 0 ? mount_mapped(mount) : mount_modern(mount);
+  if (mount.userns_fd < 0) return mount_modern(mount);
+  auto mapped = mount_mapped(mount);
+  // From 6.8 to 6.14 the kernel knows the option, but takes no detached layers.
+  return mapped ? std::move(mapped) : mount_legacy(mount);
 }
 
 }  // namespace corten::store

@@ -222,6 +222,7 @@ remapped_users() {
   corten run -d --name aa busybox sleep 1000
   is "$(stat -c %u "/proc/$(pid_of aa)")" 100000
   corten exec aa sh -c 'echo x >/root/x 2>/dev/null || echo x >/x; test -O /x'
+  corten run --rm busybox sh -c 'mkdir /d && mv /www/index.html /d/ && rm -r /www && echo more >>/etc/passwd && touch /bin/new && chown 7:7 /d && test "$(stat -c %u /d)" = 7'
   corten run --rm -m 32m --pids-limit 10 busybox sh -c 'cat /proc/self/cgroup; cat /proc/self/uid_map' | grep 100000
   corten run -d --name web -p 8082:80 busybox httpd -f -h /www
   within 10 sh -c '[ "$(curl -s --max-time 3 http://127.0.0.1:8082/)" = hello ]'
@@ -258,10 +259,8 @@ check "containers reach each other" containers_reach_each_other
 check "daemon killed and started" daemon_killed_and_started
 check "restart policy" restart_policy
 check "nothing is left" nothing_is_left
-nothing_runs() {
-  end_daemon -TERM
-  within 5 sh -c '! pidof corten-shim'
-}
+end_daemon -TERM || say "FAIL the daemon does not stop"
+nothing_runs() { within 5 sh -c '! pidof corten-shim'; }
 check "nothing runs after the end" nothing_runs
 start_daemon --userns-remap default && corten import /tmp/busybox.tar busybox:latest >/dev/null && check "userns-remap" remapped_users
 end_daemon -TERM || say "FAIL the daemon does not stop"
