@@ -491,7 +491,7 @@ const Driver drivers[] = {
      [](const std::string& directory, Database& database) {
        return open_overlay_snapshots(directory, database, {.legacy_mount = true});
      },
-     false},
+     true},
 };
 INSTANTIATE_TEST_SUITE_P(Drivers, SnapshotsContract, testing::ValuesIn(drivers),
                          [](const auto& driver) { return driver.param.name; });
