@@ -2,7 +2,7 @@
 
 Everything comes from Debian's packages and from build/bin and lies in build/vm afterwards: the kernel of
 `linux-image-cloud-amd64` (unpacked, never installed), an initramfs that only finds the root disk, and a root image with
-busybox, our programs with the libraries they load, Python for the system tests, and the scripts of guest/.
+busybox, our programs with the libraries they load, and the scripts of guest/.
 """
 
 import os
@@ -20,8 +20,7 @@ BUILD = ROOT / "build" / "vm"
 BIN = pathlib.Path(os.environ.get("CORTEN_BIN", ROOT / "build" / "bin"))
 
 PROGRAMS = ["corten", "cortend", "corten-shim", "corten-init", "corten-runtime"]
-TOOLS = ["nft", "ip", "tc", "mke2fs", "bash", "python3", "tar", "curl", "openssl", "jq", "skopeo", "mount", "umount", "unshare", "nsenter",
-         "ps", "setpriv", "prlimit", "stat", "cp", "find"]  # fmt: skip
+TOOLS = ["mke2fs", "ip", "tar", "curl", "jq", "mount", "umount", "stat", "find"]
 # What the root disk needs before its own modules can be read.
 EARLY_MODULES = ["virtio_pci", "virtio_blk"]
 
@@ -80,17 +79,6 @@ def put_busybox(root):
             link.symlink_to("/bin/busybox")
 
 
-def put_python(root):
-    """Python and what the system tests import, from this machine."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    ignore = shutil.ignore_patterns("test", "tests", "idlelib", "lib2to3", "ensurepip", "config-*")
-    shutil.copytree(f"/usr/lib/{version}", root / "usr/lib" / version, ignore=ignore, symlinks=True, dirs_exist_ok=True)
-    shutil.copytree("/usr/lib/python3", root / "usr/lib/python3", ignore=ignore, symlinks=True, dirs_exist_ok=True)
-    for module in pathlib.Path(f"/usr/lib/{version}/lib-dynload").glob("*.so"):
-        for library in libraries(module):
-            put(library, root)
-
-
 def make_root(version):
     """The root image, from scratch; a few seconds."""
     root = BUILD / "root"
@@ -108,18 +96,12 @@ def make_root(version):
     # Busybox's shell prefers its own applets to the programs above.
     put("/bin/dash", root, "/usr/bin/sh")
     put_busybox(root)
-    put_python(root)
-    packaged = ROOT / "build/docker-cli/usr/bin/docker"
-    docker = shutil.which("docker") or (packaged if packaged.exists() else None)
-    if docker:
-        put(docker, root, "/usr/bin/docker")
     for program in PROGRAMS:
         put(BIN / program, root, f"/usr/bin/{program}")
         run("strip", root / "usr/bin" / program)
     shutil.copytree(BUILD / "kernel/lib/modules" / version, root / "usr/lib/modules" / version)
     run("depmod", "-b", root / "usr", version)
     shutil.copytree(HERE / "guest", root / "tests/vm")
-    shutil.copytree(ROOT / "tests/e2e", root / "tests/e2e", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
                                      "dockremap:x:900:900::/:/bin/false\n")  # fmt: skip
     (root / "etc/group").write_text("root:x:0:\nnogroup:x:65534:\ndockremap:x:900:\n")
@@ -129,7 +111,7 @@ def make_root(version):
     (root / "etc/resolv.conf").write_text("nameserver 192.0.2.1\n")
     image = BUILD / "root.img"
     image.unlink(missing_ok=True)
-    run("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", root, image, "1G", stdout=subprocess.DEVNULL)
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-d", root, image, "768M", stdout=subprocess.DEVNULL)
     return image
 
 
