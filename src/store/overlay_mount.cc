@@ -198,7 +198,11 @@ Result<UniqueFd> mount_overlay(const OverlayMount& mount) {
   if (mount.userns_fd < 0) return mount_modern(mount);
   auto mapped = mount_mapped(mount);
   // From 6.8 to 6.14 the kernel knows the option, but takes no detached layers.
-  return mapped ? std::move(mapped) : mount_legacy(mount);
+  if (mapped) return mapped;
+  auto attached = mount_legacy(mount);
+  if (attached) return attached;
+  // Both reasons: which of them matters depends on the kernel.
+  return fail(mapped.error().kind(), "{}; with attached layers: {}", mapped.error().text(), attached.error().text());
 }
 
 }  // namespace corten::store
