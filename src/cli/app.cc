@@ -11,10 +11,12 @@
 namespace corten::cli {
 namespace {
 
-constexpr std::array<std::string_view, 16> elsewhere{"build", "builder", "buildx", "pull", "push", "login", "logout", "search",
-                                                    "network", "volume", "plugin", "context", "manifest", "swarm", "compose", "trust"};
+constexpr std::array<std::string_view, 16> elsewhere{"build",    "builder", "buildx",  "pull",   "push",   "login",
+                                                     "logout",   "search",  "network", "volume", "plugin", "context",
+                                                     "manifest", "swarm",   "compose", "trust"};
 
-constexpr std::array<std::string_view, 8> log_levels{"trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"};
+constexpr std::array<std::string_view, 8> log_levels{"trace",   "debug", "info",  "warn",
+                                                     "warning", "error", "fatal", "panic"};
 
 struct Output {
   int out;
@@ -49,8 +51,8 @@ std::string argument_error(const Entry& entry, std::size_t count) {
   } else {
     what = fmt::format("requires at least {} and at most {} {}", low, high, plural(high));
   }
-  return fmt::format("{0}: '{0} {1}' {2}\n\n{3}\n\n{4} '{0} {1} --help' for more information\n", program_name, entry.path, what,
-                     usage_line(entry), verb);
+  return fmt::format("{0}: '{0} {1}' {2}\n\n{3}\n\n{4} '{0} {1} --help' for more information\n", program_name,
+                     entry.path, what, usage_line(entry), verb);
 }
 
 GlobalOptions global_options(const FlagValues& flags) {
@@ -68,18 +70,20 @@ GlobalOptions global_options(const FlagValues& flags) {
   return options;
 }
 
-int run_entry(const Entry& entry, const GlobalOptions& options, std::span<const std::string> words, int in, const Output& io) {
+int run_entry(const Entry& entry, const GlobalOptions& options, std::span<const std::string> words, int in,
+              const Output& io) {
   auto parsed = parse_flags(entry.command->flags, words, entry.command->interspersed);
   if (!parsed) {
-    return io.complain(fmt::format("{}\n\n{}\n\nRun '{} {} --help' for more information\n", parsed.error().text(), usage_line(entry),
-                                   program_name, entry.path),
+    return io.complain(fmt::format("{}\n\n{}\n\nRun '{} {} --help' for more information\n", parsed.error().text(),
+                                   usage_line(entry), program_name, entry.path),
                        entry.command->flag_error_code);
   }
   if (parsed->help) {
     if (parsed->help_deprecated) (void)write_all(io.err, "Flag shorthand -h has been deprecated, use --help\n");
     return io.print(command_help(entry, help_columns(io.out)));
   }
-  if (const std::string error = argument_error(entry, parsed->arguments.size()); !error.empty()) return io.complain(error, 1);
+  if (const std::string error = argument_error(entry, parsed->arguments.size()); !error.empty())
+    return io.complain(error, 1);
   Context context(options, in, io.out, io.err);
   const Outcome outcome = entry.command->run(context, {parsed->flags, parsed->arguments, entry.path});
   const auto flushed = context.flush();
@@ -93,12 +97,14 @@ int run_entry(const Entry& entry, const GlobalOptions& options, std::span<const 
 int unknown_command(const std::string& word, const Output& io) {
   for (const auto known : elsewhere) {
     if (word == known) {
-      return io.complain(fmt::format("{0}: '{0} {1}' is not part of this version of Corten\n\nRun '{0} --help' for more information\n",
-                                     program_name, word),
-                         1);
+      return io.complain(
+          fmt::format("{0}: '{0} {1}' is not part of this version of Corten\n\nRun '{0} --help' for more information\n",
+                      program_name, word),
+          1);
     }
   }
-  return io.complain(fmt::format("{0}: unknown command: {0} {1}\n\nRun '{0} --help' for more information\n", program_name, word), 1);
+  return io.complain(
+      fmt::format("{0}: unknown command: {0} {1}\n\nRun '{0} --help' for more information\n", program_name, word), 1);
 }
 
 // `corten help`, `corten help run`, `corten help container ls`.
@@ -111,20 +117,24 @@ int help_command(std::span<const std::string> words, const Output& io) {
   return io.complain(fmt::format("unknown help topic: {}\n", path), 1);
 }
 
-int run_group(const Group& group, const GlobalOptions& options, std::span<const std::string> words, int in, const Output& io) {
-  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") return io.print(group_help(group));
+int run_group(const Group& group, const GlobalOptions& options, std::span<const std::string> words, int in,
+              const Output& io) {
+  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help")
+    return io.print(group_help(group));
   const std::string path = fmt::format("{} {}", group.name, words[0]);
   if (const Entry* entry = find_entry(path)) return run_entry(*entry, options, words.subspan(1), in, io);
   if (words[0].starts_with('-')) {
-    return io.complain(fmt::format("unknown {}: {}\n\nUsage:  {} {}\n\nRun '{} {} --help' for more information\n",
-                                   words[0].starts_with("--") ? "flag" : "shorthand flag",
-                                   words[0].starts_with("--") ? words[0] : fmt::format("'{}' in {}", words[0].substr(1, 1), words[0]),
-                                   program_name, group.name, program_name, group.name),
-                       125);
+    return io.complain(
+        fmt::format("unknown {}: {}\n\nUsage:  {} {}\n\nRun '{} {} --help' for more information\n",
+                    words[0].starts_with("--") ? "flag" : "shorthand flag",
+                    words[0].starts_with("--") ? words[0] : fmt::format("'{}' in {}", words[0].substr(1, 1), words[0]),
+                    program_name, group.name, program_name, group.name),
+        125);
   }
-  return io.complain(fmt::format("{0}: unknown command: {0} {1}\n\nUsage:  {0} {2}\n\nRun '{0} {2} --help' for more information\n",
-                                 program_name, path, group.name),
-                     1);
+  return io.complain(
+      fmt::format("{0}: unknown command: {0} {1}\n\nUsage:  {0} {2}\n\nRun '{0} {2} --help' for more information\n",
+                  program_name, path, group.name),
+      1);
 }
 
 }  // namespace
@@ -147,9 +157,10 @@ int run_command_line(std::span<const std::string> words, int in, int out, int er
   const Output io{out, err};
   auto parsed = parse_flags(global_flags, words, false);
   if (!parsed) {
-    return io.complain(fmt::format("{0}\n\nUsage:  {1} [OPTIONS] COMMAND [ARG...]\n\nRun '{1} --help' for more information\n",
-                                   parsed.error().text(), program_name),
-                       125);
+    return io.complain(
+        fmt::format("{0}\n\nUsage:  {1} [OPTIONS] COMMAND [ARG...]\n\nRun '{1} --help' for more information\n",
+                    parsed.error().text(), program_name),
+        125);
   }
   if (parsed->flags.boolean("version")) return io.print(fmt::format("Corten version {}\n", version_text));
   if (parsed->help_deprecated) (void)write_all(err, "Flag shorthand -h has been deprecated, use --help\n");

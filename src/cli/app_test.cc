@@ -1,6 +1,6 @@
 // Whole command lines against a daemon of a few lines.
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -31,7 +31,9 @@ class CommandLine : public testing::Test {
     ::setenv("DOCKER_CONFIG", directory_.c_str(), 1);
     ::unsetenv("DOCKER_HOST");
     ::unsetenv("CORTEN_HOST");
-    server_ = http::Server::create({}, [this](http::Request& request, http::ResponseWriter& writer) { serve(request, writer); }).value();
+    server_ = http::Server::create({}, [this](http::Request& request, http::ResponseWriter& writer) {
+                serve(request, writer);
+              }).value();
     ASSERT_TRUE(server_->listen(http::UnixEndpoint{.path = directory_ + "/s"}));
     ASSERT_TRUE(server_->start());
   }
@@ -60,7 +62,11 @@ class CommandLine : public testing::Test {
     if (path.ends_with("/attach") || path.ends_with("/start")) {
       if (!request.upgrade().empty()) {
         auto connection = writer.hijack("application/vnd.docker.multiplexed-stream");
-        if (connection) (void)::write(connection->fd.get(), "\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x03" "err", 22);
+        if (connection)
+          (void)::write(connection->fd.get(),
+                        "\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x03"
+                        "err",
+                        22);
         return;
       }
     }
@@ -95,12 +101,16 @@ class CommandLine : public testing::Test {
 TEST_F(CommandLine, TellsOfWrongUse) {
   EXPECT_EQ(run({"foo"}).err, "corten: unknown command: corten foo\n\nRun 'corten --help' for more information\n");
   EXPECT_EQ(run({"foo"}).code, 1);
-  EXPECT_EQ(run({"pull", "x"}).err, "corten: 'corten pull' is not part of this version of Corten\n\nRun 'corten --help' for more information\n");
-  EXPECT_EQ(run({"run"}).err,
-            "corten: 'corten run' requires at least 1 argument\n\nUsage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"
-            "See 'corten run --help' for more information\n");
+  EXPECT_EQ(
+      run({"pull", "x"}).err,
+      "corten: 'corten pull' is not part of this version of Corten\n\nRun 'corten --help' for more information\n");
+  EXPECT_EQ(
+      run({"run"}).err,
+      "corten: 'corten run' requires at least 1 argument\n\nUsage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"
+      "See 'corten run --help' for more information\n");
   EXPECT_EQ(run({"ps", "--foo"}).code, 125);
-  EXPECT_EQ(run({"ps", "--foo"}).err, "unknown flag: --foo\n\nUsage:  corten ps [OPTIONS]\n\nRun 'corten ps --help' for more information\n");
+  EXPECT_EQ(run({"ps", "--foo"}).err,
+            "unknown flag: --foo\n\nUsage:  corten ps [OPTIONS]\n\nRun 'corten ps --help' for more information\n");
   EXPECT_EQ(run({"container", "foo"}).code, 1);
   EXPECT_EQ(run({"logs", "a", "b"}).code, 1);
   EXPECT_EQ(run({"--log-level", "loud", "ps"}).err, "Unable to parse logging level: loud\n");
@@ -109,8 +119,10 @@ TEST_F(CommandLine, TellsOfWrongUse) {
 
 TEST_F(CommandLine, HelpNeedsNoDaemon) {
   EXPECT_THAT(run({"--help"}).out, testing::HasSubstr("\nManagement Commands:\n  container   Manage containers\n"));
-  EXPECT_THAT(run({"run", "--help"}).out, testing::StartsWith("Usage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nCreate and run"));
-  EXPECT_THAT(run({"help", "container", "ls"}).out, testing::HasSubstr("Aliases:\n  corten container ls, corten container list"));
+  EXPECT_THAT(run({"run", "--help"}).out,
+              testing::StartsWith("Usage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nCreate and run"));
+  EXPECT_THAT(run({"help", "container", "ls"}).out,
+              testing::HasSubstr("Aliases:\n  corten container ls, corten container list"));
   EXPECT_THAT(run({"container"}).out, testing::StartsWith("Usage:  corten container COMMAND\n\nManage containers\n"));
   EXPECT_EQ(run({"--version"}).out, "Corten version 0.1.0\n");
   for (const auto& entry : all_entries()) {
@@ -148,8 +160,9 @@ TEST_F(CommandLine, RunAttachesWaitsStartsAndReportsTheExit) {
   EXPECT_EQ(ran.code, 7);
   EXPECT_EQ(ran.out, "out");
   EXPECT_EQ(ran.err, "WARNING: old kernel\nerr");
-  EXPECT_EQ(asked_, (std::vector<std::string>{"POST /containers/create", "POST /containers/abc/attach?stream=1&stdout=1&stderr=1",
-                                              "POST /containers/abc/wait?condition=removed", "POST /containers/abc/start"}));
+  EXPECT_EQ(asked_, (std::vector<std::string>{
+                        "POST /containers/create", "POST /containers/abc/attach?stream=1&stdout=1&stderr=1",
+                        "POST /containers/abc/wait?condition=removed", "POST /containers/abc/start"}));
   const auto body = json::parse(bodies_["POST /containers/create"]).value();
   EXPECT_EQ(body.at("Image").as_string(), "image");
   EXPECT_EQ(body.at("HostConfig").at("Memory").as_int64(), 64 << 20);
@@ -181,9 +194,14 @@ TEST_F(CommandLine, RunsExitCodesTellWhatFailed) {
   EXPECT_EQ(with("something else").err,
             "corten: Error response from daemon: something else\n\nRun 'corten run --help' for more information\n");
   answer("POST /containers/create", 404, R"({"message":"No such image: image:latest"})");
-  answer("POST /images/create", 200, R"({"status":"x"})" "\n" R"({"errorDetail":{"message":"no registry"},"error":"no registry"})" "\n");
+  answer("POST /images/create", 200,
+         R"({"status":"x"})"
+         "\n"
+         R"({"errorDetail":{"message":"no registry"},"error":"no registry"})"
+         "\n");
   EXPECT_EQ(run({"run", "-d", "image"}).err,
-            "Unable to find image 'image:latest' locally\nx\ncorten: no registry\n\nRun 'corten run --help' for more information\n");
+            "Unable to find image 'image:latest' locally\nx\ncorten: no registry\n\nRun 'corten run --help' for more "
+            "information\n");
   EXPECT_EQ(run({"run", "-it", "image"}).err, "the input device is not a TTY\n");
 }
 
@@ -193,7 +211,8 @@ TEST_F(CommandLine, ExecReportsTheExitCode) {
   const Ran ran = run({"exec", "-e", "A=b", "web", "cmd", "-t"});
   EXPECT_EQ(ran.code, 5);
   EXPECT_EQ(ran.out, "out");
-  EXPECT_EQ(json::parse(bodies_["POST /containers/web/exec"]).value().at("Cmd"), json::parse(R"(["cmd","-t"])").value());
+  EXPECT_EQ(json::parse(bodies_["POST /containers/web/exec"]).value().at("Cmd"),
+            json::parse(R"(["cmd","-t"])").value());
 }
 
 TEST_F(CommandLine, SeveralNamesEachGetTheirAnswer) {
@@ -230,7 +249,8 @@ TEST_F(CommandLine, PrunesOnlyWhenAgreed) {
   EXPECT_EQ(run({"container", "prune"}, "n\n").out,
             "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] ");
   EXPECT_TRUE(asked_.empty());
-  EXPECT_THAT(run({"container", "prune"}, "y\n").out, testing::EndsWith("Deleted Containers:\na\n\nTotal reclaimed space: 1.5kB\n"));
+  EXPECT_THAT(run({"container", "prune"}, "y\n").out,
+              testing::EndsWith("Deleted Containers:\na\n\nTotal reclaimed space: 1.5kB\n"));
 }
 
 TEST_F(CommandLine, CompletesCommandsFlagsAndNames) {

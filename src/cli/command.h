@@ -34,11 +34,19 @@ struct Invocation {
 };
 
 // What a command's arguments name; for shell completion.
-enum class Completes : std::uint8_t { nothing, files, containers, running_containers, stopped_containers, images, objects };
+enum class Completes : std::uint8_t {
+  nothing,
+  files,
+  containers,
+  running_containers,
+  stopped_containers,
+  images,
+  objects
+};
 
 struct Command {
-  std::string_view usage;    // behind the command's name: "[OPTIONS] IMAGE [COMMAND] [ARG...]"
-  std::string_view summary;  // one line
+  std::string_view usage;             // behind the command's name: "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+  std::string_view summary;           // one line
   std::string_view description = {};  // further paragraphs of --help
   std::size_t min_arguments = 0;
   std::size_t max_arguments = 0;  // unlimited: `many`

@@ -21,7 +21,8 @@ constexpr std::size_t most_at_once = 16;
 }  // namespace
 
 Outcome for_each(Context& context, const std::vector<std::string>& names,
-                 const std::function<Result<>(client::Client&, const std::string& name)>& action, bool missing_is_fine) {
+                 const std::function<Result<>(client::Client&, const std::string& name)>& action,
+                 bool missing_is_fine) {
   client::Client& client = *TRY(context.client());
   std::vector<std::optional<Result<>>> results(names.size());
   // The first one alone: it also settles the API's version.

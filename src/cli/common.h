@@ -17,7 +17,8 @@ namespace corten::cli {
 // Does `action` for each name, several at a time, prints the names that went well in the order given, then the errors.
 // Exit code 1 if any failed. With `missing_is_fine`, a not_found error is shown but does not count.
 Outcome for_each(Context& context, const std::vector<std::string>& names,
-                 const std::function<Result<>(client::Client&, const std::string& name)>& action, bool missing_is_fine = false);
+                 const std::function<Result<>(client::Client&, const std::string& name)>& action,
+                 bool missing_is_fine = false);
 
 // --filter values as the API takes them; empty where there are none.
 std::string filters_json(const std::vector<std::string>& given);

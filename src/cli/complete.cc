@@ -12,7 +12,9 @@ using Words = std::vector<std::string>;
 
 const Flag* find_flag(std::span<const Flag> flags, std::string_view word) {
   for (const auto& flag : flags) {
-    if (word.starts_with("--") ? word.substr(2) == flag.name : word.size() == 2 && word[0] == '-' && word[1] == flag.shorthand) return &flag;
+    if (word.starts_with("--") ? word.substr(2) == flag.name
+                               : word.size() == 2 && word[0] == '-' && word[1] == flag.shorthand)
+      return &flag;
   }
   return nullptr;
 }
@@ -60,7 +62,8 @@ void add_images(Context& context, std::string_view typed, Words& out) {
   if (!answer || !answer->is_array()) return;
   for (const auto& image : answer->get_array()) {
     for (const auto& item : array_at(image, "RepoTags")) {
-      if (const std::string name = text_of(item); name != "<none>:<none>" && name.starts_with(typed)) out.push_back(name);
+      if (const std::string name = text_of(item); name != "<none>:<none>" && name.starts_with(typed))
+        out.push_back(name);
     }
   }
 }

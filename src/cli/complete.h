@@ -9,8 +9,8 @@
 
 namespace corten::cli {
 
-// `words`: the line behind the program's name; the last is the one being typed and may be empty. Names of containers and
-// images are asked of the daemon; one that does not answer yields none.
+// `words`: the line behind the program's name; the last is the one being typed and may be empty. Names of containers
+// and images are asked of the daemon; one that does not answer yields none.
 std::vector<std::string> complete(Context& context, std::span<const std::string> words);
 
 }  // namespace corten::cli

@@ -37,7 +37,8 @@ Result<Value> row_image(const ContainerRow& row, Arguments) {
   if (!row.truncate) return text_value(image);
   const std::string short_id = truncate_id(text_at(*row.summary, "ImageID"));
   if (!short_id.empty() && short_id == truncate_id(image)) return text_value(short_id);
-  if (auto reference = oci::parse_reference(image); reference && !reference->tag.empty() && !reference->digest.empty()) {
+  if (auto reference = oci::parse_reference(image);
+      reference && !reference->tag.empty() && !reference->digest.empty()) {
     reference->digest.clear();
     return text_value(reference->familiar());
   }
@@ -49,17 +50,22 @@ Result<Value> row_command(const ContainerRow& row, Arguments) {
   return text_value(gotemplate::quote(row.truncate ? ellipsis(command, 20) : command));
 }
 
-Result<Value> row_created_at(const ContainerRow& row, Arguments) { return text_value(go_time(number_at(*row.summary, "Created"))); }
+Result<Value> row_created_at(const ContainerRow& row, Arguments) {
+  return text_value(go_time(number_at(*row.summary, "Created")));
+}
 Result<Value> row_running_for(const ContainerRow& row, Arguments) {
   return text_value(since(number_at(*row.summary, "Created")) + " ago");
 }
-Result<Value> row_ports(const ContainerRow& row, Arguments) { return text_value(displayed_ports(array_at(*row.summary, "Ports"))); }
+Result<Value> row_ports(const ContainerRow& row, Arguments) {
+  return text_value(displayed_ports(array_at(*row.summary, "Ports")));
+}
 Result<Value> row_state(const ContainerRow& row, Arguments) { return text_value(text_at(*row.summary, "State")); }
 Result<Value> row_status(const ContainerRow& row, Arguments) { return text_value(text_at(*row.summary, "Status")); }
 
 Result<Value> row_size(const ContainerRow& row, Arguments) {
   std::string text = human_size(real_at(*row.summary, "SizeRw"), 3);
-  if (const double root = real_at(*row.summary, "SizeRootFs"); root > 0) text += fmt::format(" (virtual {})", human_size(root, 3));
+  if (const double root = real_at(*row.summary, "SizeRootFs"); root > 0)
+    text += fmt::format(" (virtual {})", human_size(root, 3));
   return text_value(std::move(text));
 }
 
@@ -73,7 +79,8 @@ Result<Value> row_labels(const ContainerRow& row, Arguments) {
 }
 
 Result<Value> row_label(const ContainerRow& row, Arguments arguments) {
-  if (arguments.size() != 1) return fail(ErrorKind::invalid, "wrong number of args for Label: want 1 got {}", arguments.size());
+  if (arguments.size() != 1)
+    return fail(ErrorKind::invalid, "wrong number of args for Label: want 1 got {}", arguments.size());
   return text_value(text_at(*row.summary, "Labels", arguments[0].text()));
 }
 
@@ -89,7 +96,8 @@ Result<Value> row_mounts(const ContainerRow& row, Arguments) {
 
 Result<Value> row_local_volumes(const ContainerRow& row, Arguments) {
   const auto& mounts = array_at(*row.summary, "Mounts");
-  const auto count = std::count_if(mounts.begin(), mounts.end(), [](const auto& mount) { return text_at(mount, "Driver") == "local"; });
+  const auto count = std::count_if(mounts.begin(), mounts.end(),
+                                   [](const auto& mount) { return text_at(mount, "Driver") == "local"; });
   return text_value(std::to_string(count));
 }
 
@@ -143,7 +151,8 @@ std::string with_port(const std::string& ip, std::string_view port) {
 }
 
 std::string group_text(const PortGroup& group) {
-  const std::string range = group.first == group.last ? std::to_string(group.first) : fmt::format("{}-{}", group.first, group.last);
+  const std::string range =
+      group.first == group.last ? std::to_string(group.first) : fmt::format("{}-{}", group.first, group.last);
   if (group.ip.empty()) return fmt::format("{}/{}", range, group.protocol);
   return fmt::format("{}->{}/{}", with_port(group.ip, range), range, group.protocol);
 }
@@ -153,7 +162,8 @@ std::string group_text(const PortGroup& group) {
 std::string displayed_ports(const json::Array& given) {
   std::vector<Port> ports;
   for (const auto& item : given) {
-    ports.push_back({number_at(item, "PrivatePort"), text_at(item, "IP"), number_at(item, "PublicPort"), text_at(item, "Type")});
+    ports.push_back(
+        {number_at(item, "PrivatePort"), text_at(item, "IP"), number_at(item, "PublicPort"), text_at(item, "Type")});
   }
   std::sort(ports.begin(), ports.end(), [](const Port& a, const Port& b) { return a.key() < b.key(); });
   std::vector<std::string> closed;
@@ -161,7 +171,8 @@ std::string displayed_ports(const json::Array& given) {
   std::vector<PortGroup> groups;
   for (const auto& port : ports) {
     if (!port.ip.empty() && port.outside != port.inside) {
-      mapped.push_back(fmt::format("{}->{}/{}", with_port(port.ip, std::to_string(port.outside)), port.inside, port.protocol));
+      mapped.push_back(
+          fmt::format("{}->{}/{}", with_port(port.ip, std::to_string(port.outside)), port.inside, port.protocol));
       continue;
     }
     const auto group = std::find_if(groups.begin(), groups.end(),
@@ -181,14 +192,16 @@ std::string displayed_ports(const json::Array& given) {
 }
 
 std::string container_table(bool size) {
-  return std::string("table {{.ID}}\\t{{.Image}}\\t{{.Command}}\\t{{.RunningFor}}\\t{{.Status}}\\t{{.Ports}}\\t{{.Names}}") +
+  return std::string(
+             "table {{.ID}}\\t{{.Image}}\\t{{.Command}}\\t{{.RunningFor}}\\t{{.Status}}\\t{{.Ports}}\\t{{.Names}}") +
          (size ? "\\t{{.Size}}" : "");
 }
 
 std::string container_raw(bool size) {
   return std::string(
              "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\n"
-             "state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\n"
+             "state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 "
+             "0}}\n"
              "ports: {{- pad .Ports 1 0}}\n") +
          (size ? "size: {{.Size}}\n" : "");
 }

@@ -117,7 +117,8 @@ Result<client::Client*> Context::client() {
     options.tls = tls_config(options_);
     options.user_agent = fmt::format("Corten-Client/{} (linux)", version_text);
     options.api_version = environment("DOCKER_API_VERSION");
-    client_ = TRY_AS(client::Client::create(std::move(options)), "Failed to initialize: unable to resolve corten endpoint");
+    client_ =
+        TRY_AS(client::Client::create(std::move(options)), "Failed to initialize: unable to resolve corten endpoint");
   }
   return client_.get();
 }

@@ -83,7 +83,7 @@ Result<CopyNames> copy_names(const CopyEnd& source, const CopyEnd& destination) 
 
 Result<> check_local_destination(const std::string& path) {
   const std::string directory = split_path(path).first;
-  struct stat info {};
+  struct stat info{};
   if (::stat(directory.c_str(), &info) != 0) {
     return fail(ErrorKind::not_found, "invalid output path: directory \"{}\" does not exist", directory);
   }
@@ -93,9 +93,10 @@ Result<> check_local_destination(const std::string& path) {
   return {};
 }
 
-Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd& source, const std::string& destination) {
+Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd& source,
+                                   const std::string& destination) {
   CopyEnd end{.path = destination};
-  struct stat info {};
+  struct stat info{};
   if (::stat(destination.c_str(), &info) == 0) {
     end.exists = true;
     end.is_directory = S_ISDIR(info.st_mode);
@@ -115,7 +116,7 @@ Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd
 }
 
 Result<LocalCopy> prepare_local_source(const std::string& path, bool follow_link, const CopyEnd& destination) {
-  struct stat info {};
+  struct stat info{};
   const bool follow = follow_link || path.ends_with('/') || path.ends_with("/.");
   if ((follow ? ::stat(path.c_str(), &info) : ::lstat(path.c_str(), &info)) != 0) return sys_fail("lstat {}", path);
   CopyEnd source{.path = path, .exists = true, .is_directory = S_ISDIR(info.st_mode)};

@@ -40,7 +40,8 @@ Result<CopyNames> copy_names(const CopyEnd& source, const CopyEnd& destination);
 
 Result<> check_local_destination(const std::string& path);
 // Unpacks the answer of the archive call; returns how many bytes it was.
-Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd& source, const std::string& destination);
+Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd& source,
+                                   const std::string& destination);
 
 struct LocalCopy {
   std::string directory;

@@ -36,7 +36,7 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
 }
 
 Result<NewFile> NewFile::create(const std::string& path) {
-  struct stat existing {};
+  struct stat existing{};
   // A device or a pipe is written in place.
   if (::stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
     if (S_ISDIR(existing.st_mode)) return fail(ErrorKind::invalid, "invalid output path: \"{}\" is a directory", path);

@@ -34,7 +34,8 @@ Result<std::uint64_t> parse_unsigned(std::string_view text, std::uint64_t limit)
 Result<> check_duration(std::string_view text) {
   if (parse_duration(text)) return {};
   const bool digits = !text.empty() && text.find_first_not_of("0123456789.") == std::string_view::npos;
-  return fail(ErrorKind::invalid, "time: {} duration {}", digits ? "missing unit in" : "invalid", gotemplate::quote(text));
+  return fail(ErrorKind::invalid, "time: {} duration {}", digits ? "missing unit in" : "invalid",
+              gotemplate::quote(text));
 }
 
 Result<> check_value(const Flag& flag, std::string_view value) {
@@ -106,8 +107,8 @@ class FlagParser {
   Result<> set(const Flag& flag, std::string_view value) {
     auto done = line_.flags.set(flag, value);
     if (done) return {};
-    return fail(ErrorKind::invalid, "invalid argument {} for \"{}\" flag: {}", gotemplate::quote(value), flag_label(flag),
-                done.error().text());
+    return fail(ErrorKind::invalid, "invalid argument {} for \"{}\" flag: {}", gotemplate::quote(value),
+                flag_label(flag), done.error().text());
   }
 
   Result<> long_flag(std::string_view text) {
@@ -267,7 +268,9 @@ Result<std::vector<std::string>> parse_csv(std::string_view text) {
   while (i < text.size()) {
     if (text[i] == '"' && fields.back().empty()) {
       for (++i;; ++i) {
-        if (i >= text.size()) return fail(ErrorKind::invalid, "parse error on line 1, column {}: extraneous or missing \" in quoted-field", i + 1);
+        if (i >= text.size())
+          return fail(ErrorKind::invalid, "parse error on line 1, column {}: extraneous or missing \" in quoted-field",
+                      i + 1);
         if (text[i] != '"') {
           fields.back() += text[i];
         } else if (i + 1 < text.size() && text[i + 1] == '"') {
@@ -278,7 +281,8 @@ Result<std::vector<std::string>> parse_csv(std::string_view text) {
       }
       ++i;
       if (i < text.size() && text[i] != ',') {
-        return fail(ErrorKind::invalid, "parse error on line 1, column {}: extraneous or missing \" in quoted-field", i);
+        return fail(ErrorKind::invalid, "parse error on line 1, column {}: extraneous or missing \" in quoted-field",
+                    i);
       }
     } else if (text[i] == '"') {
       return fail(ErrorKind::invalid, "parse error on line 1, column {}: bare \" in non-quoted-field", i + 1);

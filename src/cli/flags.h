@@ -1,8 +1,9 @@
 // Command-line flags as Docker's command line reads them (the rules of Go's pflag).
 //
-// A command's flags are a constant table; the same table parses, prints help and completes. "-it", "-p80:80", "-p 80:80",
-// "--name=x", "--name x", "--rm=false" and "--" work; error texts are pflag's. A flag given several times keeps its last
-// value, a list keeps all.
+// A command's flags are a constant table; the same table parses, prints help and completes. "-it", "-p80:80", "-p
+// 80:80",
+// "--name=x", "--name x", "--rm=false" and "--" work; error texts are pflag's. A flag given several times keeps its
+// last value, a list keeps all.
 #pragma once
 
 #include <chrono>
@@ -21,7 +22,7 @@ namespace corten::cli {
 enum class FlagKind : std::uint8_t {
   boolean,
   string,
-  integer,     // 64 bits
+  integer,  // 64 bits
   uint16,
   unsigned_integer,
   duration,    // Go's syntax

@@ -7,14 +7,17 @@
 namespace corten::cli {
 namespace {
 
-Result<ParsedLine> parse(std::vector<std::string> words, bool interspersed = false) { return parse_flags(run_flags, words, interspersed); }
+Result<ParsedLine> parse(std::vector<std::string> words, bool interspersed = false) {
+  return parse_flags(run_flags, words, interspersed);
+}
 std::string error_of(std::vector<std::string> words) {
   const auto parsed = parse(std::move(words));
   return parsed ? "" : parsed.error().text();
 }
 
 TEST(Flags, TakesEveryWayToWriteOne) {
-  const auto line = parse({"-it", "-p80:80", "-p", "81:81", "--publish=82:82", "--name", "web", "--rm=false", "-m=512m", "image", "-x", "--rm"});
+  const auto line = parse({"-it", "-p80:80", "-p", "81:81", "--publish=82:82", "--name", "web", "--rm=false", "-m=512m",
+                           "image", "-x", "--rm"});
   ASSERT_TRUE(line) << line.error().text();
   EXPECT_TRUE(line->flags.boolean("interactive"));
   EXPECT_TRUE(line->flags.boolean("tty"));
@@ -50,16 +53,23 @@ TEST(Flags, ErrorsHavePflagsWords) {
   EXPECT_EQ(error_of({"-m"}), "flag needs an argument: 'm' in -m");
   EXPECT_EQ(error_of({"---x"}), "bad flag syntax: ---x");
   EXPECT_EQ(error_of({"-m", "xx"}), R"(invalid argument "xx" for "-m, --memory" flag: invalid size: 'xx')");
-  EXPECT_EQ(error_of({"--rm=maybe"}), R"(invalid argument "maybe" for "--rm" flag: strconv.ParseBool: parsing "maybe": invalid syntax)");
-  EXPECT_EQ(error_of({"--pids-limit", "x"}), R"(invalid argument "x" for "--pids-limit" flag: strconv.ParseInt: parsing "x": invalid syntax)");
-  EXPECT_EQ(error_of({"--blkio-weight", "70000"}),
-            R"(invalid argument "70000" for "--blkio-weight" flag: strconv.ParseUint: parsing "70000": value out of range)");
-  EXPECT_EQ(error_of({"--health-interval", "5"}), R"(invalid argument "5" for "--health-interval" flag: time: missing unit in duration "5")");
-  EXPECT_EQ(error_of({"--cpus", "x"}), R"(invalid argument "x" for "--cpus" flag: failed to parse x as a rational number)");
+  EXPECT_EQ(error_of({"--rm=maybe"}),
+            R"(invalid argument "maybe" for "--rm" flag: strconv.ParseBool: parsing "maybe": invalid syntax)");
+  EXPECT_EQ(error_of({"--pids-limit", "x"}),
+            R"(invalid argument "x" for "--pids-limit" flag: strconv.ParseInt: parsing "x": invalid syntax)");
+  EXPECT_EQ(
+      error_of({"--blkio-weight", "70000"}),
+      R"(invalid argument "70000" for "--blkio-weight" flag: strconv.ParseUint: parsing "70000": value out of range)");
+  EXPECT_EQ(error_of({"--health-interval", "5"}),
+            R"(invalid argument "5" for "--health-interval" flag: time: missing unit in duration "5")");
+  EXPECT_EQ(error_of({"--cpus", "x"}),
+            R"(invalid argument "x" for "--cpus" flag: failed to parse x as a rational number)");
   EXPECT_EQ(error_of({"-e", "=x"}), R"(invalid argument "=x" for "-e, --env" flag: invalid environment variable: =x)");
-  EXPECT_EQ(error_of({"--ulimit", "nofile=5:2"}),
-            R"(invalid argument "nofile=5:2" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard limit: 5 > 2)");
-  EXPECT_EQ(error_of({"--mount", "type=bind"}), R"(invalid argument "type=bind" for "--mount" flag: target is required)");
+  EXPECT_EQ(
+      error_of({"--ulimit", "nofile=5:2"}),
+      R"(invalid argument "nofile=5:2" for "--ulimit" flag: ulimit soft limit must be less than or equal to hard limit: 5 > 2)");
+  EXPECT_EQ(error_of({"--mount", "type=bind"}),
+            R"(invalid argument "type=bind" for "--mount" flag: target is required)");
 }
 
 TEST(Flags, Sizes) {
@@ -67,7 +77,8 @@ TEST(Flags, Sizes) {
   EXPECT_EQ(parse_bytes("1.5GiB").value(), 1610612736);
   EXPECT_EQ(parse_bytes("10 mb").value(), 10 << 20);
   EXPECT_EQ(parse_bytes("7").value(), 7);
-  for (const char* bad : {"", "x", "-1", "1kx", "1e400t", "99999999999p", "1 2", "."}) EXPECT_FALSE(parse_bytes(bad)) << bad;
+  for (const char* bad : {"", "x", "-1", "1kx", "1e400t", "99999999999p", "1 2", "."})
+    EXPECT_FALSE(parse_bytes(bad)) << bad;
 }
 
 TEST(Flags, Cpus) {
@@ -87,13 +98,18 @@ TEST(Flags, Csv) {
 TEST(Flags, UsagesAreAlignedAndWrapped) {
   static constexpr Flag flags[] = {
       {.name = "all", .shorthand = 'a', .usage = "Show all"},
-      {.name = "name", .kind = FlagKind::string, .type_name = "string", .usage = "A text that is much too long for one line of forty"},
+      {.name = "name",
+       .kind = FlagKind::string,
+       .type_name = "string",
+       .usage = "A text that is much too long for one line of forty"},
       {.name = "secret", .hidden = true},
   };
-  EXPECT_EQ(flag_usages(flags, 0),
-            "  -a, --all           Show all\n      --name string   A text that is much too long for one line of forty\n");
+  EXPECT_EQ(
+      flag_usages(flags, 0),
+      "  -a, --all           Show all\n      --name string   A text that is much too long for one line of forty\n");
   EXPECT_EQ(flag_usages(flags, 50),
-            "  -a, --all           Show all\n      --name string   A text that is much\n                      too long for one line\n"
+            "  -a, --all           Show all\n      --name string   A text that is much\n                      too long "
+            "for one line\n"
             "                      of forty\n");
 }
 

@@ -72,7 +72,9 @@ class Listing {
 
   bool is_table() const { return is_table_; }
   // Field names to headers; only used by tables.
-  void set_headers(std::vector<std::pair<std::string_view, std::string_view>> headers) { headers_ = std::move(headers); }
+  void set_headers(std::vector<std::pair<std::string_view, std::string_view>> headers) {
+    headers_ = std::move(headers);
+  }
   Result<> add(const gotemplate::Object& row);
   // The whole text.
   Result<std::string> finish() const;

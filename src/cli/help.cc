@@ -6,7 +6,9 @@
 namespace corten::cli {
 namespace {
 
-std::string_view summary_of(const Entry& entry) { return entry.summary.empty() ? entry.command->summary : entry.summary; }
+std::string_view summary_of(const Entry& entry) {
+  return entry.summary.empty() ? entry.command->summary : entry.summary;
+}
 
 // Names with their summaries, the names padded to one width.
 std::string command_list(std::span<const std::pair<std::string_view, std::string_view>> items) {
@@ -62,8 +64,10 @@ std::string group_help(const Group& group) {
       items.emplace_back(last_word(entry.path), summary_of(entry));
     }
   }
-  return fmt::format("Usage:  {0} {1} COMMAND\n\n{2}\n\nCommands:\n{3}\nRun '{0} {1} COMMAND --help' for more information on a command.\n",
-                     program_name, group.name, group.summary, command_list(items));
+  return fmt::format(
+      "Usage:  {0} {1} COMMAND\n\n{2}\n\nCommands:\n{3}\nRun '{0} {1} COMMAND --help' for more information on a "
+      "command.\n",
+      program_name, group.name, group.summary, command_list(items));
 }
 
 std::string program_help(std::size_t columns) {
@@ -76,9 +80,11 @@ std::string program_help(std::size_t columns) {
   }
   for (const auto& group : all_groups()) groups.emplace_back(group.name, group.summary);
   return fmt::format(
-      "Usage:  {0} [OPTIONS] COMMAND\n\nRun containers\n\nCommon Commands:\n{1}\nManagement Commands:\n{2}\nCommands:\n{3}\n"
+      "Usage:  {0} [OPTIONS] COMMAND\n\nRun containers\n\nCommon Commands:\n{1}\nManagement "
+      "Commands:\n{2}\nCommands:\n{3}\n"
       "Global Options:\n{4}\nRun '{0} COMMAND --help' for more information on a command.\n",
-      program_name, command_list(common), command_list(groups), command_list(other), flag_usages(global_flags, columns));
+      program_name, command_list(common), command_list(groups), command_list(other),
+      flag_usages(global_flags, columns));
 }
 
 }  // namespace corten::cli

@@ -12,6 +12,7 @@ namespace corten::cli {
 // "nginx" becomes "nginx:latest"; ids and references with a tag or digest stay.
 std::string with_default_tag(std::string_view image);
 // Asks the daemon to pull and shows its progress on standard error.
-Result<> pull_image(Context& context, client::Client& client, std::string_view image, std::string_view platform, bool quiet);
+Result<> pull_image(Context& context, client::Client& client, std::string_view image, std::string_view platform,
+                    bool quiet);
 
 }  // namespace corten::cli

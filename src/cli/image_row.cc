@@ -23,9 +23,13 @@ Result<Value> row_created_since(const ImageRow& row, Arguments) {
   const std::int64_t created = number_at(*row.summary, "Created");
   return text_value(created <= 0 ? "N/A" : since(created) + " ago");
 }
-Result<Value> row_created_at(const ImageRow& row, Arguments) { return text_value(go_time(number_at(*row.summary, "Created"))); }
+Result<Value> row_created_at(const ImageRow& row, Arguments) {
+  return text_value(go_time(number_at(*row.summary, "Created")));
+}
 
-Result<Value> row_size(const ImageRow& row, Arguments) { return text_value(human_size(real_at(*row.summary, "Size"), 3)); }
+Result<Value> row_size(const ImageRow& row, Arguments) {
+  return text_value(human_size(real_at(*row.summary, "Size"), 3));
+}
 Result<Value> row_containers(const ImageRow& row, Arguments) {
   const std::int64_t count = number_at(*row.summary, "Containers");
   return text_value(count < 0 ? "N/A" : std::to_string(count));
@@ -39,7 +43,9 @@ Result<Value> row_unique(const ImageRow& row, Arguments) {
   const double size = real_at(*row.summary, "Size");
   return text_value(shared < 0 || size < 0 ? "N/A" : human_size(size - shared));
 }
-Result<Value> row_virtual_size(const ImageRow& row, Arguments) { return text_value(human_size(real_at(*row.summary, "Size"))); }
+Result<Value> row_virtual_size(const ImageRow& row, Arguments) {
+  return text_value(human_size(real_at(*row.summary, "Size")));
+}
 
 constexpr Column<ImageRow> columns[] = {
     {"ID", "IMAGE ID", row_id},

@@ -54,7 +54,8 @@ class Text {
   void storage() {
     optional("Storage Driver", "Driver");
     for (const auto& pair : array_at(info_, "DriverStatus")) {
-      if (pair.is_array() && pair.get_array().size() == 2) line(text_of(pair.get_array()[0]), text_of(pair.get_array()[1]), 2);
+      if (pair.is_array() && pair.get_array().size() == 2)
+        line(text_of(pair.get_array()[0]), text_of(pair.get_array()[1]), 2);
     }
   }
 
@@ -80,7 +81,9 @@ class Text {
       line("Default Runtime", text_at(info_, "DefaultRuntime"));
     }
     optional("Init Binary", "InitBinary");
-    for (const auto& [title, key] : {std::pair{"containerd version", "ContainerdCommit"}, {"runc version", "RuncCommit"}, {"init version", "InitCommit"}}) {
+    for (const auto& [title, key] : {std::pair{"containerd version", "ContainerdCommit"},
+                                     {"runc version", "RuncCommit"},
+                                     {"init version", "InitCommit"}}) {
       if (const std::string commit = text_at(info_, key, "ID"); !commit.empty()) line(title, commit);
     }
   }
@@ -95,7 +98,9 @@ class Text {
         const auto equals = part.find('=');
         const std::string key = part.substr(0, equals);
         const std::string value = equals == std::string::npos ? key : part.substr(equals + 1);
-        out_ += key == "name" ? "  " + value + "\n" : key == "profile" ? "   Profile: " + value + "\n" : "   " + part + "\n";
+        out_ += key == "name"      ? "  " + value + "\n"
+                : key == "profile" ? "   Profile: " + value + "\n"
+                                   : "   " + part + "\n";
       }
     }
   }
@@ -155,9 +160,11 @@ class Text {
     optional("Product License", "ProductLicense");
     if (const auto& pools = array_at(info_, "DefaultAddressPools"); !pools.empty()) {
       out_ += " Default Address Pools:\n";
-      for (const auto& pool : pools) out_ += fmt::format("   Base: {}, Size: {}\n", text_at(pool, "Base"), number_at(pool, "Size"));
+      for (const auto& pool : pools)
+        out_ += fmt::format("   Base: {}, Size: {}\n", text_at(pool, "Base"), number_at(pool, "Size"));
     }
-    if (const std::string firewall = text_at(info_, "FirewallBackend", "Driver"); !firewall.empty()) line("Firewall Backend", firewall);
+    if (const std::string firewall = text_at(info_, "FirewallBackend", "Driver"); !firewall.empty())
+      line("Firewall Backend", firewall);
     out_ += "\n";
   }
 

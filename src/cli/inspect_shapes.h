@@ -1,5 +1,5 @@
-// The types that `inspect --format` sees: what Go's structs behind Docker's inspect are called and hold. A template over them
-// prints nil for absent pointers ("{{if .State.Health}}") and structs as {a b}, as with Docker.
+// The types that `inspect --format` sees: what Go's structs behind Docker's inspect are called and hold. A template
+// over them prints nil for absent pointers ("{{if .State.Health}}") and structs as {a b}, as with Docker.
 #pragma once
 
 #include "gotemplate/value.h"

@@ -42,7 +42,9 @@ template <class... Keys>
 double real_at(const json::Value& value, Keys... keys) {
   const json::Value* found = find(value, keys...);
   if (found == nullptr || !found->is_number()) return 0;
-  return found->is_double() ? found->get_double() : found->is_int64() ? static_cast<double>(found->get_int64()) : static_cast<double>(found->get_uint64());
+  return found->is_double()  ? found->get_double()
+         : found->is_int64() ? static_cast<double>(found->get_int64())
+                             : static_cast<double>(found->get_uint64());
 }
 
 template <class... Keys>

@@ -35,7 +35,8 @@ Result<bool> parse_flag(std::string_view key, std::string_view value) {
 std::string absolute(std::string_view path) {
   char directory[PATH_MAX];
   std::string whole = path.starts_with('/') ? std::string(path)
-                                            : std::string(::getcwd(directory, sizeof directory) ? directory : "/") + "/" + std::string(path);
+                                            : std::string(::getcwd(directory, sizeof directory) ? directory : "/") +
+                                                  "/" + std::string(path);
   std::vector<std::string> steps;
   std::size_t at = 0;
   while (at < whole.size()) {
@@ -62,7 +63,8 @@ T& ensure(std::optional<T>& member) {
 
 void add_pair(spec::Labels& labels, std::string_view pair) {
   const auto equals = pair.find('=');
-  labels[std::string(pair.substr(0, equals))] = equals == std::string_view::npos ? "" : std::string(pair.substr(equals + 1));
+  labels[std::string(pair.substr(0, equals))] =
+      equals == std::string_view::npos ? "" : std::string(pair.substr(equals + 1));
 }
 
 // What may stand without "=value".
@@ -89,7 +91,9 @@ Result<> set_recursive(spec::Mount& mount, std::string_view key, std::string_vie
   } else if (value == "readonly") {
     bind.read_only_force_recursive = true;
   } else {
-    return fail(ErrorKind::invalid, "invalid value for {}: {} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")", key, value);
+    return fail(ErrorKind::invalid,
+                "invalid value for {}: {} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")", key,
+                value);
   }
   return {};
 }
@@ -98,7 +102,9 @@ Result<> set_pair(spec::Mount& mount, const std::string& key, std::string_view v
   if (key == "type") {
     mount.type = lower(value);
   } else if (key == "source" || key == "src") {
-    mount.source = value.starts_with("./") || value.starts_with("../") || value == "." || value == ".." ? absolute(value) : std::string(value);
+    mount.source = value.starts_with("./") || value.starts_with("../") || value == "." || value == ".."
+                       ? absolute(value)
+                       : std::string(value);
   } else if (key == "target" || key == "dst" || key == "destination") {
     mount.target = value;
   } else if (key == "readonly" || key == "ro") {

@@ -47,7 +47,8 @@ Result<> set_network_field(NetworkChoice& choice, std::string_view key, std::str
     endpoint.mac_address = value;
   } else if (key == "driver-opt") {
     const auto equals = value.find('=');
-    if (equals == std::string_view::npos) return fail(ErrorKind::invalid, "invalid key value pair format in driver options");
+    if (equals == std::string_view::npos)
+      return fail(ErrorKind::invalid, "invalid key value pair format in driver options");
     endpoint.driver_opts[std::string(value.substr(0, equals))] = value.substr(equals + 1);
   } else if (key == "gw-priority") {
     const auto number = parse_go_int(value);
@@ -96,7 +97,8 @@ struct PortText {
 Result<PortText> split_port(std::string_view text) {
   PortText port;
   const auto slash = text.rfind('/');
-  port.protocol = slash == std::string_view::npos || slash + 1 == text.size() ? "tcp" : std::string(text.substr(slash + 1));
+  port.protocol =
+      slash == std::string_view::npos || slash + 1 == text.size() ? "tcp" : std::string(text.substr(slash + 1));
   for (char& c : port.protocol) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   const std::string_view numbers = text.substr(0, slash);
   const auto last = numbers.rfind(':');
@@ -107,7 +109,8 @@ Result<PortText> split_port(std::string_view text) {
     port.host = colon == std::string_view::npos ? std::string(before) : std::string(before.substr(colon + 1));
     if (colon != std::string_view::npos) port.ip = before.substr(0, colon);
   }
-  if (port.ip.size() > 2 && port.ip.starts_with('[') && port.ip.ends_with(']')) port.ip = port.ip.substr(1, port.ip.size() - 2);
+  if (port.ip.size() > 2 && port.ip.starts_with('[') && port.ip.ends_with(']'))
+    port.ip = port.ip.substr(1, port.ip.size() - 2);
   return port;
 }
 
@@ -118,19 +121,25 @@ Result<std::string> short_notation(std::string_view text) {
   std::string protocol = "tcp";
   for (const auto& field : TRY(parse_csv(text))) {
     const auto equals = field.find('=');
-    if (equals == std::string::npos || equals + 1 == field.size()) return fail(ErrorKind::invalid, "invalid port format");
+    if (equals == std::string::npos || equals + 1 == field.size())
+      return fail(ErrorKind::invalid, "invalid port format");
     const std::string key = field.substr(0, equals);
     const std::string value = field.substr(equals + 1);
-    if (key == "target") target = value;
-    else if (key == "published") published = value;
-    else if (key == "protocol") protocol = value;
-    else if (key != "mode") return fail(ErrorKind::invalid, "invalid field key {}", key);
+    if (key == "target")
+      target = value;
+    else if (key == "published")
+      published = value;
+    else if (key == "protocol")
+      protocol = value;
+    else if (key != "mode")
+      return fail(ErrorKind::invalid, "invalid field key {}", key);
   }
   return published + ":" + target + "/" + protocol;
 }
 
 Result<> publish(const PortText& port, spec::Set& exposed, spec::PortMap& bindings, std::string_view whole) {
-  if (!port.ip.empty() && !validate::is_ip_address(port.ip)) return fail(ErrorKind::invalid, "invalid IP address: {}", port.ip);
+  if (!port.ip.empty() && !validate::is_ip_address(port.ip))
+    return fail(ErrorKind::invalid, "invalid IP address: {}", port.ip);
   if (port.container.empty()) return fail(ErrorKind::invalid, "no port specified: {}<empty>", whole);
   const auto container = parse_port_range(port.container);
   if (!container) return fail(ErrorKind::invalid, "invalid containerPort: {}", port.container);
@@ -142,7 +151,8 @@ Result<> publish(const PortText& port, spec::Set& exposed, spec::PortMap& bindin
   }
   const bool one = container->first == container->last;
   if (!port.host.empty() && container->last - container->first != host.last - host.first && !one) {
-    return fail(ErrorKind::invalid, "invalid ranges specified for container and host Ports: {} and {}", port.container, port.host);
+    return fail(ErrorKind::invalid, "invalid ranges specified for container and host Ports: {} and {}", port.container,
+                port.host);
   }
   if (port.protocol != "tcp" && port.protocol != "udp" && port.protocol != "sctp") {
     return fail(ErrorKind::invalid, "invalid proto: {}", port.protocol);
@@ -152,7 +162,8 @@ Result<> publish(const PortText& port, spec::Set& exposed, spec::PortMap& bindin
     spec::PortBinding binding;
     binding.host_ip = port.ip;
     // One container port over a range: the daemon chooses within it.
-    if (!port.host.empty()) binding.host_port = one && host.first != host.last ? port.host : std::to_string(host.first + i);
+    if (!port.host.empty())
+      binding.host_port = one && host.first != host.last ? port.host : std::to_string(host.first + i);
     exposed[key] = {};
     bindings[key].push_back(std::move(binding));
   }
@@ -198,14 +209,17 @@ Result<> read_networks(const FlagValues& flags, std::string& network_mode, spec:
       }
       for (const auto& ip : flags.list("link-local-ip")) CHECK(set_network_field(choices[i], "link-local-ip", ip));
       for (const std::string_view name : {"ip", "ip6", "mac-address"}) {
-        if (const std::string value = flags.string(name); !value.empty()) CHECK(set_network_field(choices[i], name, value));
+        if (const std::string value = flags.string(name); !value.empty())
+          CHECK(set_network_field(choices[i], name, value));
       }
     }
-    if (out.endpoints_config.contains(target)) return fail(ErrorKind::invalid, "network \"{}\" is specified multiple times", target);
+    if (out.endpoints_config.contains(target))
+      return fail(ErrorKind::invalid, "network \"{}\" is specified multiple times", target);
     out.endpoints_config[target] = endpoint;
   }
   if (user_defined && other) {
-    return fail(ErrorKind::invalid, "conflicting options: cannot attach both user-defined and non-user-defined network-modes");
+    return fail(ErrorKind::invalid,
+                "conflicting options: cannot attach both user-defined and non-user-defined network-modes");
   }
   network_mode = choices[0].target;
   return {};
@@ -221,10 +235,12 @@ Result<> read_published_ports(const std::vector<std::string>& given, spec::Set& 
 
 Result<> read_exposed_ports(const std::vector<std::string>& given, spec::Set& exposed) {
   for (const auto& text : given) {
-    if (text.find(':') != std::string::npos) return fail(ErrorKind::invalid, "invalid port format for --expose: {}", text);
+    if (text.find(':') != std::string::npos)
+      return fail(ErrorKind::invalid, "invalid port format for --expose: {}", text);
     const PortText port = TRY(split_port(text));
     const auto range = parse_port_range(port.container);
-    if (!range) return fail(ErrorKind::invalid, "invalid range format for --expose: {}, error: {}", text, range.error().text());
+    if (!range)
+      return fail(ErrorKind::invalid, "invalid range format for --expose: {}, error: {}", text, range.error().text());
     for (unsigned number = range->first; number <= range->last; ++number) {
       exposed[fmt::format("{}/{}", number, port.protocol)] = {};
     }

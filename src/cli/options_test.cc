@@ -39,11 +39,57 @@ TEST(RunOptions, DefaultsAreDockers) {
 
 TEST(RunOptions, EverythingLandsInItsPlace) {
   ::setenv("CORTEN_TEST_FROM_OUTSIDE", "yes", 1);
-  const auto made = request({"-it", "-a", "STDIN", "-e", "A=1", "-e", "CORTEN_TEST_FROM_OUTSIDE", "-l", "k=v", "-v", "/a:/b:ro", "-v", "/anon", "--tmpfs",
-                             "/run:size=1m", "-m", "64m", "--memory-swap", "-1", "--cpus", "1.5", "--device", "/dev/null:/dev/x:r", "--cap-add", "NET_ADMIN",
-                             "--security-opt", "no-new-privileges", "--security-opt", "systempaths=unconfined", "--add-host", "h=[::1]", "--dns", "1.1.1.1",
-                             "--ulimit", "nofile=10:20", "--sysctl", "net.a=1", "--health-cmd", "true", "--health-interval", "5s", "--restart", "on-failure:3",
-                             "--entrypoint", "", "--network", "container:x", "--init", "--log-opt", "max-size=1m", "busybox"});
+  const auto made = request({"-it",
+                             "-a",
+                             "STDIN",
+                             "-e",
+                             "A=1",
+                             "-e",
+                             "CORTEN_TEST_FROM_OUTSIDE",
+                             "-l",
+                             "k=v",
+                             "-v",
+                             "/a:/b:ro",
+                             "-v",
+                             "/anon",
+                             "--tmpfs",
+                             "/run:size=1m",
+                             "-m",
+                             "64m",
+                             "--memory-swap",
+                             "-1",
+                             "--cpus",
+                             "1.5",
+                             "--device",
+                             "/dev/null:/dev/x:r",
+                             "--cap-add",
+                             "NET_ADMIN",
+                             "--security-opt",
+                             "no-new-privileges",
+                             "--security-opt",
+                             "systempaths=unconfined",
+                             "--add-host",
+                             "h=[::1]",
+                             "--dns",
+                             "1.1.1.1",
+                             "--ulimit",
+                             "nofile=10:20",
+                             "--sysctl",
+                             "net.a=1",
+                             "--health-cmd",
+                             "true",
+                             "--health-interval",
+                             "5s",
+                             "--restart",
+                             "on-failure:3",
+                             "--entrypoint",
+                             "",
+                             "--network",
+                             "container:x",
+                             "--init",
+                             "--log-opt",
+                             "max-size=1m",
+                             "busybox"});
   ASSERT_TRUE(made) << made.error().text();
   EXPECT_TRUE(made->config.open_stdin);
   EXPECT_TRUE(made->config.stdin_once);
@@ -69,15 +115,18 @@ TEST(RunOptions, EverythingLandsInItsPlace) {
 
 TEST(RunOptions, ErrorsHaveDockersWords) {
   EXPECT_EQ(error_of({""}), "invalid reference format");
-  EXPECT_EQ(error_of({"--rm", "--restart", "always", "x"}), "conflicting options: cannot specify both --restart and --rm");
-  EXPECT_EQ(error_of({"--memory-swappiness", "200", "x"}), "invalid value: 200. Valid memory swappiness range is 0-100");
+  EXPECT_EQ(error_of({"--rm", "--restart", "always", "x"}),
+            "conflicting options: cannot specify both --restart and --rm");
+  EXPECT_EQ(error_of({"--memory-swappiness", "200", "x"}),
+            "invalid value: 200. Valid memory swappiness range is 0-100");
   EXPECT_EQ(error_of({"--pid", "foo", "x"}), "--pid: invalid PID mode");
   EXPECT_EQ(error_of({"-v", "", "x"}), "invalid empty volume spec");
   EXPECT_EQ(error_of({"--expose", "a:b", "x"}), "invalid port format for --expose: a:b");
   EXPECT_EQ(error_of({"--env-file", "/nonexist", "x"}), "open /nonexist: no such file or directory");
   EXPECT_EQ(error_of({"--log-driver", "none", "--log-opt", "a=b", "x"}), "invalid logging opts for driver none");
   EXPECT_EQ(error_of({"--security-opt", "foo", "x"}), "Invalid --security-opt: \"foo\"");
-  EXPECT_EQ(error_of({"--no-healthcheck", "--health-cmd", "x", "x"}), "--no-healthcheck conflicts with --health-* options");
+  EXPECT_EQ(error_of({"--no-healthcheck", "--health-cmd", "x", "x"}),
+            "--no-healthcheck conflicts with --health-* options");
   EXPECT_EQ(error_of({"--network", "a", "--network", "a", "x"}), "network \"a\" is specified multiple times");
   EXPECT_EQ(error_of({"--network", "bridge", "--network", "b", "x"}),
             "conflicting options: cannot attach both user-defined and non-user-defined network-modes");
@@ -126,11 +175,15 @@ TEST(Mounts, FieldsAndErrors) {
   EXPECT_EQ(bind.source, "/a");
   EXPECT_TRUE(bind.read_only);
   EXPECT_EQ(bind.bind_options->propagation, "rslave");
-  EXPECT_EQ(parse_mount("target=/x,volume-opt=a=b,volume-driver=local").value().volume_options->driver_config->options.at("a"), "b");
+  EXPECT_EQ(parse_mount("target=/x,volume-opt=a=b,volume-driver=local")
+                .value()
+                .volume_options->driver_config->options.at("a"),
+            "b");
   EXPECT_EQ(parse_mount("type=tmpfs,target=/x,tmpfs-size=1m,tmpfs-mode=700").value().tmpfs_options->mode, 0700U);
   EXPECT_EQ(parse_mount("foo").error().text(), "invalid field 'foo' must be a key=value pair");
   EXPECT_EQ(parse_mount("type=volume,target=/x,foo=1").error().text(), "unexpected key 'foo' in 'foo=1'");
-  EXPECT_EQ(parse_mount("type=bind,src=/a,target=/x,volume-nocopy").error().text(), "cannot mix 'volume-*' options with mount type 'bind'");
+  EXPECT_EQ(parse_mount("type=bind,src=/a,target=/x,volume-nocopy").error().text(),
+            "cannot mix 'volume-*' options with mount type 'bind'");
   spec::Strings binds;
   spec::Set volumes;
   ASSERT_TRUE(read_volumes({"./x/../y:/z"}, binds, volumes));
@@ -144,7 +197,8 @@ TEST(Limits, Devices) {
   for (const char* bad : {"", "a:b:c:d", "/dev/a:/dev/b:q", "/dev/a:b", ":/x"}) EXPECT_FALSE(parse_device(bad)) << bad;
   EXPECT_EQ(parse_throttle("/dev/sda:1mb", true).value().rate, 1U << 20);
   EXPECT_FALSE(parse_throttle("/dev/sda:1mb", false));
-  EXPECT_EQ(parse_restart_policy("on-failure:x").error().text(), "invalid restart policy format: maximum retry count must be an integer");
+  EXPECT_EQ(parse_restart_policy("on-failure:x").error().text(),
+            "invalid restart policy format: maximum retry count must be an integer");
 }
 
 }  // namespace

@@ -60,11 +60,17 @@ std::string ports(std::string_view text) { return displayed_ports(json::parse(te
 TEST(ContainerRows, PortsBecomeRanges) {
   EXPECT_EQ(ports("[]"), "");
   EXPECT_EQ(ports(R"([{"PrivatePort":80,"Type":"tcp"}])"), "80/tcp");
-  EXPECT_EQ(ports(R"([{"PrivatePort":81,"Type":"tcp"},{"PrivatePort":80,"Type":"tcp"},{"PrivatePort":83,"Type":"tcp"}])"), "80-81/tcp, 83/tcp");
-  EXPECT_EQ(ports(R"([{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"}])"),
-            "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
-  EXPECT_EQ(ports(R"([{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":80,"Type":"tcp"},{"IP":"0.0.0.0","PrivatePort":81,"PublicPort":81,"Type":"tcp"}])"),
-            "0.0.0.0:80-81->80-81/tcp");
+  EXPECT_EQ(
+      ports(R"([{"PrivatePort":81,"Type":"tcp"},{"PrivatePort":80,"Type":"tcp"},{"PrivatePort":83,"Type":"tcp"}])"),
+      "80-81/tcp, 83/tcp");
+  EXPECT_EQ(
+      ports(
+          R"([{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":8080,"Type":"tcp"},{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"}])"),
+      "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
+  EXPECT_EQ(
+      ports(
+          R"([{"IP":"0.0.0.0","PrivatePort":80,"PublicPort":80,"Type":"tcp"},{"IP":"0.0.0.0","PrivatePort":81,"PublicPort":81,"Type":"tcp"}])"),
+      "0.0.0.0:80-81->80-81/tcp");
 }
 
 constexpr std::string_view summary_text = R"({"Id":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
@@ -84,14 +90,16 @@ TEST(ContainerRows, TablesTemplatesAndJson) {
   EXPECT_EQ(line->at("Names").as_string(), "web");
   EXPECT_EQ(line->at("LocalVolumes").as_string(), "1");
   EXPECT_FALSE(line->as_object().contains("Label"));
-  EXPECT_EQ(format_containers("{{.Nope}}", rows).error().text(),
-            R"(template parsing error: template: :1:2: executing "" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext)");
+  EXPECT_EQ(
+      format_containers("{{.Nope}}", rows).error().text(),
+      R"(template parsing error: template: :1:2: executing "" at <.Nope>: can't evaluate field Nope in type *formatter.ContainerContext)");
   EXPECT_EQ(format_containers("{{", rows).error().text(), "template parsing error: template: :1: unclosed action");
   EXPECT_EQ(format_containers("table {{.Names}}", std::vector<ContainerRow>{}).value(), "NAMES\n");
 }
 
 TEST(ContainerRows, HostileAnswersDoNotBreakTheTable) {
-  for (const char* text : {"{}", "[]", "null", "5", R"({"Id":5,"Names":[5,null],"Ports":[[],"x"],"Mounts":"x","Labels":{"a":5}})"}) {
+  for (const char* text :
+       {"{}", "[]", "null", "5", R"({"Id":5,"Names":[5,null],"Ports":[[],"x"],"Mounts":"x","Labels":{"a":5}})"}) {
     const json::Value summary = json::parse(text).value();
     EXPECT_TRUE(format_containers("json", std::vector<ContainerRow>{{&summary, true}})) << text;
     EXPECT_TRUE(format_containers("", std::vector<ContainerRow>{{&summary, true}})) << text;
@@ -100,10 +108,13 @@ TEST(ContainerRows, HostileAnswersDoNotBreakTheTable) {
 
 TEST(ImageRows, OneRowForEachName) {
   const json::Value image =
-      json::parse(R"({"Id":"sha256:aa","RepoTags":["a:1","a:2","b:5000/c:3"],"RepoDigests":["a@sha256:dd","z@sha256:ee"],"Size":1})").value();
+      json::parse(
+          R"({"Id":"sha256:aa","RepoTags":["a:1","a:2","b:5000/c:3"],"RepoDigests":["a@sha256:dd","z@sha256:ee"],"Size":1})")
+          .value();
   std::vector<ImageRow> rows;
   add_image_rows(image, true, false, false, rows);
-  EXPECT_EQ(format_images("{{.Repository}}|{{.Tag}}|{{.Digest}}", rows).value(), "a|1|<none>\na|2|<none>\nb:5000/c|3|<none>\nz|<none>|\n");
+  EXPECT_EQ(format_images("{{.Repository}}|{{.Tag}}|{{.Digest}}", rows).value(),
+            "a|1|<none>\na|2|<none>\nb:5000/c|3|<none>\nz|<none>|\n");
   rows.clear();
   add_image_rows(image, true, true, false, rows);
   EXPECT_EQ(format_images("{{.Repository}}|{{.Tag}}|{{.Digest}}", rows).value(),
@@ -116,7 +127,8 @@ TEST(ImageRows, OneRowForEachName) {
 
 TEST(Inspect, IndentsWithoutTouchingTokens) {
   EXPECT_EQ(indent_json(R"([{"a":1e2,"b":"x{,}\"","c":[],"d":{},"e":[1,{"f":null}]}])"),
-            "[\n    {\n        \"a\": 1e2,\n        \"b\": \"x{,}\\\"\",\n        \"c\": [],\n        \"d\": {},\n        \"e\": [\n            1,\n"
+            "[\n    {\n        \"a\": 1e2,\n        \"b\": \"x{,}\\\"\",\n        \"c\": [],\n        \"d\": {},\n     "
+            "   \"e\": [\n            1,\n"
             "            {\n                \"f\": null\n            }\n        ]\n    }\n]");
   EXPECT_EQ(indent_json("[]"), "[]");
   EXPECT_EQ(compact_json("{ \"a b\" : [ 1 , 2 ] }"), "{\"a b\":[1,2]}");
@@ -161,7 +173,10 @@ class Pipes : public testing::Test {
 };
 
 TEST_F(Pipes, FramesArriveInAnyPieces) {
-  const std::string stream("\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x03" "err\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01!", 39);
+  const std::string stream(
+      "\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x03"
+      "err\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01!",
+      39);
   FrameReader reader(true, out_[1], err_[1]);
   for (const char c : stream) ASSERT_TRUE(reader.feed(std::string_view(&c, 1)));
   EXPECT_EQ(drain(out_), "out!");
@@ -182,10 +197,14 @@ TEST(DetachKeys, SequencesAreFoundAcrossReads) {
   EXPECT_FALSE(filter.feed("ab\x10", out));
   EXPECT_EQ(out, "ab");
   EXPECT_FALSE(filter.feed("c", out));
-  EXPECT_EQ(out, "ab\x10" "c");
+  EXPECT_EQ(out,
+            "ab\x10"
+            "c");
   EXPECT_FALSE(filter.feed("\x10\x10", out));
   EXPECT_TRUE(filter.feed("\x11", out));
-  EXPECT_EQ(out, "ab\x10" "c\x10");
+  EXPECT_EQ(out,
+            "ab\x10"
+            "c\x10");
 }
 
 TEST(Progress, BarsFitTheTerminal) {

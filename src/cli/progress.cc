@@ -95,7 +95,8 @@ std::string progress_bar(std::int64_t current, std::int64_t total, std::size_t c
     const auto percent = static_cast<std::size_t>(static_cast<double>(current) / static_cast<double>(total) * 100) / 2;
     out = "[" + std::string(percent, '=') + ">" + (percent < 50 ? std::string(50 - percent, ' ') : "") + "]  ";
   }
-  return out + fmt::format("{:>8}/{}", human_size(static_cast<double>(current)), human_size(static_cast<double>(total)));
+  return out +
+         fmt::format("{:>8}/{}", human_size(static_cast<double>(current)), human_size(static_cast<double>(total)));
 }
 
 Result<> show_progress(Context& context, http::ClientResponse response, ProgressOptions options) {

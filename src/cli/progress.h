@@ -12,8 +12,8 @@ struct ProgressOptions {
   bool quiet = false;     // only errors
 };
 
-// A terminal gets one line for each id, rewritten with a bar as it goes; a pipe gets plain lines without bars. An "error"
-// message ends with that error.
+// A terminal gets one line for each id, rewritten with a bar as it goes; a pipe gets plain lines without bars. An
+// "error" message ends with that error.
 Result<> show_progress(Context& context, http::ClientResponse response, ProgressOptions options = {});
 
 // "[====>      ]  1.2MB/3.4MB" for at most `columns` columns.

@@ -8,8 +8,9 @@
 namespace corten::cli {
 namespace {
 
-constexpr std::array<std::string_view, 15> ulimit_names{"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
-                                                        "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+constexpr std::array<std::string_view, 15> ulimit_names{"core",    "cpu",      "data",   "fsize",      "locks",
+                                                        "memlock", "msgqueue", "nice",   "nofile",     "nproc",
+                                                        "rss",     "rtprio",   "rttime", "sigpending", "stack"};
 
 bool read_number(std::string_view text, std::uint64_t& out) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
@@ -39,16 +40,20 @@ Result<spec::Ulimit> parse_ulimit(std::string_view text) {
   const std::string_view values = text.substr(equals + 1);
   const auto colon = values.find(':');
   if (colon != std::string_view::npos && values.find(':', colon + 1) != std::string_view::npos) {
-    return fail(ErrorKind::invalid, "too many limit value arguments - {}, can only have up to two, `soft[:hard]`", values);
+    return fail(ErrorKind::invalid, "too many limit value arguments - {}, can only have up to two, `soft[:hard]`",
+                values);
   }
   limit.soft = limit.hard = TRY(parse_go_int(values.substr(0, colon)));
   if (colon != std::string_view::npos) {
     limit.hard = TRY(parse_go_int(values.substr(colon + 1)));
     if (limit.hard != -1 && limit.soft == -1) {
-      return fail(ErrorKind::invalid, "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {}", limit.hard);
+      return fail(ErrorKind::invalid,
+                  "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {}",
+                  limit.hard);
     }
     if (limit.hard != -1 && limit.soft > limit.hard) {
-      return fail(ErrorKind::invalid, "ulimit soft limit must be less than or equal to hard limit: {} > {}", limit.soft, limit.hard);
+      return fail(ErrorKind::invalid, "ulimit soft limit must be less than or equal to hard limit: {} > {}", limit.soft,
+                  limit.hard);
     }
   }
   return limit;
@@ -74,12 +79,17 @@ Result<spec::ThrottleDevice> parse_throttle(std::string_view text, bool bytes) {
   if (bytes) {
     const auto rate = parse_bytes(number);
     if (!rate) {
-      return fail(ErrorKind::invalid, "invalid rate for device: {}. The correct format is <device-path>:<number>[<unit>]. Number must be a "
-                  "positive integer. Unit is optional and can be kb, mb, or gb", text);
+      return fail(ErrorKind::invalid,
+                  "invalid rate for device: {}. The correct format is <device-path>:<number>[<unit>]. Number must be a "
+                  "positive integer. Unit is optional and can be kb, mb, or gb",
+                  text);
     }
     device.rate = static_cast<std::uint64_t>(*rate);
   } else if (!read_number(number, device.rate)) {
-    return fail(ErrorKind::invalid, "invalid rate for device: {}. The correct format is <device-path>:<number>. Number must be a positive integer", text);
+    return fail(
+        ErrorKind::invalid,
+        "invalid rate for device: {}. The correct format is <device-path>:<number>. Number must be a positive integer",
+        text);
   }
   return device;
 }
@@ -89,7 +99,8 @@ Result<spec::RestartPolicy> parse_restart_policy(std::string_view text) {
   if (text.empty()) return policy;
   const auto colon = text.find(':');
   policy.name = text.substr(0, colon);
-  if (policy.name.empty()) return fail(ErrorKind::invalid, "invalid restart policy format: no policy provided before colon");
+  if (policy.name.empty())
+    return fail(ErrorKind::invalid, "invalid restart policy format: no policy provided before colon");
   if (colon != std::string_view::npos) {
     const auto count = parse_go_int(text.substr(colon + 1));
     if (!count || *count > INT32_MAX || *count < INT32_MIN) {

@@ -36,7 +36,8 @@ Result<std::vector<std::string>> read_pairs_file(const std::string& path, bool l
     if (name.find_first_of(" \t") != std::string::npos) {
       return fail(ErrorKind::invalid, "invalid environment file ({}): variable '{}' contains whitespaces", path, name);
     }
-    if (name.empty()) return fail(ErrorKind::invalid, "invalid environment file ({}): no variable name on line '{}'", path, line);
+    if (name.empty())
+      return fail(ErrorKind::invalid, "invalid environment file ({}): no variable name on line '{}'", path, line);
     if (equals != std::string::npos) {
       out.push_back(line);
     } else if (!lookup) {
@@ -58,18 +59,22 @@ Result<> check_modes(const FlagValues& flags) {
   const std::string userns = flags.string("userns");
   if (!userns.empty() && userns != "host") return fail(ErrorKind::invalid, "--userns: invalid USER mode");
   const std::string cgroupns = flags.string("cgroupns");
-  if (!cgroupns.empty() && cgroupns != "host" && cgroupns != "private") return fail(ErrorKind::invalid, "--cgroupns: invalid CGROUP mode");
+  if (!cgroupns.empty() && cgroupns != "host" && cgroupns != "private")
+    return fail(ErrorKind::invalid, "--cgroupns: invalid CGROUP mode");
   return {};
 }
 
 Result<> refuse_unsupported(const FlagValues& flags) {
   if (flags.boolean("use-api-socket")) {
-    return fail(ErrorKind::not_implemented, "--use-api-socket is not supported: mount the daemon's socket with -v instead");
+    return fail(ErrorKind::not_implemented,
+                "--use-api-socket is not supported: mount the daemon's socket with -v instead");
   }
   if (flags.changed("disable-content-trust") && !flags.boolean("disable-content-trust")) {
-    return fail(ErrorKind::not_implemented, "--disable-content-trust=false is not supported: images are not verified by signature");
+    return fail(ErrorKind::not_implemented,
+                "--disable-content-trust=false is not supported: images are not verified by signature");
   }
-  if (flags.changed("gpus")) return fail(ErrorKind::not_implemented, "--gpus is not supported: pass the devices with --device instead");
+  if (flags.changed("gpus"))
+    return fail(ErrorKind::not_implemented, "--gpus is not supported: pass the devices with --device instead");
   return {};
 }
 
@@ -81,7 +86,8 @@ Result<> read_security(const FlagValues& flags, spec::HostConfig& host) {
     }
     auto mark = option.find('=');
     if (mark == std::string::npos) mark = option.find(':');
-    if (mark == std::string::npos) return fail(ErrorKind::invalid, "Invalid --security-opt: {}", gotemplate::quote(option));
+    if (mark == std::string::npos)
+      return fail(ErrorKind::invalid, "Invalid --security-opt: {}", gotemplate::quote(option));
     const std::string name = option.substr(0, mark);
     const std::string value = option.substr(mark + 1);
     if (name == "systempaths" && value == "unconfined") {
@@ -91,9 +97,12 @@ Result<> read_security(const FlagValues& flags, spec::HostConfig& host) {
     }
     if (name == "seccomp" && value != "unconfined" && value != "builtin") {
       auto profile = read_file(value, max_options_file);
-      if (!profile) return fail(ErrorKind::invalid, "opening seccomp profile ({}) failed: {}", value, profile.error().text());
+      if (!profile)
+        return fail(ErrorKind::invalid, "opening seccomp profile ({}) failed: {}", value, profile.error().text());
       auto parsed = json::parse(*profile);
-      if (!parsed) return fail(ErrorKind::invalid, "compacting json for seccomp profile ({}) failed: {}", value, parsed.error().text());
+      if (!parsed)
+        return fail(ErrorKind::invalid, "compacting json for seccomp profile ({}) failed: {}", value,
+                    parsed.error().text());
       host.security_opt.push_back("seccomp=" + json::write(*parsed));
       continue;
     }
@@ -103,7 +112,8 @@ Result<> read_security(const FlagValues& flags, spec::HostConfig& host) {
 }
 
 Result<> read_health(const FlagValues& flags, spec::ContainerConfig& config) {
-  static constexpr const char* durations[] = {"health-interval", "health-timeout", "health-start-period", "health-start-interval"};
+  static constexpr const char* durations[] = {"health-interval", "health-timeout", "health-start-period",
+                                              "health-start-interval"};
   bool any = flags.changed("health-cmd") || flags.integer("health-retries") != 0;
   for (const char* name : durations) any = any || flags.duration(name).count() != 0;
   if (flags.boolean("no-healthcheck")) {
@@ -144,7 +154,8 @@ Result<> read_streams(const FlagValues& flags, spec::ContainerConfig& config) {
 
 Result<> read_process(const FlagValues& flags, std::span<const std::string> arguments, spec::ContainerConfig& config) {
   config.image = arguments[0];
-  if (auto reference = oci::parse_reference(config.image); !reference) return std::unexpected(std::move(reference).error());
+  if (auto reference = oci::parse_reference(config.image); !reference)
+    return std::unexpected(std::move(reference).error());
   if (arguments.size() > 1) config.cmd.emplace().args.assign(arguments.begin() + 1, arguments.end());
   if (const std::string entrypoint = flags.string("entrypoint"); !entrypoint.empty()) {
     config.entrypoint.emplace().args = {entrypoint};
@@ -165,7 +176,8 @@ Result<> read_process(const FlagValues& flags, std::span<const std::string> argu
 
 Result<> read_devices(const FlagValues& flags, spec::HostConfig& host) {
   for (const auto& text : flags.list("device")) host.devices.push_back(TRY(parse_device(text)));
-  for (const auto& text : flags.list("blkio-weight-device")) host.blkio_weight_device.push_back(TRY(parse_weight_device(text)));
+  for (const auto& text : flags.list("blkio-weight-device"))
+    host.blkio_weight_device.push_back(TRY(parse_weight_device(text)));
   const auto throttles = [&](const char* name, bool bytes, std::vector<spec::ThrottleDevice>& out) -> Result<> {
     for (const auto& text : flags.list(name)) out.push_back(TRY(parse_throttle(text, bytes)));
     return {};
@@ -193,7 +205,8 @@ Result<> read_resources(const FlagValues& flags, spec::HostConfig& host) {
   host.cpu_count = flags.integer("cpu-count");
   host.cpu_percent = flags.integer("cpu-percent");
   host.io_maximum_iops = static_cast<std::uint64_t>(flags.integer("io-maxiops"));
-  if (flags.changed("io-maxbandwidth")) host.io_maximum_bandwidth = static_cast<std::uint64_t>(flags.bytes("io-maxbandwidth"));
+  if (flags.changed("io-maxbandwidth"))
+    host.io_maximum_bandwidth = static_cast<std::uint64_t>(flags.bytes("io-maxbandwidth"));
   // A later --ulimit of the same name replaces the earlier one.
   std::map<std::string, spec::Ulimit> ulimits;
   for (const auto& text : flags.list("ulimit")) {
@@ -235,7 +248,8 @@ Result<> read_network(const FlagValues& flags, CreateRequest& request) {
     const auto equals = text.find('=');
     const auto mark = equals == std::string::npos ? text.find(':') : equals;
     std::string address = text.substr(mark + 1);
-    if (address.size() > 2 && address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+    if (address.size() > 2 && address.starts_with('[') && address.ends_with(']'))
+      address = address.substr(1, address.size() - 2);
     host.extra_hosts.push_back(text.substr(0, mark) + ":" + address);
   }
   return read_networks(flags, host.network_mode, request.networking);
@@ -281,7 +295,8 @@ spec::Labels pairs(const std::vector<std::string>& given) {
   return out;
 }
 
-Result<std::vector<std::string>> read_environment(const std::vector<std::string>& files, const std::vector<std::string>& given) {
+Result<std::vector<std::string>> read_environment(const std::vector<std::string>& files,
+                                                  const std::vector<std::string>& given) {
   std::vector<std::string> out;
   for (const auto& file : files) {
     for (auto& line : TRY(read_pairs_file(file, true))) out.push_back(std::move(line));
@@ -319,8 +334,9 @@ Result<CreateRequest> read_create_request(const FlagValues& flags, std::span<con
   CHECK(read_rest(flags, request.host));
   CHECK(read_process(flags, arguments, request.config));
   if (!request.host.mounts.empty() && !request.host.volume_driver.empty()) {
-    request.warnings.emplace_back("`--volume-driver` is ignored for volumes specified via `--mount`. Use "
-                                  "`--mount type=volume,volume-driver=...` instead");
+    request.warnings.emplace_back(
+        "`--volume-driver` is ignored for volumes specified via `--mount`. Use "
+        "`--mount type=volume,volume-driver=...` instead");
   }
   return request;
 }

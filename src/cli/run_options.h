@@ -26,9 +26,10 @@ struct CreateRequest {
 // `arguments` are IMAGE [COMMAND...]. Errors have Docker's texts.
 Result<CreateRequest> read_create_request(const FlagValues& flags, std::span<const std::string> arguments);
 
-// --env-file and --env, --label-file and --label: files first. A name without value takes it from our environment, and is
-// dropped where that has none (files) or passed as it is (flags: the daemon removes the image's variable).
-Result<std::vector<std::string>> read_environment(const std::vector<std::string>& files, const std::vector<std::string>& given);
+// --env-file and --env, --label-file and --label: files first. A name without value takes it from our environment, and
+// is dropped where that has none (files) or passed as it is (flags: the daemon removes the image's variable).
+Result<std::vector<std::string>> read_environment(const std::vector<std::string>& files,
+                                                  const std::vector<std::string>& given);
 Result<spec::Labels> read_labels(const std::vector<std::string>& files, const std::vector<std::string>& given);
 // "a=b" pairs as a map; a missing value is empty.
 spec::Labels pairs(const std::vector<std::string>& given);

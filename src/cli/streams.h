@@ -1,7 +1,7 @@
 // A session with a container's streams: our standard streams on one side, an attach or exec connection on the other.
 //
-// One thread, one poll loop: typed bytes go out (with the detach keys watched for on a terminal), frames come in and are
-// taken apart, signals are forwarded, and a changed window size is passed on.
+// One thread, one poll loop: typed bytes go out (with the detach keys watched for on a terminal), frames come in and
+// are taken apart, signals are forwarded, and a changed window size is passed on.
 #pragma once
 
 #include <functional>
@@ -22,10 +22,10 @@ struct StreamOptions {
   bool attach_stdin = false;
   bool attach_stdout = true;
   bool attach_stderr = true;
-  bool multiplexed = true;  // 8-byte frames; off for a terminal's raw bytes
-  std::string detach_keys;  // as --detach-keys, empty: the configured ones or ctrl-p,ctrl-q
-  std::function<void(int signal)> on_signal;        // empty: signals have their ordinary effect
-  std::function<void(WindowSize size)> on_resize;   // terminals only; also called once at the start
+  bool multiplexed = true;                         // 8-byte frames; off for a terminal's raw bytes
+  std::string detach_keys;                         // as --detach-keys, empty: the configured ones or ctrl-p,ctrl-q
+  std::function<void(int signal)> on_signal;       // empty: signals have their ordinary effect
+  std::function<void(WindowSize size)> on_resize;  // terminals only; also called once at the start
 };
 
 enum class StreamEnd : std::uint8_t { closed, detached };
@@ -43,10 +43,11 @@ class StreamSession {
   void restore_terminal() { raw_.reset(); }
 
  private:
-  StreamSession(Context& context, StreamOptions options) 
+  StreamSession(Context& context, StreamOptions options)
       : context_(&context),
         options_(std::move(options)),
-        frames_(options_.multiplexed, options_.attach_stdout ? context.out() : -1, options_.attach_stderr ? context.err() : -1) {}
+        frames_(options_.multiplexed, options_.attach_stdout ? context.out() : -1,
+                options_.attach_stderr ? context.err() : -1) {}
 
   Result<bool> read_typed();
   void send_pending();
@@ -60,9 +61,9 @@ class StreamSession {
   DetachFilter detach_{""};
   FrameReader frames_;
   int socket_ = -1;
-  std::string pending_;      // typed, not yet sent
-  bool typing_ = false;      // stdin is still open
-  bool sending_ = true;      // the socket still takes bytes
+  std::string pending_;  // typed, not yet sent
+  bool typing_ = false;  // stdin is still open
+  bool sending_ = true;  // the socket still takes bytes
 };
 
 }  // namespace corten::cli

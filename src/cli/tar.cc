@@ -27,8 +27,9 @@ struct Field {
   std::size_t at;
   std::size_t size;
 };
-constexpr Field name_field{0, 100}, mode_field{100, 8}, uid_field{108, 8}, gid_field{116, 8}, size_field{124, 12}, time_field{136, 12},
-    sum_field{148, 8}, link_field{157, 100}, major_field{329, 8}, minor_field{337, 8}, prefix_field{345, 155};
+constexpr Field name_field{0, 100}, mode_field{100, 8}, uid_field{108, 8}, gid_field{116, 8}, size_field{124, 12},
+    time_field{136, 12}, sum_field{148, 8}, link_field{157, 100}, major_field{329, 8}, minor_field{337, 8},
+    prefix_field{345, 155};
 constexpr std::size_t type_at = 156;
 
 void put_octal(std::string& block, Field field, std::uint64_t value) {
@@ -172,7 +173,7 @@ Result<> TarSource::next_entry() {
   }
   const Pending entry = std::move(pending_.back());
   pending_.pop_back();
-  struct stat info {};
+  struct stat info{};
   if (::lstat(entry.path.c_str(), &info) != 0) return sys_fail("lstat {}", entry.path);
   std::string name = entry.name;
   std::string link;
@@ -240,7 +241,8 @@ Result<TarExtractor> TarExtractor::create(const std::string& directory, std::str
 Result<> TarExtractor::feed(std::string_view bytes) {
   while (!bytes.empty() && !ended_) {
     if (left_ > 0) {
-      const std::string_view part = bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, bytes.size())));
+      const std::string_view part =
+          bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, bytes.size())));
       if (extension_type_ != 0) extension_ += part;
       if (file_) CHECK(write_all(file_.get(), part));
       left_ -= part.size();
@@ -278,7 +280,8 @@ Result<> TarExtractor::header(std::string_view block) {
   entry.name = get_text(block, name_field);
   entry.link = get_text(block, link_field);
   const bool posix = block.substr(257, 6) == std::string_view("ustar\0", 6);
-  if (const std::string prefix = posix ? get_text(block, prefix_field) : ""; !prefix.empty()) entry.name = prefix + "/" + entry.name;
+  if (const std::string prefix = posix ? get_text(block, prefix_field) : ""; !prefix.empty())
+    entry.name = prefix + "/" + entry.name;
   if (std::string_view("xgLK").find(entry.type) != std::string_view::npos) {
     if (entry.size > max_extension) return fail(ErrorKind::invalid, "tar header larger than {} bytes", max_extension);
     extension_type_ = entry.type;
@@ -332,7 +335,8 @@ Result<> TarExtractor::read_pax(std::string_view text) {
     std::size_t length = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
     const auto digits = static_cast<std::size_t>(end - text.data());
-    if (error != std::errc() || length > text.size() || length < digits + 3 || text[digits] != ' ' || text[length - 1] != '\n') {
+    if (error != std::errc() || length > text.size() || length < digits + 3 || text[digits] != ' ' ||
+        text[length - 1] != '\n') {
       return fail(ErrorKind::invalid, "invalid tar header");
     }
     const std::string_view record = text.substr(digits + 1, length - digits - 2);
@@ -385,13 +389,14 @@ Result<UniqueFd> TarExtractor::parent_of(const std::string& name, std::string& l
 }
 
 Result<> TarExtractor::clear_way(int parent, const std::string& leaf, bool for_directory) const {
-  struct stat info {};
+  struct stat info{};
   if (::fstatat(parent, leaf.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return {};
   if (for_directory) {
     if (S_ISDIR(info.st_mode)) return {};
     return fail(ErrorKind::conflict, "cannot overwrite non-directory \"{}\" with directory", leaf);
   }
-  if (S_ISDIR(info.st_mode)) return fail(ErrorKind::conflict, "cannot overwrite directory \"{}\" with non-directory", leaf);
+  if (S_ISDIR(info.st_mode))
+    return fail(ErrorKind::conflict, "cannot overwrite directory \"{}\" with non-directory", leaf);
   if (::unlinkat(parent, leaf.c_str(), 0) != 0) return sys_fail("remove {}", leaf);
   return {};
 }
@@ -422,7 +427,8 @@ Result<> TarExtractor::make(const Entry& entry) {
     case '4':
     case '6': {
       const mode_t kind = entry.type == '3' ? S_IFCHR : entry.type == '4' ? S_IFBLK : S_IFIFO;
-      if (::mknodat(parent.get(), name, kind | entry.mode, makedev(entry.major, entry.minor)) != 0) return sys_fail("mknod {}", entry.name);
+      if (::mknodat(parent.get(), name, kind | entry.mode, makedev(entry.major, entry.minor)) != 0)
+        return sys_fail("mknod {}", entry.name);
       return {};
     }
     case '0':
@@ -436,7 +442,8 @@ Result<> TarExtractor::make(const Entry& entry) {
 }
 
 Result<> TarExtractor::finish() {
-  if (left_ > 0 || padding_ > 0 || !block_.empty() || in_entry_) return fail(ErrorKind::invalid, "unexpected end of the tar stream");
+  if (left_ > 0 || padding_ > 0 || !block_.empty() || in_entry_)
+    return fail(ErrorKind::invalid, "unexpected end of the tar stream");
   // Last, because what was made inside changed the directories' times.
   for (const auto& [name, time] : directory_times_) {
     const timespec times[2] = {{time, 0}, {time, 0}};

@@ -81,8 +81,8 @@ class TarExtractor {
   UniqueFd root_;
   std::string old_name_;
   std::string new_name_;
-  std::string block_;               // an incomplete header
-  std::string extension_;           // body of a pax or long-name header
+  std::string block_;      // an incomplete header
+  std::string extension_;  // body of a pax or long-name header
   char extension_type_ = 0;
   std::map<std::string, std::string> pax_;
   std::string long_name_;

@@ -40,9 +40,11 @@ class Tar : public testing::Test {
       out.append(reinterpret_cast<const char*>(chunk), *count);
     }
   }
-  Result<> unpack(const std::string& tar, const std::string& from = "", const std::string& to = "", std::size_t piece = 100) {
+  Result<> unpack(const std::string& tar, const std::string& from = "", const std::string& to = "",
+                  std::size_t piece = 100) {
     auto extractor = TRY(TarExtractor::create(top_ / "out", from, to));
-    for (std::size_t at = 0; at < tar.size(); at += piece) CHECK(extractor.feed(std::string_view(tar).substr(at, piece)));
+    for (std::size_t at = 0; at < tar.size(); at += piece)
+      CHECK(extractor.feed(std::string_view(tar).substr(at, piece)));
     return extractor.finish();
   }
   // A header of a hostile archive, with a right checksum.
@@ -80,7 +82,7 @@ TEST_F(Tar, ATreeSurvivesTheTrip) {
   EXPECT_EQ(slurp(top_ / "out/other/sub/b"), "b");
   EXPECT_EQ(slurp(top_ / "out/other/sub" / long_name), "long");
   EXPECT_EQ(fs::read_symlink(top_ / "out/other/sub/link"), "../a");
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat((top_ / "out/other/a").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777, 0751U);
 }
@@ -108,11 +110,11 @@ TEST_F(Tar, FilesAndDirectoriesDoNotReplaceEachOther) {
 
 TEST_F(Tar, BadArchivesAreErrors) {
   EXPECT_FALSE(unpack(std::string(512, 'x')));
-  EXPECT_FALSE(unpack(header("a", '0', "", "7777777777")));      // ends early
-  EXPECT_FALSE(unpack(header("a", 'x', "", "7777777777")));      // a huge extended header
+  EXPECT_FALSE(unpack(header("a", '0', "", "7777777777")));  // ends early
+  EXPECT_FALSE(unpack(header("a", 'x', "", "7777777777")));  // a huge extended header
   EXPECT_FALSE(unpack(header("a", 'x', "", "4") + "99 x" + std::string(508, '\0')));
   EXPECT_FALSE(unpack(header("a", '?')));
-  EXPECT_FALSE(unpack(header("a", '0', "", "9")));               // no octal number
+  EXPECT_FALSE(unpack(header("a", '0', "", "9")));  // no octal number
   EXPECT_FALSE(unpack("short"));
   EXPECT_TRUE(unpack(std::string(1024, '\0')));
 }

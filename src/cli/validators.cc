@@ -26,7 +26,8 @@ Result<> stream_name(std::string_view value) {
 }
 
 Result<> environment(std::string_view value) {
-  if (value.empty() || value.starts_with('=')) return fail(ErrorKind::invalid, "invalid environment variable: {}", value);
+  if (value.empty() || value.starts_with('='))
+    return fail(ErrorKind::invalid, "invalid environment variable: {}", value);
   return {};
 }
 
@@ -43,8 +44,10 @@ Result<> extra_host(std::string_view value) {
   }
   std::string_view address = value.substr(mark + 1);
   if (address == "host-gateway") return {};
-  if (address.size() > 2 && address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
-  if (!is_ip_address(address)) return fail(ErrorKind::invalid, "invalid IP address in add-host: {}", gotemplate::quote(address));
+  if (address.size() > 2 && address.starts_with('[') && address.ends_with(']'))
+    address = address.substr(1, address.size() - 2);
+  if (!is_ip_address(address))
+    return fail(ErrorKind::invalid, "invalid IP address in add-host: {}", gotemplate::quote(address));
   return {};
 }
 
@@ -90,7 +93,8 @@ Result<> throttle_iops(std::string_view value) {
 // "c 1:3 rwm": a|b|c, then major:minor of numbers or '*', then one to three of "rwm".
 Result<> device_cgroup_rule(std::string_view value) {
   const auto bad = [&] { return fail(ErrorKind::invalid, "invalid device cgroup format '{}'", value); };
-  if (value.size() < 7 || std::string_view("abc").find(value[0]) == std::string_view::npos || value[1] != ' ') return bad();
+  if (value.size() < 7 || std::string_view("abc").find(value[0]) == std::string_view::npos || value[1] != ' ')
+    return bad();
   std::string_view rest = value.substr(2);
   const auto number = [&](char end) {
     const auto at = rest.find(end);
@@ -105,8 +109,8 @@ Result<> device_cgroup_rule(std::string_view value) {
 }
 
 Result<> sysctl(std::string_view value) {
-  static constexpr std::array exact{"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall",
-                                    "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  static constexpr std::array exact{"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+                                    "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
   const auto equals = value.find('=');
   if (equals != std::string_view::npos) {
     const std::string_view name = value.substr(0, equals);

@@ -8,11 +8,11 @@
 
 namespace corten::cli::validate {
 
-Result<> stream_name(std::string_view value);   // --attach
-Result<> environment(std::string_view value);   // --env
+Result<> stream_name(std::string_view value);  // --attach
+Result<> environment(std::string_view value);  // --env
 Result<> label(std::string_view value);
-Result<> extra_host(std::string_view value);    // --add-host
-Result<> ip_address(std::string_view value);    // --dns
+Result<> extra_host(std::string_view value);  // --add-host
+Result<> ip_address(std::string_view value);  // --dns
 Result<> link(std::string_view value);
 Result<> ulimit(std::string_view value);
 Result<> mount(std::string_view value);
@@ -22,7 +22,7 @@ Result<> throttle_bps(std::string_view value);
 Result<> throttle_iops(std::string_view value);
 Result<> device_cgroup_rule(std::string_view value);
 Result<> sysctl(std::string_view value);
-Result<> filter(std::string_view value);        // name=value
+Result<> filter(std::string_view value);  // name=value
 
 bool is_ip_address(std::string_view text);
 

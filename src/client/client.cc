@@ -62,7 +62,8 @@ Result<http::ClientOptions> endpoint_options(const Options& options) {
     return out;
   }
   if (scheme == "ssh" || scheme == "npipe" || scheme == "fd") {
-    return fail(ErrorKind::not_implemented, "host {} cannot be used: protocol {} is not supported, use unix:// or tcp://", host, scheme);
+    return fail(ErrorKind::not_implemented,
+                "host {} cannot be used: protocol {} is not supported, use unix:// or tcp://", host, scheme);
   }
   if (scheme != "tcp" && scheme != "http" && scheme != "https") {
     return fail(ErrorKind::invalid, "invalid bind address format: {}", host);
@@ -143,8 +144,10 @@ Result<std::unique_ptr<Client>> Client::create(Options options) {
 
 Error Client::unreachable(Error cause) const {
   if (cause.kind() == ErrorKind::forbidden) {
-    return Error(ErrorKind::forbidden, fmt::format("permission denied while trying to connect to the Corten daemon socket at {}: {}",
-                                                   options_.host, cause.text()), cause.sys_errno());
+    return Error(ErrorKind::forbidden,
+                 fmt::format("permission denied while trying to connect to the Corten daemon socket at {}: {}",
+                             options_.host, cause.text()),
+                 cause.sys_errno());
   }
   if (cause.kind() == ErrorKind::not_found || cause.kind() == ErrorKind::unavailable) {
     return Error(ErrorKind::unavailable,
@@ -154,11 +157,13 @@ Error Client::unreachable(Error cause) const {
   return std::move(cause).wrap("error during connect");
 }
 
-Result<http::ClientResponse> Client::send(http::ClientRequest& request, std::string_view path, const Parameters& parameters) {
+Result<http::ClientResponse> Client::send(http::ClientRequest& request, std::string_view path,
+                                          const Parameters& parameters) {
   // A body that can be read once only cannot be sent again, so the version is asked for first.
   if (request.body_source && !version_confirmed_) {
     const Ping answer = TRY(ping());
-    if (answer.api_version.size() < version_.size() || (answer.api_version.size() == version_.size() && answer.api_version < version_)) {
+    if (answer.api_version.size() < version_.size() ||
+        (answer.api_version.size() == version_.size() && answer.api_version < version_)) {
       if (!answer.api_version.empty()) version_ = answer.api_version;
     }
     version_confirmed_ = true;
@@ -184,8 +189,8 @@ Result<http::ClientResponse> Client::send(http::ClientRequest& request, std::str
   }
 }
 
-Result<http::ClientResponse> Client::stream(std::string_view method, std::string_view path, const Parameters& parameters,
-                                            const json::Value* body, Upload* upload) {
+Result<http::ClientResponse> Client::stream(std::string_view method, std::string_view path,
+                                            const Parameters& parameters, const json::Value* body, Upload* upload) {
   http::ClientRequest request;
   request.method = method;
   if (body != nullptr) {
@@ -229,15 +234,18 @@ Result<Client::Stream> Client::upgrade(std::string_view path, const Parameters& 
   return out;
 }
 
-Result<Client::Created> Client::create_container(std::string_view name, std::string_view platform, const json::Value& body) {
+Result<Client::Created> Client::create_container(std::string_view name, std::string_view platform,
+                                                 const json::Value& body) {
   Parameters parameters;
   if (!name.empty()) parameters.emplace_back("name", name);
   if (!platform.empty()) parameters.emplace_back("platform", platform);
   const json::Value answer = TRY(post("/containers/create", parameters, &body));
   Created created;
   if (answer.is_object()) {
-    if (const auto* id = answer.get_object().if_contains("Id"); id != nullptr && id->is_string()) created.id = std::string_view(id->get_string());
-    if (const auto* warnings = answer.get_object().if_contains("Warnings"); warnings != nullptr && warnings->is_array()) {
+    if (const auto* id = answer.get_object().if_contains("Id"); id != nullptr && id->is_string())
+      created.id = std::string_view(id->get_string());
+    if (const auto* warnings = answer.get_object().if_contains("Warnings");
+        warnings != nullptr && warnings->is_array()) {
       for (const auto& warning : warnings->get_array()) {
         if (warning.is_string()) created.warnings.emplace_back(std::string_view(warning.get_string()));
       }

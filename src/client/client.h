@@ -2,8 +2,8 @@
 //
 // Every call blocks. A refusal by the daemon is an Error with the kind that its status stands for and the text
 // "Error response from daemon: ..." as Docker's client words it; a daemon that cannot be reached gives `unavailable` or
-// `forbidden`. No request is spent on negotiation: calls name API version 1.51, and only a daemon that answers that this
-// is too new makes the client ask again with the version it offers.
+// `forbidden`. No request is spent on negotiation: calls name API version 1.51, and only a daemon that answers that
+// this is too new makes the client ask again with the version it offers.
 //
 // Several threads may use one client once its first request has been answered; connections are kept for reuse, and each
 // stream has one of its own.

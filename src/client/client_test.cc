@@ -28,7 +28,8 @@ class Answer {
 
  private:
   mutable std::mutex mutex_;
-  std::shared_ptr<Function> function_ = std::make_shared<Function>([](auto&, auto& writer) { (void)writer.write_all(200, "{}"); });
+  std::shared_ptr<Function> function_ =
+      std::make_shared<Function>([](auto&, auto& writer) { (void)writer.write_all(200, "{}"); });
 };
 
 // A daemon of a few lines: answers with what the test says, remembers what it was asked.
@@ -41,7 +42,8 @@ class FakeDaemon : public testing::Test {
     server_ = http::Server::create({}, [this](http::Request& request, http::ResponseWriter& writer) {
                 {
                   const std::scoped_lock lock(mutex_);
-                  asked_.push_back(request.method + " " + request.raw_path + (request.raw_query.empty() ? "" : "?" + request.raw_query));
+                  asked_.push_back(request.method + " " + request.raw_path +
+                                   (request.raw_query.empty() ? "" : "?" + request.raw_query));
                 }
                 answer_.get()(request, writer);
               }).value();
@@ -81,14 +83,16 @@ TEST_F(FakeDaemon, OneRequestWithoutNegotiation) {
 TEST_F(FakeDaemon, FallsBackToTheOfferedVersion) {
   answer_ = [](http::Request& request, auto& writer) {
     if (request.raw_path.starts_with("/v1.51/")) {
-      (void)writer.write_all(400, R"({"message":"client version 1.51 is too new. Maximum supported API version is 1.41"})");
+      (void)writer.write_all(400,
+                             R"({"message":"client version 1.51 is too new. Maximum supported API version is 1.41"})");
     } else {
       (void)writer.write_all(200, "[]");
     }
   };
   ASSERT_TRUE(client_->get("/containers/json"));
   ASSERT_TRUE(client_->get("/images/json"));
-  EXPECT_EQ(asked(), (std::vector<std::string>{"GET /v1.51/containers/json", "GET /v1.41/containers/json", "GET /v1.41/images/json"}));
+  EXPECT_EQ(asked(), (std::vector<std::string>{"GET /v1.51/containers/json", "GET /v1.41/containers/json",
+                                               "GET /v1.41/images/json"}));
 }
 
 TEST_F(FakeDaemon, AsksForTheVersionBeforeAStreamThatCannotBeSentTwice) {
@@ -112,7 +116,8 @@ TEST_F(FakeDaemon, RefusalsCarryTheDaemonsWordsAndAKind) {
     answer_ = [=](auto&, auto& writer) { (void)writer.write_all(status, body); };
     return client_->get("/x").error();
   };
-  EXPECT_EQ(refusal(404, R"({"message":"No such container: x"})").text(), "Error response from daemon: No such container: x");
+  EXPECT_EQ(refusal(404, R"({"message":"No such container: x"})").text(),
+            "Error response from daemon: No such container: x");
   EXPECT_EQ(refusal(404, "{}").kind(), ErrorKind::not_found);
   EXPECT_EQ(refusal(409, R"({"message":" spaced \n"})").text(), "Error response from daemon: spaced");
   EXPECT_EQ(refusal(409, "").kind(), ErrorKind::conflict);
@@ -160,7 +165,8 @@ TEST_F(FakeDaemon, UpgradesToAStream) {
   EXPECT_TRUE(stream->multiplexed);
   std::string text = stream->connection.already_read;
   char buffer[16];
-  for (ssize_t count; (count = ::read(stream->connection.fd.get(), buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(count));
+  for (ssize_t count; (count = ::read(stream->connection.fd.get(), buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<std::size_t>(count));
   EXPECT_EQ(text, "hello");
 }
 
@@ -168,18 +174,22 @@ TEST(Client, SaysWhichDaemonCannotBeReached) {
   const auto client = Client::create({.host = "unix:///nonexistent/corten.sock"}).value();
   const auto answer = client->get("/x");
   EXPECT_EQ(answer.error().kind(), ErrorKind::unavailable);
-  EXPECT_EQ(answer.error().text(), "Cannot connect to the Corten daemon at unix:///nonexistent/corten.sock. Is the corten daemon running?");
+  EXPECT_EQ(answer.error().text(),
+            "Cannot connect to the Corten daemon at unix:///nonexistent/corten.sock. Is the corten daemon running?");
 }
 
 TEST(Client, RefusesHostsItCannotUse) {
-  for (const char* host : {"foo://x", "unix://", "tcp://x:y", "tcp://x:99999", "tcp://[::1", "ssh://x"}) EXPECT_FALSE(Client::create({.host = host})) << host;
-  for (const char* host : {"unix:///x", "tcp://127.0.0.1:2375", "tcp://[::1]:1", "http://x", "127.0.0.1:1"}) EXPECT_TRUE(Client::create({.host = host})) << host;
+  for (const char* host : {"foo://x", "unix://", "tcp://x:y", "tcp://x:99999", "tcp://[::1", "ssh://x"})
+    EXPECT_FALSE(Client::create({.host = host})) << host;
+  for (const char* host : {"unix:///x", "tcp://127.0.0.1:2375", "tcp://[::1]:1", "http://x", "127.0.0.1:1"})
+    EXPECT_TRUE(Client::create({.host = host})) << host;
 }
 
 TEST(Client, EncodesNamesAndFilters) {
   EXPECT_EQ(path_part("localhost:5000/a b"), "localhost:5000/a%20b");
   EXPECT_EQ(path_part("a?b#c"), "a%3Fb%23c");
-  EXPECT_EQ(encode_filters({{"status", "running"}, {"status", "paused"}}), R"({"status":{"running":true,"paused":true}})");
+  EXPECT_EQ(encode_filters({{"status", "running"}, {"status", "paused"}}),
+            R"({"status":{"running":true,"paused":true}})");
 }
 
 }  // namespace

@@ -13,8 +13,24 @@
 namespace corten::gotemplate {
 
 enum class NodeKind : std::uint8_t {
-  text, action, list, if_else, range, with, call_template, break_loop, continue_loop,
-  pipe, command, field, variable, chain, identifier, dot, nil, constant,
+  text,
+  action,
+  list,
+  if_else,
+  range,
+  with,
+  call_template,
+  break_loop,
+  continue_loop,
+  pipe,
+  command,
+  field,
+  variable,
+  chain,
+  identifier,
+  dot,
+  nil,
+  constant,
 };
 
 struct Node;
@@ -31,7 +47,7 @@ struct Node {
   NodePtr pipe = {};                    // of action, if, range, with, template; the base of a chain
   NodePtr body = {};
   NodePtr otherwise = {};
-  std::vector<NodePtr> children = {};   // of a list, the commands of a pipe, the words of a command
+  std::vector<NodePtr> children = {};  // of a list, the commands of a pipe, the words of a command
 
   // As written, up to white space.
   std::string shown() const;

@@ -247,7 +247,8 @@ class Formatter {
     switch (verb) {
       case 'v': return pad(spec, spec.sharp ? quote(content) : content);
       case 's': return pad(spec, content);
-      case 'q': return pad(spec, spec.sharp && content.find('`') == std::string::npos ? "`" + content + "`" : quote(content));
+      case 'q':
+        return pad(spec, spec.sharp && content.find('`') == std::string::npos ? "`" + content + "`" : quote(content));
       case 'x':
       case 'X': {
         std::string hex;

@@ -141,7 +141,8 @@ Result<Value> length(Arguments arguments) {
   if (value.is_map()) return Value::integer(static_cast<std::int64_t>(value.json()->get_object().size()));
   if (value.is_null()) {
     const Shape* shape = value.shape();
-    if (shape != nullptr && (shape->kind == Shape::Kind::list || shape->kind == Shape::Kind::map)) return Value::integer(0);
+    if (shape != nullptr && (shape->kind == Shape::Kind::list || shape->kind == Shape::Kind::map))
+      return Value::integer(0);
     return fail(ErrorKind::invalid, "len of nil pointer");
   }
   return fail(ErrorKind::invalid, "len of type {}", value.type_name());
@@ -161,7 +162,8 @@ Result<Value> index_one(const Value& from, const Value& key) {
     const json::value* found = null_map ? nullptr : from.json()->get_object().if_contains(key.text());
     return found == nullptr ? Value::zero(element) : from.child(*found, element);
   }
-  if (from.is_null() && !null_list) return fail(ErrorKind::invalid, "index of {}", shape != nullptr ? "nil pointer" : "untyped nil");
+  if (from.is_null() && !null_list)
+    return fail(ErrorKind::invalid, "index of {}", shape != nullptr ? "nil pointer" : "untyped nil");
   if (!from.is_list() && !null_list && !from.is_string()) {
     return fail(ErrorKind::invalid, "can't index item of type {}", from.type_name());
   }
@@ -193,11 +195,13 @@ Result<Value> slice(Arguments arguments) {
   }
   if (arguments.size() > 4) return fail(ErrorKind::invalid, "too many slice indexes: {}", arguments.size() - 1);
   if (arguments.size() == 4 && value.is_string()) return fail(ErrorKind::invalid, "cannot 3-index slice a string");
-  const auto size = static_cast<std::int64_t>(value.is_string() ? value.text().size() : value.json()->get_array().size());
+  const auto size =
+      static_cast<std::int64_t>(value.is_string() ? value.text().size() : value.json()->get_array().size());
   std::int64_t bounds[3] = {0, size, size};
   for (std::size_t i = 1; i < arguments.size(); ++i) {
     bounds[i - 1] = TRY(integer_of(arguments[i]));
-    if (bounds[i - 1] < 0 || bounds[i - 1] > size) return fail(ErrorKind::invalid, "index out of range: {}", bounds[i - 1]);
+    if (bounds[i - 1] < 0 || bounds[i - 1] > size)
+      return fail(ErrorKind::invalid, "index out of range: {}", bounds[i - 1]);
   }
   if (bounds[0] > bounds[1]) return fail(ErrorKind::invalid, "invalid slice index: {} > {}", bounds[0], bounds[1]);
   if (bounds[1] > bounds[2]) return fail(ErrorKind::invalid, "invalid slice index: {} > {}", bounds[1], bounds[2]);
@@ -234,7 +238,8 @@ int compare_integers(const json::value& a, const json::value& b) {
 Result<bool> equal(const Value& a, const Value& b) {
   const Basic left = basic(a);
   const Basic right = basic(b);
-  if (left == Basic::other || right == Basic::other) return fail(ErrorKind::invalid, "non-comparable type {}", (left == Basic::other ? a : b).type_name());
+  if (left == Basic::other || right == Basic::other)
+    return fail(ErrorKind::invalid, "non-comparable type {}", (left == Basic::other ? a : b).type_name());
   if (left != right) {
     if (left == Basic::nil || right == Basic::nil) return false;
     return fail(ErrorKind::invalid, "incompatible types for comparison");
@@ -316,7 +321,9 @@ std::string escape_js(std::string_view source) {
       case '>': out += "\\u003E"; break;
       case '&': out += "\\u0026"; break;
       case '=': out += "\\u003D"; break;
-      default: out += static_cast<unsigned char>(c) < 0x20 ? fmt::format("\\u{:04X}", static_cast<unsigned>(c)) : std::string(1, c);
+      default:
+        out += static_cast<unsigned char>(c) < 0x20 ? fmt::format("\\u{:04X}", static_cast<unsigned>(c))
+                                                    : std::string(1, c);
     }
   }
   return out;
@@ -325,7 +332,8 @@ std::string escape_js(std::string_view source) {
 std::string escape_query(std::string_view source) {
   std::string out;
   for (const char c : source) {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("-_.~").find(c) != std::string_view::npos) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+        std::string_view("-_.~").find(c) != std::string_view::npos) {
       out += c;
     } else if (c == ' ') {
       out += '+';

@@ -49,9 +49,7 @@ class Lexer {
  private:
   std::string_view rest() const { return text_.substr(position_); }
   bool at(std::string_view what) const { return rest().starts_with(what); }
-  char peek(std::size_t ahead = 0) const {
-    return position_ + ahead < text_.size() ? text_[position_ + ahead] : '\0';
-  }
+  char peek(std::size_t ahead = 0) const { return position_ + ahead < text_.size() ? text_[position_ + ahead] : '\0'; }
   bool ended() const { return position_ >= text_.size(); }
 
   void count_lines(std::size_t from, std::size_t to) {

@@ -133,8 +133,7 @@ Result<Value> parse_number(std::string_view text) {
   }
   std::uint64_t number = 0;
   const char* const last = body.data() + body.size();
-  if (const auto [end, error] = std::from_chars(body.data(), last, number, base);
-      error == std::errc() && end == last) {
+  if (const auto [end, error] = std::from_chars(body.data(), last, number, base); error == std::errc() && end == last) {
     if (!negative && number <= INT64_MAX) return Value::integer(static_cast<std::int64_t>(number));
     if (negative && number <= static_cast<std::uint64_t>(INT64_MAX) + 1) {
       return Value::integer(static_cast<std::int64_t>(~number + 1));

@@ -14,7 +14,9 @@ struct ParseError {
   std::string text;
 };
 
-NodePtr make(NodeKind kind, std::size_t position) { return std::make_unique<Node>(Node{.kind = kind, .position = position}); }
+NodePtr make(NodeKind kind, std::size_t position) {
+  return std::make_unique<Node>(Node{.kind = kind, .position = position});
+}
 
 class Parser {
  public:

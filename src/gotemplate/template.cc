@@ -245,7 +245,8 @@ class Executor {
       case NodeKind::nil: return Value::nil();
       case NodeKind::constant: return node.value;
       case NodeKind::field: return field_chain(dot, dot, node, node.names, 0, {}, std::nullopt);
-      case NodeKind::variable: return field_chain(dot, TRY(variable(node.names[0])), node, node.names, 1, {}, std::nullopt);
+      case NodeKind::variable:
+        return field_chain(dot, TRY(variable(node.names[0])), node, node.names, 1, {}, std::nullopt);
       case NodeKind::chain:
         return field_chain(dot, TRY(evaluate_operand(dot, *node.pipe)), node, node.names, 0, {}, std::nullopt);
       case NodeKind::pipe: return evaluate_pipe(dot, node);
@@ -284,7 +285,8 @@ class Executor {
       return Value();
     }
     const Shape* shape = receiver.pointee();
-    if (shape != nullptr && shape->kind == Shape::Kind::structure) return struct_field(receiver, *shape, name, arguments);
+    if (shape != nullptr && shape->kind == Shape::Kind::structure)
+      return struct_field(receiver, *shape, name, arguments);
     if (receiver.is_null()) {
       return error(fmt::format("nil pointer evaluating interface {{}}.{}", name));
     }
@@ -306,7 +308,8 @@ class Executor {
       if (known.name != name) continue;
       if (receiver.is_null()) return error(fmt::format("nil pointer evaluating {}.{}", receiver.type_name(), name));
       if (!arguments.empty()) return error(name + " has arguments but cannot be invoked as function");
-      const json::value* found = receiver.json()->is_object() ? receiver.json()->get_object().if_contains(known.key) : nullptr;
+      const json::value* found =
+          receiver.json()->is_object() ? receiver.json()->get_object().if_contains(known.key) : nullptr;
       if (found == nullptr || found->is_null()) return Value::zero(known.shape);
       return receiver.child(*found, known.shape);
     }
@@ -324,7 +327,8 @@ class Executor {
   }
 
   // Stops at the first operand that decides.
-  Result<Value> logical(const Value& dot, const Node& name, std::span<const NodePtr> words, const std::optional<Value>& last) {
+  Result<Value> logical(const Value& dot, const Node& name, std::span<const NodePtr> words,
+                        const std::optional<Value>& last) {
     const bool stop_at = name.text == "or";
     if (words.empty() && !last) return error("wrong number of args for " + name.text + ": want at least 1 got 0");
     Value value;

@@ -25,7 +25,8 @@ void append_structure(std::string& out, const json::value* value, const Shape* s
   bool first = true;
   for (const auto& field : shape->fields) {
     if (!std::exchange(first, false)) out += ' ';
-    const json::value* found = value != nullptr && value->is_object() ? value->get_object().if_contains(field.key) : nullptr;
+    const json::value* found =
+        value != nullptr && value->is_object() ? value->get_object().if_contains(field.key) : nullptr;
     append_value(out, found, field.shape, depth + 1);
   }
   out += '}';
@@ -128,7 +129,8 @@ void append_json_string(std::string& out, std::string_view text, bool escape_htm
 std::string json_float(double number) {
   const double size = std::fabs(number);
   char buffer[400];
-  const auto format = size != 0 && (size < 1e-6 || size >= 1e21) ? std::chars_format::scientific : std::chars_format::fixed;
+  const auto format =
+      size != 0 && (size < 1e-6 || size >= 1e21) ? std::chars_format::scientific : std::chars_format::fixed;
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, number, format);
   std::string text(buffer, end.ptr);
   if (const auto at = text.find("e-0"); at != std::string::npos) text.erase(at + 2, 1);

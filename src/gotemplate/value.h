@@ -2,8 +2,8 @@
 //
 // A Value is a piece of JSON plus, optionally, the Shape that Go's type would give it. Without a shape it behaves as
 // Go's `interface{}` holding decoded JSON (a missing key prints <no value>); with one it behaves as the typed struct
-// (absent fields have their zero value, structs print as {a b}, nil pointers as <nil>). An Object is a host object whose
-// fields are computed ("methods"), such as a row of `ps`.
+// (absent fields have their zero value, structs print as {a b}, nil pointers as <nil>). An Object is a host object
+// whose fields are computed ("methods"), such as a row of `ps`.
 #pragma once
 
 #include <boost/json.hpp>

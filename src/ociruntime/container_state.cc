@@ -21,14 +21,14 @@ namespace {
 // program.
 Result<UniqueFd> lock_directory(const std::string& path) {
   UniqueFd fd = TRY(sys::open_file(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  struct flock whole {};
+  struct flock whole{};
   whole.l_type = F_WRLCK;
   int locked = 0;
   do {
     locked = ::fcntl(fd.get(), F_SETLKW, &whole);
   } while (locked != 0 && errno == EINTR);
   if (locked != 0) return sys_fail("lock {}", path);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd.get(), &status) != 0 || status.st_nlink == 0) {
     errno = ENOENT;  // deleted while we waited
     return sys_fail("lock {}", path);

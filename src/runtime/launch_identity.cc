@@ -77,8 +77,8 @@ Result<> check_working_directory(const std::string& cwd) {
 
 Result<> reset_signals(Child& child) {
   (void)child;
-  // What is ignored would stay ignored across exec. By the system call: the C library refuses to touch its own two signals,
-  // which posix_spawn leaves ignored in what it starts (us, perhaps).
+  // What is ignored would stay ignored across exec. By the system call: the C library refuses to touch its own two
+  // signals, which posix_spawn leaves ignored in what it starts (us, perhaps).
   constexpr std::array<unsigned long, 4> default_action{};  // the kernel's struct: handler, flags, restorer, mask
   for (int signal = 1; signal <= 64; ++signal)
     if (signal != SIGKILL && signal != SIGSTOP)

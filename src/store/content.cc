@@ -38,7 +38,7 @@ Result<UniqueFd> make_directory(int parent, const char* name, const std::string&
 }
 
 Result<std::uint64_t> file_size(int fd) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return sys_fail("stat blob");
   return static_cast<std::uint64_t>(status.st_size);
 }
@@ -151,7 +151,7 @@ Result<UniqueFd> ContentStore::reader(const oci::Digest& digest) const {
 }
 
 Result<BlobInfo> ContentStore::info(const oci::Digest& digest) const {
-  struct stat status {};
+  struct stat status{};
   if (digest.empty() || ::fstatat(blobs_.get(), std::string(digest.hex()).c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
     return sys_fail("stat blob {}", digest.text());
   return BlobInfo{digest, static_cast<std::uint64_t>(status.st_size)};

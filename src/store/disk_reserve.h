@@ -17,7 +17,7 @@ inline constexpr std::uint64_t disk_reserve = 256ULL << 20;
 
 // `exhausted` ("no space left on device") when the file system of `fd` has less than the reserve left.
 inline Result<> require_disk_reserve(int fd) {
-  struct statvfs status {};
+  struct statvfs status{};
   if (::fstatvfs(fd, &status) != 0) return {};  // an odd file system: its own ENOSPC will tell
   const std::uint64_t left = std::uint64_t{status.f_bavail} * status.f_frsize;
   const std::uint64_t size = std::uint64_t{status.f_blocks} * status.f_frsize;

@@ -140,11 +140,11 @@ class Extractor {
   }
 
   Result<> make_parent(int parent, const std::string& name, const std::string& path) {
-    struct stat below {};
+    struct stat below{};
     below.st_mode = S_IFDIR | 0755;
     if (options_.owner) std::tie(below.st_uid, below.st_gid) = *options_.owner;
     if (const UniqueFd fd = options_.below ? options_.below(path) : UniqueFd(); fd) {
-      struct stat status {};
+      struct stat status{};
       if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) below = status;
     }
     if (::mkdirat(parent, name.c_str(), 0700) != 0 && errno != EEXIST) return sys_fail("create directory {:?}", path);
@@ -170,7 +170,7 @@ class Extractor {
 
   // Makes way for an entry: directories stay for directories, everything else goes.
   Result<Existing> make_way(int parent, const CleanName& where, bool for_directory) {
-    struct stat status {};
+    struct stat status{};
     if (::fstatat(parent, where.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) return Existing::nothing;
       return sys_fail("stat");
@@ -339,7 +339,7 @@ class Extractor {
     // Through a descriptor that is known to be the node: a container may have put a link in its place by now, and
     // chmod by name would follow that out of the root.
     UniqueFd fd(::openat(parent, where.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    struct stat status {};
+    struct stat status{};
     if (!fd || ::fstat(fd.get(), &status) != 0) return sys_fail("open");
     if ((status.st_mode & S_IFMT) != type) return fail(ErrorKind::conflict, "somebody else changed it meanwhile");
     if (::chmod(fd_path(fd.get()).c_str(), entry.mode & 07777) != 0) return sys_fail("set the mode");
@@ -414,8 +414,7 @@ class Extractor {
 
 Error printable(Error error) {
   std::string text = error.text();
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   return {error.kind(), std::move(text), error.sys_errno()};
 }
 

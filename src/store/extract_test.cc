@@ -46,7 +46,7 @@ TEST_F(Extract, KeepsWhatTheArchiveSays) {
                       .hard_link("d/h", "f")
                       .symlink("d/s", "/etc/passwd")
                       .done()));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstatat(root_.get(), "f", &status, 0), 0);
   EXPECT_EQ(status.st_mode, S_IFREG | 06711U);
   EXPECT_EQ(status.st_uid, 12U);
@@ -231,7 +231,7 @@ TEST_F(Extract, WhiteoutNamesAreChecked) {
 TEST_F(Extract, OwnerCanBeGiven) {
   ASSERT_TRUE(run(TarMaker().add({.type = TarType::file, .name = "a/f", .mode = 0600, .uid = 9}, "x").done(),
                   {.owner = std::pair<uid_t, gid_t>(4, 5)}));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstatat(root_.get(), "a/f", &status, 0), 0);
   EXPECT_EQ(status.st_uid, 4U);
   ASSERT_EQ(::fstatat(root_.get(), "a", &status, 0), 0);

@@ -13,7 +13,7 @@ namespace corten::store {
 namespace {
 
 std::optional<struct stat> stat_at(int directory, const std::string& name) {
-  struct stat status {};
+  struct stat status{};
   if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) return std::nullopt;
   return status;
 }

@@ -15,7 +15,7 @@ inline constexpr const char* opaque_xattr = "trusted.overlay.opaque";
 inline bool is_whiteout(const struct stat& status) { return S_ISCHR(status.st_mode) && status.st_rdev == 0; }
 
 inline bool is_whiteout_at(int directory, const char* name) {
-  struct stat status {};
+  struct stat status{};
   return ::fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && is_whiteout(status);
 }
 

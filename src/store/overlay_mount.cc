@@ -52,7 +52,7 @@ std::string_view below_top(std::string_view path) { return path.substr(path.find
 // must be an owner which the mapping knows, so this thread, which ends with the mount, takes the mapped root's ids and
 // keeps its capabilities.
 Result<> become_mapped_root(int mapped_copy) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(mapped_copy, &status) != 0) return sys_fail("stat a mapped snapshot");
   if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP) != 0) return sys_fail("keep capabilities");
   // These calls have no error but the old value; on Linux they are the thread's alone.

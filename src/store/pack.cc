@@ -25,7 +25,7 @@ TarEntry entry_of(const struct stat& status, std::string path) {
 // The mount a descriptor is on; overlayfs gives directories one device number and files others, so st_dev would not do.
 std::optional<std::uint64_t> mount_of(int fd) {
 #ifdef STATX_MNT_ID
-  struct statx status {};
+  struct statx status{};
   if (::statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_MNT_ID, &status) == 0 &&
       (status.stx_mask & STATX_MNT_ID) != 0)
     return status.stx_mnt_id;
@@ -55,7 +55,7 @@ Result<> TreePacker::add(int parent, const std::string& name, const std::string&
 }
 
 Result<> TreePacker::add_fd(int fd, const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return sys_fail("stat {:?}", path);
   if (S_ISSOCK(status.st_mode)) return {};
   if (options_.overlay && is_whiteout(status)) return add_whiteout(path, status);
@@ -117,7 +117,7 @@ Result<> TreePacker::add_file(int fd, TarEntry& entry) {
 }
 
 Result<> TreePacker::add_directory(int fd, const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return sys_fail("stat {:?}", path);
   TarEntry entry = entry_of(status, path);
   entry.type = TarType::directory;
@@ -132,7 +132,7 @@ Result<> TreePacker::add_children(int directory, const std::string& path) {
   if (!fd) return sys_fail("open {:?}", path);
   static_cast<void>(on_other_mount(fd.get()));  // the first one says which mount is ours
   if (options_.overlay && is_opaque(fd.get())) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {:?}", path);
     TarEntry entry = entry_of(status, path + ".wh..wh..opq");
     entry.mode = 0600;
@@ -160,7 +160,7 @@ Result<UniqueFd> open_in_root(int root_fd, std::string_view path, int flags, boo
 
 Result<> pack(int root_fd, std::string_view path, ByteSink& tar, const PackOptions& options) {
   const UniqueFd fd = TRY(open_in_root(root_fd, path, O_PATH, options.follow_top));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {:?}", path);
   std::string_view trimmed = path;
   while (trimmed.ends_with('/')) trimmed.remove_suffix(1);
@@ -181,7 +181,7 @@ Result<PathStat> stat_path(int root_fd, std::string_view path) {
   if (!fd && fd.error().kind() == ErrorKind::not_found)
     return fail(ErrorKind::not_found, "Could not find the file {} in container", path);
   if (!fd) return std::unexpected(std::move(fd).error());
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd->get(), &status) != 0) return sys_fail("stat {:?}", path);
   PathStat out;
   std::string_view trimmed = path;

@@ -177,7 +177,7 @@ TEST(Tar, ReadsSparseFilesOfGnuTar) {
     const auto done = extract(source, root.get(), "/");
     ASSERT_TRUE(done) << format << ": " << done.error().text();
     ASSERT_EQ(::system(("cmp " + path + " " + out.path() + "/sparse").c_str()), 0) << format;
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::fstatat(root.get(), "sparse", &status, 0), 0);
     EXPECT_LT(status.st_blocks * 512, 1 << 20) << format << ": holes stay holes";
   }

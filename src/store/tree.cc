@@ -68,7 +68,7 @@ class Remover {
 Result<> count_usage(int directory, int depth, std::set<std::pair<dev_t, ino_t>>& linked, DiskUsage& usage) {
   if (depth > max_depth) return fail(ErrorKind::invalid, "directories are nested deeper than {}", max_depth);
   for (const std::string& name : TRY(list_names(directory))) {
-    struct stat status {};
+    struct stat status{};
     if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) continue;  // a running container removes files meanwhile
       return sys_fail("stat {:?}", name);
@@ -150,7 +150,7 @@ Result<> remove_tree_at(int parent, const std::string& name) {
 }
 
 Result<> copy_node(int from, int parent, const std::string& name) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(from, &status) != 0) return sys_fail("stat {:?}", name);
   if (S_ISDIR(status.st_mode)) return fail(ErrorKind::invalid, "{} is a directory", name);
   CHECK(make_copy(from, status, parent, name));

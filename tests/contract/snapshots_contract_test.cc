@@ -96,7 +96,7 @@ TEST_P(SnapshotsContract, LayersStackAndTakeAway) {
   EXPECT_TRUE(exists(c.get(), "data"));
   EXPECT_FALSE(exists(d.get(), "etc/passwd"));
   EXPECT_EQ(slurp(d.get(), "etc/new"), "n");
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstatat(c.get(), "bin/sh", &status, 0), 0);
   EXPECT_EQ(status.st_mode & 07777, 04755U);
   ASSERT_EQ(::fstatat(c.get(), "tmp", &status, 0), 0);
@@ -136,8 +136,12 @@ TEST_P(SnapshotsContract, ReadOnlyMountStandsBesideAWriter) {
 
 TEST_P(SnapshotsContract, EphemeralMountsAgain) {
   ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
-  { ASSERT_TRUE(spill(mounted("c", {.ephemeral = true}).get(), "new", "x")); }
-  { EXPECT_EQ(slurp(mounted("c", {.ephemeral = true}).get(), "new"), "x"); }
+  {
+    ASSERT_TRUE(spill(mounted("c", {.ephemeral = true}).get(), "new", "x"));
+  }
+  {
+    EXPECT_EQ(slurp(mounted("c", {.ephemeral = true}).get(), "new"), "x");
+  }
   EXPECT_EQ(slurp(mounted("c").get(), "new"), "x");
 }
 
@@ -161,7 +165,7 @@ TEST_P(SnapshotsContract, RootLooksLikeTheImages) {
       "", TarMaker().add({.type = TarType::directory, .name = "./", .mode = 0710, .uid = 5, .gid = 6}).dir("a").done());
   const std::string upper = layer(base, TarMaker().dir("b").done());
   ASSERT_TRUE(snapshots_->prepare("c", upper));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstatat(mounted("c").get(), ".", &status, 0), 0);
   EXPECT_EQ(status.st_mode & 07777, 0710U);
   EXPECT_EQ(status.st_uid, 5U);
@@ -173,7 +177,7 @@ TEST_P(SnapshotsContract, UnlistedParentsKeepTheirLooks) {
       layer("", TarMaker().add({.type = TarType::directory, .name = "home/", .mode = 0700, .uid = 7}).done());
   const std::string upper = layer(base, TarMaker().file("home/file", "x").done());
   ASSERT_TRUE(snapshots_->prepare("c", upper));
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstatat(mounted("c").get(), "home", &status, 0), 0);
   EXPECT_EQ(status.st_mode & 07777, 0700U);
   EXPECT_EQ(status.st_uid, 7U);
@@ -185,7 +189,7 @@ TEST_P(SnapshotsContract, HardLinksIntoLowerLayersBecomeCopies) {
   ASSERT_TRUE(snapshots_->prepare("c", upper));
   const UniqueFd c = mounted("c");
   EXPECT_EQ(slurp(c.get(), "bin/bash"), "shell");
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstatat(c.get(), "bin/bash", &status, 0), 0);
   EXPECT_EQ(status.st_mode & 07777, 04755U);
 }
@@ -279,8 +283,7 @@ TEST_P(SnapshotsContract, DiffAppliedIsTheSameFileSystem) {
   EXPECT_FALSE(exists(copy.get(), "data/one"));
   EXPECT_FALSE(exists(copy.get(), "etc/passwd"));
   EXPECT_EQ(slurp(copy.get(), "etc/only"), "o");
-  struct stat a {
-  }, b{};
+  struct stat a{}, b{};
   ASSERT_EQ(::fstatat(copy.get(), "linked", &a, 0), 0);
   ASSERT_EQ(::fstatat(copy.get(), "zlinked", &b, 0), 0);
   EXPECT_EQ(a.st_ino, b.st_ino);
@@ -298,7 +301,9 @@ TEST_P(SnapshotsContract, DiffAppliedIsTheSameFileSystem) {
 TEST_P(SnapshotsContract, CommitTurnsTheActiveOneIntoALayer) {
   const std::string base = layer("", base_tar());
   ASSERT_TRUE(snapshots_->prepare("build", base));
-  { ASSERT_TRUE(spill(mounted("build").get(), "made", "m")); }
+  {
+    ASSERT_TRUE(spill(mounted("build").get(), "made", "m"));
+  }
   StringSink tar;
   ASSERT_TRUE(snapshots_->write_diff("build", tar));
   const std::string chain = oci::chain_id(base, oci::Digest::of(tar.text).text());
@@ -358,7 +363,9 @@ TEST_P(SnapshotsContract, AFailedLayerLeavesNothing) {
 TEST_P(SnapshotsContract, ReopensAsItWas) {
   const std::string base = layer("", base_tar());
   ASSERT_TRUE(snapshots_->prepare("c", base));
-  { ASSERT_TRUE(spill(mounted("c").get(), "kept", "k")); }
+  {
+    ASSERT_TRUE(spill(mounted("c").get(), "kept", "k"));
+  }
   ASSERT_TRUE(snapshots_->prepare("gone", base));
   ASSERT_TRUE(snapshots_->remove("gone"));
   std::filesystem::create_directories(root_.path() + "/snapshots/4711/fs");  // left by a crash
@@ -389,7 +396,9 @@ TEST_P(SnapshotsContract, SuspectLayersAreRebuilt) {
 TEST_P(SnapshotsContract, UsageCountsTheWritableLayer) {
   ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
   const std::uint64_t before = snapshots_->usage("c")->bytes;
-  { ASSERT_TRUE(spill(mounted("c").get(), "big", std::string(1U << 20, 'x'))); }
+  {
+    ASSERT_TRUE(spill(mounted("c").get(), "big", std::string(1U << 20, 'x')));
+  }
   ::sync();
   EXPECT_GE(snapshots_->usage("c")->bytes, before + (1U << 20));
   EXPECT_EQ(snapshots_->usage("c")->inodes, 1U);
@@ -423,7 +432,7 @@ TEST_P(SnapshotsContract, OwnersAreMapped) {
   if (!user) GTEST_SKIP() << "no user namespaces here";
   ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
   const UniqueFd c = mounted("c", {.userns_fd = user.get()});
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::fstatat(c.get(), "bin/sh", &status, 0), 0);
   EXPECT_EQ(status.st_uid, 100'000U);
   ASSERT_EQ(::fstatat(c.get(), ".", &status, 0), 0);
@@ -471,7 +480,9 @@ TEST_P(SnapshotsContract, ConcurrentUse) {
       for (int j = 0; j < 10; ++j) {
         const std::string key = std::to_string(i) + "-" + std::to_string(j);
         ASSERT_TRUE(snapshots_->prepare(key, base));
-        { ASSERT_TRUE(spill(mounted(key).get(), "x", key)); }
+        {
+          ASSERT_TRUE(spill(mounted(key).get(), "x", key));
+        }
         StringSource source(TarMaker().file("same", std::to_string(j)).done());
         ASSERT_TRUE(snapshots_->apply_layer("sha256:" + std::to_string(j), base, source));
         ASSERT_TRUE(snapshots_->remove(key));

@@ -9,15 +9,24 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag attach_flags[] = {
-    {.name = "detach-keys", .kind = FlagKind::string, .type_name = "string", .usage = "Override the key sequence for detaching a container"},
+    {.name = "detach-keys",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Override the key sequence for detaching a container"},
     {.name = "no-stdin", .usage = "Do not attach STDIN"},
     {.name = "sig-proxy", .usage = "Proxy all received signals to the process (default true)", .initial = "true"},
 };
 constexpr Flag start_flags[] = {
     {.name = "attach", .shorthand = 'a', .usage = "Attach STDOUT/STDERR and forward signals"},
     {.name = "checkpoint", .kind = FlagKind::string, .type_name = "string", .usage = "Restore from this checkpoint"},
-    {.name = "checkpoint-dir", .kind = FlagKind::string, .type_name = "string", .usage = "Use a custom checkpoint storage directory"},
-    {.name = "detach-keys", .kind = FlagKind::string, .type_name = "string", .usage = "Override the key sequence for detaching a container"},
+    {.name = "checkpoint-dir",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Use a custom checkpoint storage directory"},
+    {.name = "detach-keys",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Override the key sequence for detaching a container"},
     {.name = "interactive", .shorthand = 'i', .usage = "Attach container's STDIN"},
 };
 
@@ -39,7 +48,9 @@ StreamOptions stream_options(Context& context, client::Client& client, const Att
     options.on_signal = [&client, id = plan.id](int signal) { (void)client.kill(id, signal_name(signal)); };
   }
   if (plan.tty && is_terminal(context.out())) {
-    options.on_resize = [&client, id = plan.id](WindowSize size) { (void)client.resize(id, size.rows, size.columns, false); };
+    options.on_resize = [&client, id = plan.id](WindowSize size) {
+      (void)client.resize(id, size.rows, size.columns, false);
+    };
   }
   return options;
 }
@@ -67,7 +78,8 @@ Outcome run_attach(Context& context, const Invocation& invocation) {
   if (!bool_at(container, "State", "Running")) {
     return fail(ErrorKind::conflict, "You cannot attach to a stopped container, start it first");
   }
-  if (bool_at(container, "State", "Paused")) return fail(ErrorKind::conflict, "You cannot attach to a paused container, unpause it first");
+  if (bool_at(container, "State", "Paused"))
+    return fail(ErrorKind::conflict, "You cannot attach to a paused container, unpause it first");
   if (bool_at(container, "State", "Restarting")) {
     return fail(ErrorKind::conflict, "You cannot attach to a restarting container, wait until it is running");
   }
@@ -77,7 +89,8 @@ Outcome run_attach(Context& context, const Invocation& invocation) {
   plan.stdin = !flags.boolean("no-stdin") && bool_at(container, "Config", "OpenStdin");
   plan.sig_proxy = flags.boolean("sig-proxy");
   plan.detach_keys = flags.string("detach-keys");
-  if (plan.stdin && plan.tty && !is_terminal(context.in())) return fail(ErrorKind::invalid, "the input device is not a TTY");
+  if (plan.stdin && plan.tty && !is_terminal(context.in()))
+    return fail(ErrorKind::invalid, "the input device is not a TTY");
   http::ClientResponse exit = TRY(client.begin_wait(plan.id, ""));
   StreamSession session = TRY(StreamSession::prepare(context, stream_options(context, client, plan)));
   auto stream = TRY(open_stream(client, plan));
@@ -119,7 +132,8 @@ Outcome start_attached(Context& context, const Invocation& invocation) {
 Outcome run_start(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;
   if (flags.boolean("attach") || flags.boolean("interactive")) {
-    if (invocation.arguments.size() > 1) return fail(ErrorKind::invalid, "you cannot start and attach multiple containers at once");
+    if (invocation.arguments.size() > 1)
+      return fail(ErrorKind::invalid, "you cannot start and attach multiple containers at once");
     return start_attached(context, invocation);
   }
   if (flags.changed("checkpoint") && invocation.arguments.size() > 1) {
@@ -148,11 +162,20 @@ Outcome run_start(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command attach_command{.usage = "[OPTIONS] CONTAINER", .summary = "Attach local standard input, output, and error streams to a running container",
-                             .min_arguments = 1, .max_arguments = 1, .flags = attach_flags, .run = run_attach,
+const Command attach_command{.usage = "[OPTIONS] CONTAINER",
+                             .summary = "Attach local standard input, output, and error streams to a running container",
+                             .min_arguments = 1,
+                             .max_arguments = 1,
+                             .flags = attach_flags,
+                             .run = run_attach,
                              .completes = Completes::running_containers};
-const Command start_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Start one or more stopped containers", .min_arguments = 1,
-                            .max_arguments = many, .flags = start_flags, .run = run_start, .completes = Completes::stopped_containers,
+const Command start_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+                            .summary = "Start one or more stopped containers",
+                            .min_arguments = 1,
+                            .max_arguments = many,
+                            .flags = start_flags,
+                            .run = run_start,
+                            .completes = Completes::stopped_containers,
                             .complete_at_most = many};
 
 }  // namespace corten::cli

@@ -64,9 +64,15 @@ Outcome run_complete(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command completion_command{.usage = "bash|zsh", .summary = "Generate the autocompletion script for the specified shell", .min_arguments = 1,
-                                 .max_arguments = 1, .run = run_completion};
-const Command complete_command{.usage = "[WORD...]", .summary = "Words that may come next", .max_arguments = many, .run = run_complete,
+const Command completion_command{.usage = "bash|zsh",
+                                 .summary = "Generate the autocompletion script for the specified shell",
+                                 .min_arguments = 1,
+                                 .max_arguments = 1,
+                                 .run = run_completion};
+const Command complete_command{.usage = "[WORD...]",
+                               .summary = "Words that may come next",
+                               .max_arguments = many,
+                               .run = run_complete,
                                .interspersed = false};
 
 }  // namespace corten::cli

@@ -12,20 +12,55 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag update_flags[] = {
-    {.name = "blkio-weight", .kind = FlagKind::uint16, .type_name = "uint16", .usage = "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)", .initial = "0"},
-    {.name = "cpu-period", .kind = FlagKind::integer, .type_name = "int", .usage = "Limit CPU CFS (Completely Fair Scheduler) period"},
-    {.name = "cpu-quota", .kind = FlagKind::integer, .type_name = "int", .usage = "Limit CPU CFS (Completely Fair Scheduler) quota"},
-    {.name = "cpu-rt-period", .kind = FlagKind::integer, .type_name = "int", .usage = "Limit the CPU real-time period in microseconds"},
-    {.name = "cpu-rt-runtime", .kind = FlagKind::integer, .type_name = "int", .usage = "Limit the CPU real-time runtime in microseconds"},
-    {.name = "cpu-shares", .shorthand = 'c', .kind = FlagKind::integer, .type_name = "int", .usage = "CPU shares (relative weight)"},
+    {.name = "blkio-weight",
+     .kind = FlagKind::uint16,
+     .type_name = "uint16",
+     .usage = "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
+     .initial = "0"},
+    {.name = "cpu-period",
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Limit CPU CFS (Completely Fair Scheduler) period"},
+    {.name = "cpu-quota",
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Limit CPU CFS (Completely Fair Scheduler) quota"},
+    {.name = "cpu-rt-period",
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Limit the CPU real-time period in microseconds"},
+    {.name = "cpu-rt-runtime",
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Limit the CPU real-time runtime in microseconds"},
+    {.name = "cpu-shares",
+     .shorthand = 'c',
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "CPU shares (relative weight)"},
     {.name = "cpus", .kind = FlagKind::decimal, .type_name = "decimal", .usage = "Number of CPUs"},
-    {.name = "cpuset-cpus", .kind = FlagKind::string, .type_name = "string", .usage = "CPUs in which to allow execution (0-3, 0,1)"},
-    {.name = "cpuset-mems", .kind = FlagKind::string, .type_name = "string", .usage = "MEMs in which to allow execution (0-3, 0,1)"},
+    {.name = "cpuset-cpus",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "CPUs in which to allow execution (0-3, 0,1)"},
+    {.name = "cpuset-mems",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "MEMs in which to allow execution (0-3, 0,1)"},
     {.name = "memory", .shorthand = 'm', .kind = FlagKind::bytes, .type_name = "bytes", .usage = "Memory limit"},
     {.name = "memory-reservation", .kind = FlagKind::bytes, .type_name = "bytes", .usage = "Memory soft limit"},
-    {.name = "memory-swap", .kind = FlagKind::swap_bytes, .type_name = "bytes", .usage = "Swap limit equal to memory plus swap: -1 to enable unlimited swap"},
-    {.name = "pids-limit", .kind = FlagKind::integer, .type_name = "int", .usage = "Tune container pids limit (set -1 for unlimited)"},
-    {.name = "restart", .kind = FlagKind::string, .type_name = "string", .usage = "Restart policy to apply when a container exits"},
+    {.name = "memory-swap",
+     .kind = FlagKind::swap_bytes,
+     .type_name = "bytes",
+     .usage = "Swap limit equal to memory plus swap: -1 to enable unlimited swap"},
+    {.name = "pids-limit",
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Tune container pids limit (set -1 for unlimited)"},
+    {.name = "restart",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Restart policy to apply when a container exits"},
 };
 
 Outcome run_diff(Context& context, const Invocation& invocation) {
@@ -44,7 +79,9 @@ Outcome run_diff(Context& context, const Invocation& invocation) {
 struct PortName {
   unsigned number = 0;
   std::string protocol;
-  bool operator<(const PortName& other) const { return std::tie(number, protocol) < std::tie(other.number, other.protocol); }
+  bool operator<(const PortName& other) const {
+    return std::tie(number, protocol) < std::tie(other.number, other.protocol);
+  }
 };
 
 PortName port_name(std::string_view text) {
@@ -70,7 +107,8 @@ Outcome run_port(Context& context, const Invocation& invocation) {
     const PortName name = port_name(wanted);
     if (name.number == 0 || name.number > 65535) {
       return fail(ErrorKind::invalid, "Error: invalid port ({}): strconv.ParseUint: parsing {}: {}", wanted,
-                  gotemplate::quote(wanted.substr(0, wanted.find('/'))), name.number > 65535 ? "value out of range" : "invalid syntax");
+                  gotemplate::quote(wanted.substr(0, wanted.find('/'))),
+                  name.number > 65535 ? "value out of range" : "invalid syntax");
     }
     const auto* bindings = ports.if_contains(fmt::format("{}/{}", name.number, name.protocol));
     if (bindings == nullptr || !bindings->is_array() || bindings->get_array().empty()) {
@@ -83,7 +121,8 @@ Outcome run_port(Context& context, const Invocation& invocation) {
   for (const auto& entry : ports) {
     if (!entry.value().is_array()) continue;
     for (const auto& binding : entry.value().get_array()) {
-      lines[port_name(entry.key())].push_back(fmt::format("{} -> {}", std::string_view(entry.key()), host_port(binding)));
+      lines[port_name(entry.key())].push_back(
+          fmt::format("{} -> {}", std::string_view(entry.key()), host_port(binding)));
     }
   }
   for (const auto& [name, texts] : lines) {
@@ -97,7 +136,8 @@ Outcome run_top(Context& context, const Invocation& invocation) {
   client::Parameters parameters;
   std::vector<std::string> options(invocation.arguments.begin() + 1, invocation.arguments.end());
   if (!options.empty()) parameters.emplace_back("ps_args", join(options, " "));
-  const json::Value answer = TRY(client.get(fmt::format("/containers/{}/top", client::path_part(invocation.arguments[0])), parameters));
+  const json::Value answer =
+      TRY(client.get(fmt::format("/containers/{}/top", client::path_part(invocation.arguments[0])), parameters));
   std::string text;
   const auto add = [&](const json::Array& cells) {
     for (std::size_t i = 0; i < cells.size(); ++i) text += (i > 0 ? "\t" : "") + text_of(cells[i]);
@@ -140,14 +180,32 @@ Outcome run_update(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command diff_command{.usage = "CONTAINER", .summary = "Inspect changes to files or directories on a container's filesystem",
-                           .min_arguments = 1, .max_arguments = 1, .run = run_diff, .completes = Completes::containers};
-const Command port_command{.usage = "CONTAINER [PRIVATE_PORT[/PROTO]]", .summary = "List port mappings or a specific mapping for the container",
-                           .min_arguments = 1, .max_arguments = 2, .run = run_port, .completes = Completes::running_containers};
-const Command top_command{.usage = "CONTAINER [ps OPTIONS]", .summary = "Display the running processes of a container", .min_arguments = 1,
-                          .max_arguments = many, .run = run_top, .completes = Completes::running_containers, .interspersed = false};
-const Command update_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Update configuration of one or more containers",
-                             .min_arguments = 1, .max_arguments = many, .flags = update_flags, .run = run_update,
-                             .completes = Completes::containers, .complete_at_most = many};
+const Command diff_command{.usage = "CONTAINER",
+                           .summary = "Inspect changes to files or directories on a container's filesystem",
+                           .min_arguments = 1,
+                           .max_arguments = 1,
+                           .run = run_diff,
+                           .completes = Completes::containers};
+const Command port_command{.usage = "CONTAINER [PRIVATE_PORT[/PROTO]]",
+                           .summary = "List port mappings or a specific mapping for the container",
+                           .min_arguments = 1,
+                           .max_arguments = 2,
+                           .run = run_port,
+                           .completes = Completes::running_containers};
+const Command top_command{.usage = "CONTAINER [ps OPTIONS]",
+                          .summary = "Display the running processes of a container",
+                          .min_arguments = 1,
+                          .max_arguments = many,
+                          .run = run_top,
+                          .completes = Completes::running_containers,
+                          .interspersed = false};
+const Command update_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+                             .summary = "Update configuration of one or more containers",
+                             .min_arguments = 1,
+                             .max_arguments = many,
+                             .flags = update_flags,
+                             .run = run_update,
+                             .completes = Completes::containers,
+                             .complete_at_most = many};
 
 }  // namespace corten::cli

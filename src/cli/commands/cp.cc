@@ -15,7 +15,10 @@ namespace {
 constexpr Flag cp_flags[] = {
     {.name = "archive", .shorthand = 'a', .usage = "Archive mode (copy all uid/gid information)"},
     {.name = "follow-link", .shorthand = 'L', .usage = "Always follow symbol link in SRC_PATH"},
-    {.name = "quiet", .shorthand = 'q', .usage = "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached"},
+    {.name = "quiet",
+     .shorthand = 'q',
+     .usage = "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is "
+              "attached"},
 };
 
 struct Place {
@@ -72,7 +75,8 @@ Outcome copy_to(Context& context, const FlagValues& flags, const std::string& fr
   }
   if (stat) {
     if (!stat->special.empty()) {
-      return fail(ErrorKind::invalid, "destination \"{}\" must be a directory or a regular file: got {}", shown, stat->special);
+      return fail(ErrorKind::invalid, "destination \"{}\" must be a directory or a regular file: got {}", shown,
+                  stat->special);
     }
     destination.exists = true;
     destination.is_directory = stat->is_directory;
@@ -91,7 +95,8 @@ Outcome copy_to(Context& context, const FlagValues& flags, const std::string& fr
     tar = std::move(copy.tar);
     upload.source = [&tar](std::span<std::byte> into) { return tar->read(into); };
   }
-  TRY(client.stream("PUT", fmt::format("/containers/{}/archive", client::path_part(to.container)), parameters, nullptr, &upload));
+  TRY(client.stream("PUT", fmt::format("/containers/{}/archive", client::path_part(to.container)), parameters, nullptr,
+                    &upload));
   if (tar != nullptr) report_copied(context, flags, tar->bytes(), shown);
   return done();
 }
@@ -103,7 +108,8 @@ Outcome run_cp(Context& context, const Invocation& invocation) {
   if (destination.empty()) return fail(ErrorKind::invalid, "destination can not be empty");
   const Place from = place_of(source);
   const Place to = place_of(destination);
-  if (!from.container.empty() && !to.container.empty()) return fail(ErrorKind::invalid, "copying between containers is not supported");
+  if (!from.container.empty() && !to.container.empty())
+    return fail(ErrorKind::invalid, "copying between containers is not supported");
   if (!from.container.empty()) return copy_from(context, invocation.flags, from, to.path);
   if (!to.container.empty()) return copy_to(context, invocation.flags, from.path, to);
   return fail(ErrorKind::invalid, "must specify at least one container source");
@@ -111,11 +117,17 @@ Outcome run_cp(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command cp_command{
-    .usage = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-    .summary = "Copy files/folders between a container and the local filesystem",
-    .description = "Use '-' as the source to read a tar archive from stdin\nand extract it to a directory destination in a container.\n"
-                   "Use '-' as the destination to stream a tar archive of a\ncontainer source to stdout.",
-    .min_arguments = 2, .max_arguments = 2, .flags = cp_flags, .run = run_cp, .completes = Completes::containers, .complete_at_most = 2};
+const Command cp_command{.usage = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+                         .summary = "Copy files/folders between a container and the local filesystem",
+                         .description =
+                             "Use '-' as the source to read a tar archive from stdin\nand extract it to a directory "
+                             "destination in a container.\n"
+                             "Use '-' as the destination to stream a tar archive of a\ncontainer source to stdout.",
+                         .min_arguments = 2,
+                         .max_arguments = 2,
+                         .flags = cp_flags,
+                         .run = run_cp,
+                         .completes = Completes::containers,
+                         .complete_at_most = 2};
 
 }  // namespace corten::cli

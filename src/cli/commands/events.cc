@@ -9,9 +9,17 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag events_flags[] = {
-    {.name = "filter", .shorthand = 'f', .kind = FlagKind::list, .type_name = "filter", .usage = "Filter output based on conditions provided", .validate = validate::filter},
+    {.name = "filter",
+     .shorthand = 'f',
+     .kind = FlagKind::list,
+     .type_name = "filter",
+     .usage = "Filter output based on conditions provided",
+     .validate = validate::filter},
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = plain_format_usage},
-    {.name = "since", .kind = FlagKind::string, .type_name = "string", .usage = "Show all events created since timestamp"},
+    {.name = "since",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Show all events created since timestamp"},
     {.name = "until", .kind = FlagKind::string, .type_name = "string", .usage = "Stream events until this timestamp"},
 };
 
@@ -31,7 +39,8 @@ std::string event_line(const json::Value& event) {
   }
   line += fmt::format(" {} {} {}", text_at(event, "Type"), text_at(event, "Action"), text_at(event, "Actor", "ID"));
   std::map<std::string, std::string> attributes;
-  for (const auto& entry : object_at(event, "Actor", "Attributes")) attributes[std::string(entry.key())] = text_of(entry.value());
+  for (const auto& entry : object_at(event, "Actor", "Attributes"))
+    attributes[std::string(entry.key())] = text_of(entry.value());
   if (attributes.empty()) return line;
   std::vector<std::string> texts;
   for (const auto& [name, value] : attributes) texts.push_back(name + "=" + value);
@@ -53,9 +62,11 @@ Outcome run_events(Context& context, const Invocation& invocation) {
   }
   client::Parameters parameters;
   for (const std::string_view name : {"since", "until"}) {
-    if (const std::string text = flags.string(name); !text.empty()) parameters.emplace_back(name, TRY(time_parameter(text)));
+    if (const std::string text = flags.string(name); !text.empty())
+      parameters.emplace_back(name, TRY(time_parameter(text)));
   }
-  if (const std::string filters = filters_json(flags.list("filter")); !filters.empty()) parameters.emplace_back("filters", filters);
+  if (const std::string filters = filters_json(flags.list("filter")); !filters.empty())
+    parameters.emplace_back("filters", filters);
   client::Client& client = *TRY(context.client());
   client::JsonLines events(TRY(client.stream("GET", "/events", parameters)));
   while (auto event = TRY(events.next())) {
@@ -73,6 +84,7 @@ Outcome run_events(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command events_command{.usage = "[OPTIONS]", .summary = "Get real time events from the server", .flags = events_flags, .run = run_events};
+const Command events_command{
+    .usage = "[OPTIONS]", .summary = "Get real time events from the server", .flags = events_flags, .run = run_events};
 
 }  // namespace corten::cli

@@ -12,14 +12,33 @@ namespace {
 
 constexpr Flag exec_flags[] = {
     {.name = "detach", .shorthand = 'd', .usage = "Detached mode: run command in the background"},
-    {.name = "detach-keys", .kind = FlagKind::string, .type_name = "string", .usage = "Override the key sequence for detaching a container"},
-    {.name = "env", .shorthand = 'e', .kind = FlagKind::list, .type_name = "list", .usage = "Set environment variables", .validate = validate::environment},
-    {.name = "env-file", .kind = FlagKind::list, .type_name = "list", .usage = "Read in a file of environment variables"},
+    {.name = "detach-keys",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Override the key sequence for detaching a container"},
+    {.name = "env",
+     .shorthand = 'e',
+     .kind = FlagKind::list,
+     .type_name = "list",
+     .usage = "Set environment variables",
+     .validate = validate::environment},
+    {.name = "env-file",
+     .kind = FlagKind::list,
+     .type_name = "list",
+     .usage = "Read in a file of environment variables"},
     {.name = "interactive", .shorthand = 'i', .usage = "Keep STDIN open even if not attached"},
     {.name = "privileged", .usage = "Give extended privileges to the command"},
     {.name = "tty", .shorthand = 't', .usage = "Allocate a pseudo-TTY"},
-    {.name = "user", .shorthand = 'u', .kind = FlagKind::string, .type_name = "string", .usage = "Username or UID (format: \"<name|uid>[:<group|gid>]\")"},
-    {.name = "workdir", .shorthand = 'w', .kind = FlagKind::string, .type_name = "string", .usage = "Working directory inside the container"},
+    {.name = "user",
+     .shorthand = 'u',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Username or UID (format: \"<name|uid>[:<group|gid>]\")"},
+    {.name = "workdir",
+     .shorthand = 'w',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Working directory inside the container"},
 };
 
 json::Array strings(std::span<const std::string> texts) {
@@ -79,7 +98,9 @@ Outcome run_exec(Context& context, const Invocation& invocation) {
   client::Client& client = *TRY(context.client());
   const std::string container = invocation.arguments[0];
   const json::Value body = exec_body(flags, invocation.arguments, plan, environment);
-  const auto create = [&] { return client.post(fmt::format("/containers/{}/exec", client::path_part(container)), {}, &body); };
+  const auto create = [&] {
+    return client.post(fmt::format("/containers/{}/exec", client::path_part(container)), {}, &body);
+  };
   if (!plan.detach && plan.stdin && plan.tty && !is_terminal(context.in())) {
     // An unknown container is the error to tell of first.
     TRY(client.inspect_container(container));
@@ -113,8 +134,13 @@ Outcome run_exec(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command exec_command{.usage = "[OPTIONS] CONTAINER COMMAND [ARG...]", .summary = "Execute a command in a running container",
-                           .min_arguments = 2, .max_arguments = many, .flags = exec_flags, .run = run_exec,
-                           .completes = Completes::running_containers, .interspersed = false};
+const Command exec_command{.usage = "[OPTIONS] CONTAINER COMMAND [ARG...]",
+                           .summary = "Execute a command in a running container",
+                           .min_arguments = 2,
+                           .max_arguments = many,
+                           .flags = exec_flags,
+                           .run = run_exec,
+                           .completes = Completes::running_containers,
+                           .interspersed = false};
 
 }  // namespace corten::cli

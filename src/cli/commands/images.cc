@@ -15,7 +15,12 @@ using Arguments = std::span<const Value>;
 constexpr Flag images_flags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Show all images (default hides intermediate images)"},
     {.name = "digests", .usage = "Show digests"},
-    {.name = "filter", .shorthand = 'f', .kind = FlagKind::list, .type_name = "filter", .usage = "Filter output based on conditions provided", .validate = validate::filter},
+    {.name = "filter",
+     .shorthand = 'f',
+     .kind = FlagKind::list,
+     .type_name = "filter",
+     .usage = "Filter output based on conditions provided",
+     .validate = validate::filter},
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = format_usage},
     {.name = "no-trunc", .usage = "Don't truncate output"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only show image IDs"},
@@ -23,15 +28,22 @@ constexpr Flag images_flags[] = {
 };
 constexpr Flag history_flags[] = {
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = format_usage},
-    {.name = "human", .shorthand = 'H', .usage = "Print sizes and dates in human readable format (default true)", .initial = "true"},
+    {.name = "human",
+     .shorthand = 'H',
+     .usage = "Print sizes and dates in human readable format (default true)",
+     .initial = "true"},
     {.name = "no-trunc", .usage = "Don't truncate output"},
-    {.name = "platform", .kind = FlagKind::string, .type_name = "string", .usage = "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
+    {.name = "platform",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Show history for the given platform. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only show image IDs"},
 };
 
 Outcome run_images(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;
-  if (flags.boolean("tree")) return fail(ErrorKind::not_implemented, "--tree is not supported: images have one platform");
+  if (flags.boolean("tree"))
+    return fail(ErrorKind::not_implemented, "--tree is not supported: images have one platform");
   const bool quiet = flags.boolean("quiet");
   const bool digests = flags.boolean("digests");
   std::string format = flags.string("format");
@@ -49,7 +61,8 @@ Outcome run_images(Context& context, const Invocation& invocation) {
   std::vector<ImageRow> rows;
   if (answer.is_array()) {
     const bool want_digests = digests || format.find(".Digest") != std::string::npos;
-    for (const auto& item : answer.get_array()) add_image_rows(item, !flags.boolean("no-trunc"), want_digests, quiet, rows);
+    for (const auto& item : answer.get_array())
+      add_image_rows(item, !flags.boolean("no-trunc"), want_digests, quiet, rows);
   }
   context.print(TRY(format_images(format, rows)));
   return done();
@@ -96,14 +109,16 @@ constexpr Column<HistoryRow> history_columns[] = {
 Outcome run_history(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;
   if (flags.changed("platform")) {
-    return fail(ErrorKind::not_implemented, "--platform is not supported: images have one platform, name the image itself");
+    return fail(ErrorKind::not_implemented,
+                "--platform is not supported: images have one platform, name the image itself");
   }
   const bool quiet = flags.boolean("quiet");
   const bool human = flags.boolean("human");
   std::string format = flags.string("format");
   if (quiet) format = "{{.ID}}";
   client::Client& client = *TRY(context.client());
-  const json::Value answer = TRY(client.get(fmt::format("/images/{}/history", client::path_part(invocation.arguments[0]))));
+  const json::Value answer =
+      TRY(client.get(fmt::format("/images/{}/history", client::path_part(invocation.arguments[0]))));
   std::vector<HistoryRow> rows;
   if (answer.is_array()) {
     for (const auto& layer : answer.get_array()) rows.push_back({&layer, !flags.boolean("no-trunc"), human});
@@ -116,9 +131,18 @@ Outcome run_history(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command images_command{.usage = "[OPTIONS] [REPOSITORY[:TAG]]", .summary = "List images", .max_arguments = 1, .flags = images_flags,
-                             .run = run_images, .completes = Completes::images};
-const Command history_command{.usage = "[OPTIONS] IMAGE", .summary = "Show the history of an image", .min_arguments = 1, .max_arguments = 1,
-                              .flags = history_flags, .run = run_history, .completes = Completes::images};
+const Command images_command{.usage = "[OPTIONS] [REPOSITORY[:TAG]]",
+                             .summary = "List images",
+                             .max_arguments = 1,
+                             .flags = images_flags,
+                             .run = run_images,
+                             .completes = Completes::images};
+const Command history_command{.usage = "[OPTIONS] IMAGE",
+                              .summary = "Show the history of an image",
+                              .min_arguments = 1,
+                              .max_arguments = 1,
+                              .flags = history_flags,
+                              .run = run_history,
+                              .completes = Completes::images};
 
 }  // namespace corten::cli

@@ -16,27 +16,64 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag commit_flags[] = {
-    {.name = "author", .shorthand = 'a', .kind = FlagKind::string, .type_name = "string", .usage = "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")"},
-    {.name = "change", .shorthand = 'c', .kind = FlagKind::list, .type_name = "list", .usage = "Apply Dockerfile instruction to the created image"},
+    {.name = "author",
+     .shorthand = 'a',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")"},
+    {.name = "change",
+     .shorthand = 'c',
+     .kind = FlagKind::list,
+     .type_name = "list",
+     .usage = "Apply Dockerfile instruction to the created image"},
     {.name = "message", .shorthand = 'm', .kind = FlagKind::string, .type_name = "string", .usage = "Commit message"},
     {.name = "pause", .shorthand = 'p', .usage = "Pause container during commit (default true)", .initial = "true"},
 };
 constexpr Flag import_flags[] = {
-    {.name = "change", .shorthand = 'c', .kind = FlagKind::list, .type_name = "list", .usage = "Apply Dockerfile instruction to the created image"},
-    {.name = "message", .shorthand = 'm', .kind = FlagKind::string, .type_name = "string", .usage = "Set commit message for imported image"},
-    {.name = "platform", .kind = FlagKind::string, .type_name = "string", .usage = "Set platform if server is multi-platform capable"},
+    {.name = "change",
+     .shorthand = 'c',
+     .kind = FlagKind::list,
+     .type_name = "list",
+     .usage = "Apply Dockerfile instruction to the created image"},
+    {.name = "message",
+     .shorthand = 'm',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Set commit message for imported image"},
+    {.name = "platform",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Set platform if server is multi-platform capable"},
 };
 constexpr Flag load_flags[] = {
-    {.name = "input", .shorthand = 'i', .kind = FlagKind::string, .type_name = "string", .usage = "Read from tar archive file, instead of STDIN"},
-    {.name = "platform", .kind = FlagKind::string, .type_name = "string", .usage = "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
+    {.name = "input",
+     .shorthand = 'i',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Read from tar archive file, instead of STDIN"},
+    {.name = "platform",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Load only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
     {.name = "quiet", .shorthand = 'q', .usage = "Suppress the load output"},
 };
 constexpr Flag save_flags[] = {
-    {.name = "output", .shorthand = 'o', .kind = FlagKind::string, .type_name = "string", .usage = "Write to a file, instead of STDOUT"},
-    {.name = "platform", .kind = FlagKind::string, .type_name = "string", .usage = "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
+    {.name = "output",
+     .shorthand = 'o',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Write to a file, instead of STDOUT"},
+    {.name = "platform",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
 };
 constexpr Flag export_flags[] = {
-    {.name = "output", .shorthand = 'o', .kind = FlagKind::string, .type_name = "string", .usage = "Write to a file, instead of STDOUT"},
+    {.name = "output",
+     .shorthand = 'o',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Write to a file, instead of STDOUT"},
 };
 
 // "linux/arm64/v8" as the API's JSON form.
@@ -92,7 +129,8 @@ Outcome run_import(Context& context, const Invocation& invocation) {
   if (!url && source != "-") file = TRY(open_read(source));
   client::Client& client = *TRY(context.client());
   client::Client::Upload upload{.source = body_from(file ? file.get() : context.in())};
-  CHECK(show_progress(context, TRY(client.stream("POST", "/images/create", parameters, nullptr, url ? nullptr : &upload))));
+  CHECK(show_progress(context,
+                      TRY(client.stream("POST", "/images/create", parameters, nullptr, url ? nullptr : &upload))));
   return done();
 }
 
@@ -102,8 +140,9 @@ Outcome run_load(Context& context, const Invocation& invocation) {
   const std::string input = flags.string("input");
   if (!input.empty()) {
     file = TRY(open_read(input));
-    struct stat info {};
-    if (::fstat(file.get(), &info) == 0 && S_ISDIR(info.st_mode)) return fail(ErrorKind::invalid, "read {}: is a directory", input);
+    struct stat info{};
+    if (::fstat(file.get(), &info) == 0 && S_ISDIR(info.st_mode))
+      return fail(ErrorKind::invalid, "read {}: is a directory", input);
   } else if (is_terminal(context.in())) {
     return fail(ErrorKind::invalid, "requested load from stdin, but stdin is empty");
   }
@@ -136,7 +175,8 @@ Outcome run_save(Context& context, const Invocation& invocation) {
   auto file = TRY(output_file(context, invocation.flags.string("output"), "failed to save image"));
   client::Parameters parameters;
   for (const auto& name : invocation.arguments) parameters.emplace_back("names", name);
-  if (invocation.flags.changed("platform")) parameters.emplace_back("platform", TRY(platform_json(invocation.flags.string("platform"))));
+  if (invocation.flags.changed("platform"))
+    parameters.emplace_back("platform", TRY(platform_json(invocation.flags.string("platform"))));
   client::Client& client = *TRY(context.client());
   return save_body(context, TRY(client.stream("GET", "/images/get", parameters)), std::move(file));
 }
@@ -150,18 +190,39 @@ Outcome run_export(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command commit_command{.usage = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", .summary = "Create a new image from a container's changes",
-                             .min_arguments = 1, .max_arguments = 2, .flags = commit_flags, .run = run_commit,
+const Command commit_command{.usage = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+                             .summary = "Create a new image from a container's changes",
+                             .min_arguments = 1,
+                             .max_arguments = 2,
+                             .flags = commit_flags,
+                             .run = run_commit,
                              .completes = Completes::containers};
 const Command import_command{.usage = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
-                             .summary = "Import the contents from a tarball to create a filesystem image", .min_arguments = 1,
-                             .max_arguments = many, .flags = import_flags, .run = run_import, .completes = Completes::files};
-const Command load_command{.usage = "[OPTIONS]", .summary = "Load an image from a tar archive or STDIN", .flags = load_flags, .run = run_load,
+                             .summary = "Import the contents from a tarball to create a filesystem image",
+                             .min_arguments = 1,
+                             .max_arguments = many,
+                             .flags = import_flags,
+                             .run = run_import,
+                             .completes = Completes::files};
+const Command load_command{.usage = "[OPTIONS]",
+                           .summary = "Load an image from a tar archive or STDIN",
+                           .flags = load_flags,
+                           .run = run_load,
                            .completes = Completes::files};
 const Command save_command{.usage = "[OPTIONS] IMAGE [IMAGE...]",
-                           .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)", .min_arguments = 1,
-                           .max_arguments = many, .flags = save_flags, .run = run_save, .completes = Completes::images, .complete_at_most = many};
-const Command export_command{.usage = "[OPTIONS] CONTAINER", .summary = "Export a container's filesystem as a tar archive", .min_arguments = 1,
-                             .max_arguments = 1, .flags = export_flags, .run = run_export, .completes = Completes::containers};
+                           .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)",
+                           .min_arguments = 1,
+                           .max_arguments = many,
+                           .flags = save_flags,
+                           .run = run_save,
+                           .completes = Completes::images,
+                           .complete_at_most = many};
+const Command export_command{.usage = "[OPTIONS] CONTAINER",
+                             .summary = "Export a container's filesystem as a tar archive",
+                             .min_arguments = 1,
+                             .max_arguments = 1,
+                             .flags = export_flags,
+                             .run = run_export,
+                             .completes = Completes::containers};
 
 }  // namespace corten::cli

@@ -9,12 +9,28 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag stop_flags[] = {
-    {.name = "signal", .shorthand = 's', .kind = FlagKind::string, .type_name = "string", .usage = "Signal to send to the container"},
-    {.name = "timeout", .shorthand = 't', .kind = FlagKind::integer, .type_name = "int", .usage = "Seconds to wait before killing the container"},
-    {.name = "time", .kind = FlagKind::integer, .type_name = "int", .usage = "Seconds to wait before killing the container", .hidden = true},
+    {.name = "signal",
+     .shorthand = 's',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Signal to send to the container"},
+    {.name = "timeout",
+     .shorthand = 't',
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Seconds to wait before killing the container"},
+    {.name = "time",
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Seconds to wait before killing the container",
+     .hidden = true},
 };
 constexpr Flag kill_flags[] = {
-    {.name = "signal", .shorthand = 's', .kind = FlagKind::string, .type_name = "string", .usage = "Signal to send to the container"},
+    {.name = "signal",
+     .shorthand = 's',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Signal to send to the container"},
 };
 constexpr Flag rm_flags[] = {
     {.name = "force", .shorthand = 'f', .usage = "Force the removal of a running container (uses SIGKILL)"},
@@ -52,8 +68,12 @@ Outcome stop_or_restart(Context& context, const Invocation& invocation, std::str
   });
 }
 
-Outcome run_stop(Context& context, const Invocation& invocation) { return stop_or_restart(context, invocation, "stop"); }
-Outcome run_restart(Context& context, const Invocation& invocation) { return stop_or_restart(context, invocation, "restart"); }
+Outcome run_stop(Context& context, const Invocation& invocation) {
+  return stop_or_restart(context, invocation, "stop");
+}
+Outcome run_restart(Context& context, const Invocation& invocation) {
+  return stop_or_restart(context, invocation, "restart");
+}
 
 Outcome run_kill(Context& context, const Invocation& invocation) {
   const std::string signal = invocation.flags.string("signal");
@@ -123,27 +143,64 @@ Outcome run_wait(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command stop_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Stop one or more running containers", .min_arguments = 1,
-                           .max_arguments = many, .flags = stop_flags, .run = run_stop, .completes = Completes::running_containers,
+const Command stop_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+                           .summary = "Stop one or more running containers",
+                           .min_arguments = 1,
+                           .max_arguments = many,
+                           .flags = stop_flags,
+                           .run = run_stop,
+                           .completes = Completes::running_containers,
                            .complete_at_most = many};
-const Command restart_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Restart one or more containers", .min_arguments = 1,
-                              .max_arguments = many, .flags = stop_flags, .run = run_restart, .completes = Completes::containers,
+const Command restart_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+                              .summary = "Restart one or more containers",
+                              .min_arguments = 1,
+                              .max_arguments = many,
+                              .flags = stop_flags,
+                              .run = run_restart,
+                              .completes = Completes::containers,
                               .complete_at_most = many};
-const Command kill_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Kill one or more running containers", .min_arguments = 1,
-                           .max_arguments = many, .flags = kill_flags, .run = run_kill, .completes = Completes::running_containers,
+const Command kill_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+                           .summary = "Kill one or more running containers",
+                           .min_arguments = 1,
+                           .max_arguments = many,
+                           .flags = kill_flags,
+                           .run = run_kill,
+                           .completes = Completes::running_containers,
                            .complete_at_most = many};
-const Command pause_command{.usage = "CONTAINER [CONTAINER...]", .summary = "Pause all processes within one or more containers",
-                            .min_arguments = 1, .max_arguments = many, .run = run_pause, .completes = Completes::running_containers,
+const Command pause_command{.usage = "CONTAINER [CONTAINER...]",
+                            .summary = "Pause all processes within one or more containers",
+                            .min_arguments = 1,
+                            .max_arguments = many,
+                            .run = run_pause,
+                            .completes = Completes::running_containers,
                             .complete_at_most = many};
-const Command unpause_command{.usage = "CONTAINER [CONTAINER...]", .summary = "Unpause all processes within one or more containers",
-                              .min_arguments = 1, .max_arguments = many, .run = run_unpause, .completes = Completes::running_containers,
+const Command unpause_command{.usage = "CONTAINER [CONTAINER...]",
+                              .summary = "Unpause all processes within one or more containers",
+                              .min_arguments = 1,
+                              .max_arguments = many,
+                              .run = run_unpause,
+                              .completes = Completes::running_containers,
                               .complete_at_most = many};
-const Command rm_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]", .summary = "Remove one or more containers", .min_arguments = 1,
-                         .max_arguments = many, .flags = rm_flags, .run = run_rm, .completes = Completes::containers, .complete_at_most = many};
-const Command rename_command{.usage = "CONTAINER NEW_NAME", .summary = "Rename a container", .min_arguments = 2, .max_arguments = 2,
-                             .run = run_rename, .completes = Completes::containers};
-const Command wait_command{.usage = "CONTAINER [CONTAINER...]", .summary = "Block until one or more containers stop, then print their exit codes",
-                           .min_arguments = 1, .max_arguments = many, .run = run_wait, .completes = Completes::running_containers,
+const Command rm_command{.usage = "[OPTIONS] CONTAINER [CONTAINER...]",
+                         .summary = "Remove one or more containers",
+                         .min_arguments = 1,
+                         .max_arguments = many,
+                         .flags = rm_flags,
+                         .run = run_rm,
+                         .completes = Completes::containers,
+                         .complete_at_most = many};
+const Command rename_command{.usage = "CONTAINER NEW_NAME",
+                             .summary = "Rename a container",
+                             .min_arguments = 2,
+                             .max_arguments = 2,
+                             .run = run_rename,
+                             .completes = Completes::containers};
+const Command wait_command{.usage = "CONTAINER [CONTAINER...]",
+                           .summary = "Block until one or more containers stop, then print their exit codes",
+                           .min_arguments = 1,
+                           .max_arguments = many,
+                           .run = run_wait,
+                           .completes = Completes::running_containers,
                            .complete_at_most = many};
 
 }  // namespace corten::cli

@@ -12,10 +12,21 @@ namespace {
 constexpr Flag logs_flags[] = {
     {.name = "details", .usage = "Show extra details provided to logs"},
     {.name = "follow", .shorthand = 'f', .usage = "Follow log output"},
-    {.name = "since", .kind = FlagKind::string, .type_name = "string", .usage = "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"},
-    {.name = "tail", .shorthand = 'n', .kind = FlagKind::string, .type_name = "string", .usage = "Number of lines to show from the end of the logs (default \"all\")", .initial = "all"},
+    {.name = "since",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"},
+    {.name = "tail",
+     .shorthand = 'n',
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Number of lines to show from the end of the logs (default \"all\")",
+     .initial = "all"},
     {.name = "timestamps", .shorthand = 't', .usage = "Show timestamps"},
-    {.name = "until", .kind = FlagKind::string, .type_name = "string", .usage = "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"},
+    {.name = "until",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"},
 };
 
 Outcome run_logs(Context& context, const Invocation& invocation) {
@@ -27,7 +38,8 @@ Outcome run_logs(Context& context, const Invocation& invocation) {
     if (text.empty()) return {};
     const auto parsed = parse_time_filter(text, now());
     if (!parsed) {
-      return fail(ErrorKind::invalid, "invalid value for \"{}\": failed to parse value as time or duration: {}", name, gotemplate::quote(text));
+      return fail(ErrorKind::invalid, "invalid value for \"{}\": failed to parse value as time or duration: {}", name,
+                  gotemplate::quote(text));
     }
     const auto nanoseconds = parsed->time_since_epoch().count();
     parameters.emplace_back(name, fmt::format("{}.{:09}", nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000));
@@ -39,12 +51,13 @@ Outcome run_logs(Context& context, const Invocation& invocation) {
   if (flags.boolean("details")) parameters.emplace_back("details", "1");
   if (flags.boolean("follow")) parameters.emplace_back("follow", "1");
   parameters.emplace_back("tail", flags.string("tail"));
-  http::ClientResponse response =
-      TRY(client.stream("GET", fmt::format("/containers/{}/logs", client::path_part(invocation.arguments[0])), parameters));
+  http::ClientResponse response = TRY(
+      client.stream("GET", fmt::format("/containers/{}/logs", client::path_part(invocation.arguments[0])), parameters));
   const std::string_view type = response.headers().get("Content-Type").value_or("");
   bool multiplexed = type != "application/vnd.docker.raw-stream";
   // Before API 1.42 the media type does not tell.
-  if (client.api_version() < "1.42") multiplexed = !bool_at(TRY(client.inspect_container(invocation.arguments[0])), "Config", "Tty");
+  if (client.api_version() < "1.42")
+    multiplexed = !bool_at(TRY(client.inspect_container(invocation.arguments[0])), "Config", "Tty");
   FrameReader frames(multiplexed, context.out(), context.err());
   std::string chunk(64 << 10, '\0');
   for (;;) {
@@ -56,7 +69,12 @@ Outcome run_logs(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command logs_command{.usage = "[OPTIONS] CONTAINER", .summary = "Fetch the logs of a container", .min_arguments = 1, .max_arguments = 1,
-                           .flags = logs_flags, .run = run_logs, .completes = Completes::containers};
+const Command logs_command{.usage = "[OPTIONS] CONTAINER",
+                           .summary = "Fetch the logs of a container",
+                           .min_arguments = 1,
+                           .max_arguments = 1,
+                           .flags = logs_flags,
+                           .run = run_logs,
+                           .completes = Completes::containers};
 
 }  // namespace corten::cli

@@ -10,24 +10,39 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag container_prune_flags[] = {
-    {.name = "filter", .kind = FlagKind::list, .type_name = "filter", .usage = "Provide filter values (e.g. \"until=<timestamp>\")", .validate = validate::filter},
+    {.name = "filter",
+     .kind = FlagKind::list,
+     .type_name = "filter",
+     .usage = "Provide filter values (e.g. \"until=<timestamp>\")",
+     .validate = validate::filter},
     {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"},
 };
 constexpr Flag image_prune_flags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Remove all unused images, not just dangling ones"},
-    {.name = "filter", .kind = FlagKind::list, .type_name = "filter", .usage = "Provide filter values (e.g. \"until=<timestamp>\")", .validate = validate::filter},
+    {.name = "filter",
+     .kind = FlagKind::list,
+     .type_name = "filter",
+     .usage = "Provide filter values (e.g. \"until=<timestamp>\")",
+     .validate = validate::filter},
     {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"},
 };
 constexpr Flag system_prune_flags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Remove all unused images not just dangling ones"},
-    {.name = "filter", .kind = FlagKind::list, .type_name = "filter", .usage = "Provide filter values (e.g. \"label=<key>=<value>\")", .validate = validate::filter},
+    {.name = "filter",
+     .kind = FlagKind::list,
+     .type_name = "filter",
+     .usage = "Provide filter values (e.g. \"label=<key>=<value>\")",
+     .validate = validate::filter},
     {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"},
     {.name = "volumes", .usage = "Prune anonymous volumes"},
 };
 constexpr Flag rmi_flags[] = {
     {.name = "force", .shorthand = 'f', .usage = "Force removal of the image"},
     {.name = "no-prune", .usage = "Do not delete untagged parents"},
-    {.name = "platform", .kind = FlagKind::strings, .type_name = "strings", .usage = "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
+    {.name = "platform",
+     .kind = FlagKind::strings,
+     .type_name = "strings",
+     .usage = "Remove only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
 };
 
 constexpr std::string_view question = "Are you sure you want to continue? [y/N] ";
@@ -116,7 +131,8 @@ Result<Pruned> prune_named(client::Client& client, std::string_view path, std::s
 }
 
 std::string system_prune_warning(bool all, bool volumes, const std::vector<std::string>& filters) {
-  std::string text = "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n";
+  std::string text =
+      "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n";
   if (volumes) text += "  - all anonymous volumes not used by at least one container\n";
   text += all ? "  - all images without at least one container associated to them\n" : "  - all dangling images\n";
   text += all ? "  - all build cache\n" : "  - unused build cache\n";
@@ -134,7 +150,8 @@ Outcome run_system_prune(Context& context, const Invocation& invocation) {
   const bool volumes = flags.boolean("volumes");
   if (volumes) {
     for (const auto& filter : filters) {
-      if (filter.starts_with("until=")) return fail(ErrorKind::invalid, "The \"until\" filter is not supported with \"--volumes\"");
+      if (filter.starts_with("until="))
+        return fail(ErrorKind::invalid, "The \"until\" filter is not supported with \"--volumes\"");
     }
   }
   if (!TRY(agreed(context, flags, system_prune_warning(all, volumes, filters)))) return done();
@@ -158,7 +175,8 @@ Outcome run_rmi(Context& context, const Invocation& invocation) {
   if (flags.boolean("force")) parameters.emplace_back("force", "1");
   if (flags.boolean("no-prune")) parameters.emplace_back("noprune", "1");
   if (flags.changed("platform")) {
-    return fail(ErrorKind::not_implemented, "--platform is not supported: images have one platform, name the image itself");
+    return fail(ErrorKind::not_implemented,
+                "--platform is not supported: images have one platform, name the image itself");
   }
   client::Client& client = *TRY(context.client());
   std::vector<Error> errors;
@@ -186,8 +204,8 @@ Outcome run_tag(Context& context, const Invocation& invocation) {
   const auto reference_of = [](const std::string& text) -> Result<oci::Reference> {
     auto parsed = oci::parse_reference(text);
     if (parsed) return parsed;
-    return fail(ErrorKind::invalid, "Error parsing reference: {} is not a valid repository/tag: {}", gotemplate::quote(text),
-                parsed.error().text());
+    return fail(ErrorKind::invalid, "Error parsing reference: {} is not a valid repository/tag: {}",
+                gotemplate::quote(text), parsed.error().text());
   };
   const oci::Reference target = TRY(reference_of(invocation.arguments[1]));
   if (!target.digest.empty()) return fail(ErrorKind::invalid, "refusing to create a tag with a digest reference");
@@ -199,13 +217,27 @@ Outcome run_tag(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command container_prune_command{.usage = "[OPTIONS]", .summary = "Remove all stopped containers", .flags = container_prune_flags,
+const Command container_prune_command{.usage = "[OPTIONS]",
+                                      .summary = "Remove all stopped containers",
+                                      .flags = container_prune_flags,
                                       .run = run_container_prune};
-const Command image_prune_command{.usage = "[OPTIONS]", .summary = "Remove unused images", .flags = image_prune_flags, .run = run_image_prune};
-const Command system_prune_command{.usage = "[OPTIONS]", .summary = "Remove unused data", .flags = system_prune_flags, .run = run_system_prune};
-const Command rmi_command{.usage = "[OPTIONS] IMAGE [IMAGE...]", .summary = "Remove one or more images", .min_arguments = 1,
-                          .max_arguments = many, .flags = rmi_flags, .run = run_rmi, .completes = Completes::images, .complete_at_most = many};
-const Command tag_command{.usage = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]", .summary = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
-                          .min_arguments = 2, .max_arguments = 2, .run = run_tag, .completes = Completes::images};
+const Command image_prune_command{
+    .usage = "[OPTIONS]", .summary = "Remove unused images", .flags = image_prune_flags, .run = run_image_prune};
+const Command system_prune_command{
+    .usage = "[OPTIONS]", .summary = "Remove unused data", .flags = system_prune_flags, .run = run_system_prune};
+const Command rmi_command{.usage = "[OPTIONS] IMAGE [IMAGE...]",
+                          .summary = "Remove one or more images",
+                          .min_arguments = 1,
+                          .max_arguments = many,
+                          .flags = rmi_flags,
+                          .run = run_rmi,
+                          .completes = Completes::images,
+                          .complete_at_most = many};
+const Command tag_command{.usage = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+                          .summary = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+                          .min_arguments = 2,
+                          .max_arguments = 2,
+                          .run = run_tag,
+                          .completes = Completes::images};
 
 }  // namespace corten::cli

@@ -13,22 +13,32 @@ constexpr std::string_view format_usage_text = format_usage;
 
 constexpr Flag ps_flags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Show all containers (default shows just running)"},
-    {.name = "filter", .shorthand = 'f', .kind = FlagKind::list, .type_name = "filter", .usage = "Filter output based on conditions provided",
+    {.name = "filter",
+     .shorthand = 'f',
+     .kind = FlagKind::list,
+     .type_name = "filter",
+     .usage = "Filter output based on conditions provided",
      .validate = validate::filter},
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = format_usage_text},
-    {.name = "last", .shorthand = 'n', .kind = FlagKind::integer, .type_name = "int",
-     .usage = "Show n last created containers (includes all states) (default -1)", .initial = "-1"},
+    {.name = "last",
+     .shorthand = 'n',
+     .kind = FlagKind::integer,
+     .type_name = "int",
+     .usage = "Show n last created containers (includes all states) (default -1)",
+     .initial = "-1"},
     {.name = "latest", .shorthand = 'l', .usage = "Show the latest created container (includes all states)"},
     {.name = "no-trunc", .usage = "Don't truncate output"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only display container IDs"},
     {.name = "size", .shorthand = 's', .usage = "Display total file sizes"},
 };
 
-// Stands for a row before there are any: tells whether the template looks at sizes, which the daemon computes only where asked.
+// Stands for a row before there are any: tells whether the template looks at sizes, which the daemon computes only
+// where asked.
 class SizeProbe : public gotemplate::Object {
  public:
   std::string_view type_name() const override { return "*formatter.ContainerContext"; }
-  Result<std::optional<gotemplate::Value>> get(std::string_view name, std::span<const gotemplate::Value> arguments) const override {
+  Result<std::optional<gotemplate::Value>> get(std::string_view name,
+                                               std::span<const gotemplate::Value> arguments) const override {
     if (name == "Size") asked_ = true;
     if (name == "Label" && arguments.size() != 1) {
       return fail(ErrorKind::invalid, "wrong number of args for Label: want 1 got {}", arguments.size());
@@ -48,7 +58,8 @@ class SizeProbe : public gotemplate::Object {
 
 // The template's errors are told before the daemon is asked.
 Result<bool> uses_size(std::string_view format) {
-  if (format == "json" || format.starts_with("table") || format == "raw") return format.find(".Size") != std::string_view::npos;
+  if (format == "json" || format.starts_with("table") || format == "raw")
+    return format.find(".Size") != std::string_view::npos;
   auto parsed = gotemplate::Template::parse(format);
   if (!parsed) return std::unexpected(std::move(parsed).error().wrap("failed to parse template"));
   const SizeProbe probe;
@@ -74,7 +85,8 @@ Outcome run_ps(Context& context, const Invocation& invocation) {
   if (flags.boolean("all")) parameters.emplace_back("all", "1");
   if (last > 0) parameters.emplace_back("limit", std::to_string(last));
   if (size) parameters.emplace_back("size", "1");
-  if (const std::string filters = filters_json(flags.list("filter")); !filters.empty()) parameters.emplace_back("filters", filters);
+  if (const std::string filters = filters_json(flags.list("filter")); !filters.empty())
+    parameters.emplace_back("filters", filters);
   client::Client& client = *TRY(context.client());
   const json::Value answer = TRY(client.get("/containers/json", parameters));
   std::vector<ContainerRow> rows;

@@ -17,13 +17,16 @@ namespace {
 // 127: the command was not found; 126: it cannot be executed; 125: anything else went wrong on our side.
 int failure_code(std::string_view text) {
   const auto has = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
-  if (has("executable file not found") || has("no such file or directory") || has("system cannot find the file specified")) return 127;
+  if (has("executable file not found") || has("no such file or directory") ||
+      has("system cannot find the file specified"))
+    return 127;
   if (has("permission denied") || has("is a directory")) return 126;
   return 125;
 }
 
 Outcome failed(Context& context, std::string_view command, const Error& error, int code) {
-  context.warn(fmt::format("{0}: {1}\n\nRun '{0} {2} --help' for more information", program_name, error.text(), command));
+  context.warn(
+      fmt::format("{0}: {1}\n\nRun '{0} {2} --help' for more information", program_name, error.text(), command));
   return done(code);
 }
 
@@ -33,7 +36,8 @@ class IdFile {
   static Result<IdFile> create(const std::string& path) {
     if (path.empty()) return IdFile({}, "");
     if (::access(path.c_str(), F_OK) == 0) {
-      return fail(ErrorKind::conflict, "container ID file found, make sure the other container isn't running or delete {}", path);
+      return fail(ErrorKind::conflict,
+                  "container ID file found, make sure the other container isn't running or delete {}", path);
     }
     UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
     if (!fd) return wrap(Result<IdFile>(sys_fail("open {}", path)), "failed to create the container ID file");
@@ -59,13 +63,15 @@ class IdFile {
 
 Result<> check_pull(const std::string& policy) {
   if (policy == "always" || policy == "missing" || policy == "never") return {};
-  return fail(ErrorKind::invalid, "invalid pull option: '{}': must be one of \"always\", \"missing\" or \"never\"", policy);
+  return fail(ErrorKind::invalid, "invalid pull option: '{}': must be one of \"always\", \"missing\" or \"never\"",
+              policy);
 }
 
 void show_warnings(Context& context, const CreateRequest& request) {
   for (const auto& warning : request.warnings) context.warn("WARNING: " + warning);
   if (request.host.oom_kill_disable.value_or(false) && request.host.memory == 0) {
-    context.warn("WARNING: Disabling the OOM killer on containers without setting a '-m/--memory' limit may be dangerous.");
+    context.warn(
+        "WARNING: Disabling the OOM killer on containers without setting a '-m/--memory' limit may be dangerous.");
   }
   if (request.host.network_mode == "host") return;
   for (const auto& address : request.host.dns) {
@@ -75,7 +81,8 @@ void show_warnings(Context& context, const CreateRequest& request) {
   }
 }
 
-Result<std::string> create(Context& context, client::Client& client, const FlagValues& flags, const CreateRequest& request) {
+Result<std::string> create(Context& context, client::Client& client, const FlagValues& flags,
+                           const CreateRequest& request) {
   const std::string policy = flags.string("pull");
   const std::string platform = flags.string("platform");
   CHECK(check_pull(policy));
@@ -112,7 +119,8 @@ Outcome run_create(Context& context, const Invocation& invocation) {
 // Everything between the created container and its exit code.
 class Runner {
  public:
-  Runner(Context& context, client::Client& client, const FlagValues& flags, const CreateRequest& request, std::string id)
+  Runner(Context& context, client::Client& client, const FlagValues& flags, const CreateRequest& request,
+         std::string id)
       : context_(context), client_(client), flags_(flags), request_(request), id_(std::move(id)) {}
 
   Result<int> run() {
@@ -167,7 +175,8 @@ class Runner {
     if (config.attach_stdin) parameters.emplace_back("stdin", "1");
     if (config.attach_stdout) parameters.emplace_back("stdout", "1");
     if (config.attach_stderr) parameters.emplace_back("stderr", "1");
-    if (const std::string keys = flags_.string("detach-keys"); !keys.empty()) parameters.emplace_back("detachKeys", keys);
+    if (const std::string keys = flags_.string("detach-keys"); !keys.empty())
+      parameters.emplace_back("detachKeys", keys);
     return client_.upgrade(fmt::format("/containers/{}/attach", id_), parameters);
   }
 
@@ -181,20 +190,24 @@ class Runner {
 Outcome run_run(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;
   const auto refuse = [&](const Error& error) { return failed(context, invocation.path, error, 125); };
-  const auto fails = [&](const Error& error) { return failed(context, invocation.path, error, failure_code(error.text())); };
+  const auto fails = [&](const Error& error) {
+    return failed(context, invocation.path, error, failure_code(error.text()));
+  };
   if (auto valid = check_pull(flags.string("pull")); !valid) return refuse(valid.error());
   auto request = read_create_request(flags, invocation.arguments);
   if (!request) return refuse(request.error());
   const bool detach = flags.boolean("detach");
   auto& config = request->config;
   if (detach) {
-    if (!flags.list("attach").empty()) return fail(ErrorKind::invalid, "conflicting options: cannot specify both --attach and --detach");
+    if (!flags.list("attach").empty())
+      return fail(ErrorKind::invalid, "conflicting options: cannot specify both --attach and --detach");
     config.attach_stdin = config.attach_stdout = config.attach_stderr = false;
     config.stdin_once = false;
   } else if (config.attach_stdin && config.tty && !is_terminal(context.in())) {
     return fail(ErrorKind::invalid, "the input device is not a TTY");
   }
-  if (const auto size = window_size(context.out()); config.tty && size) request->host.console_size = {size->rows, size->columns};
+  if (const auto size = window_size(context.out()); config.tty && size)
+    request->host.console_size = {size->rows, size->columns};
   show_warnings(context, *request);
   auto client = context.client();
   if (!client) return refuse(client.error());

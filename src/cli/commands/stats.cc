@@ -53,7 +53,9 @@ Result<Value> row_name(const StatsRow& row, Arguments) {
   return text_value("--");
 }
 Result<Value> row_id(const StatsRow& row, Arguments) { return text_value(row.truncate ? truncate_id(row.id) : row.id); }
-Result<Value> row_cpu(const StatsRow& row, Arguments) { return text_value(row.known ? fmt::format("{:.2f}%", row.cpu) : "--"); }
+Result<Value> row_cpu(const StatsRow& row, Arguments) {
+  return text_value(row.known ? fmt::format("{:.2f}%", row.cpu) : "--");
+}
 Result<Value> row_memory(const StatsRow& row, Arguments) {
   return text_value(row.known ? bytes_size(row.memory) + " / " + bytes_size(row.limit) : "-- / --");
 }
@@ -66,7 +68,9 @@ Result<Value> row_network(const StatsRow& row, Arguments) {
 Result<Value> row_block(const StatsRow& row, Arguments) {
   return text_value(row.known ? human_size(row.read, 3) + " / " + human_size(row.written, 3) : "--");
 }
-Result<Value> row_pids(const StatsRow& row, Arguments) { return text_value(row.known ? std::to_string(row.pids) : "--"); }
+Result<Value> row_pids(const StatsRow& row, Arguments) {
+  return text_value(row.known ? std::to_string(row.pids) : "--");
+}
 
 constexpr Column<StatsRow> columns[] = {
     {"Container", "CONTAINER", row_container},
@@ -84,8 +88,10 @@ constexpr std::string_view table =
     "table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}";
 
 double cpu_percent(const json::Value& stats) {
-  const double used = real_at(stats, "cpu_stats", "cpu_usage", "total_usage") - real_at(stats, "precpu_stats", "cpu_usage", "total_usage");
-  const double system = real_at(stats, "cpu_stats", "system_cpu_usage") - real_at(stats, "precpu_stats", "system_cpu_usage");
+  const double used = real_at(stats, "cpu_stats", "cpu_usage", "total_usage") -
+                      real_at(stats, "precpu_stats", "cpu_usage", "total_usage");
+  const double system =
+      real_at(stats, "cpu_stats", "system_cpu_usage") - real_at(stats, "precpu_stats", "system_cpu_usage");
   double online = real_at(stats, "cpu_stats", "online_cpus");
   if (online == 0) online = static_cast<double>(array_at(stats, "cpu_stats", "cpu_usage", "percpu_usage").size());
   return system > 0 && used > 0 ? used / system * online * 100 : 0;
@@ -140,7 +146,8 @@ std::vector<Result<StatsRow>> sample(client::Client& client, const std::vector<s
   std::vector<Result<StatsRow>> rows(names.size(), StatsRow{});
   const auto one = [&](std::size_t i) -> Result<StatsRow> {
     StatsRow row{.container = names[i], .truncate = truncate};
-    read_stats(TRY(client.get(fmt::format("/containers/{}/stats", client::path_part(names[i])), {{"stream", "0"}})), row);
+    read_stats(TRY(client.get(fmt::format("/containers/{}/stats", client::path_part(names[i])), {{"stream", "0"}})),
+               row);
     return row;
   };
   std::atomic<std::size_t> next{0};
@@ -179,8 +186,12 @@ Outcome run_stats(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command stats_command{.usage = "[OPTIONS] [CONTAINER...]", .summary = "Display a live stream of container(s) resource usage statistics",
-                            .max_arguments = many, .flags = stats_flags, .run = run_stats, .completes = Completes::running_containers,
+const Command stats_command{.usage = "[OPTIONS] [CONTAINER...]",
+                            .summary = "Display a live stream of container(s) resource usage statistics",
+                            .max_arguments = many,
+                            .flags = stats_flags,
+                            .run = run_stats,
+                            .completes = Completes::running_containers,
                             .complete_at_most = many};
 
 }  // namespace corten::cli

@@ -38,8 +38,11 @@ Result<Value> row_reclaimable(const UsageRow& row, Arguments) {
 }
 
 constexpr Column<UsageRow> columns[] = {
-    {"Type", "TYPE", row_type},   {"TotalCount", "TOTAL", row_total},           {"Active", "ACTIVE", row_active},
-    {"Size", "SIZE", row_size},   {"Reclaimable", "RECLAIMABLE", row_reclaimable},
+    {"Type", "TYPE", row_type},
+    {"TotalCount", "TOTAL", row_total},
+    {"Active", "ACTIVE", row_active},
+    {"Size", "SIZE", row_size},
+    {"Reclaimable", "RECLAIMABLE", row_reclaimable},
 };
 
 constexpr std::string_view table = "table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
@@ -109,8 +112,11 @@ Result<Value> volume_name(const VolumeRow& row, Arguments) { return text_value(t
 Result<Value> volume_links(const VolumeRow& row, Arguments) {
   return text_value(std::to_string(number_at(*row.volume, "UsageData", "RefCount")));
 }
-Result<Value> volume_size(const VolumeRow& row, Arguments) { return text_value(human_size(real_at(*row.volume, "UsageData", "Size"))); }
-constexpr Column<VolumeRow> volume_columns[] = {{"Name", "VOLUME NAME", volume_name}, {"Links", "LINKS", volume_links}, {"Size", "SIZE", volume_size}};
+Result<Value> volume_size(const VolumeRow& row, Arguments) {
+  return text_value(human_size(real_at(*row.volume, "UsageData", "Size")));
+}
+constexpr Column<VolumeRow> volume_columns[] = {
+    {"Name", "VOLUME NAME", volume_name}, {"Links", "LINKS", volume_links}, {"Size", "SIZE", volume_size}};
 
 struct CacheRow {
   const json::Value* item;
@@ -121,11 +127,17 @@ std::string since_time(const json::Value& item, const char* key) {
 }
 Result<Value> cache_id(const CacheRow& row, Arguments) { return text_value(truncate_id(text_at(*row.item, "ID"))); }
 Result<Value> cache_type(const CacheRow& row, Arguments) { return text_value(text_at(*row.item, "Type")); }
-Result<Value> cache_size(const CacheRow& row, Arguments) { return text_value(human_size(real_at(*row.item, "Size"), 3)); }
+Result<Value> cache_size(const CacheRow& row, Arguments) {
+  return text_value(human_size(real_at(*row.item, "Size"), 3));
+}
 Result<Value> cache_created(const CacheRow& row, Arguments) { return text_value(since_time(*row.item, "CreatedAt")); }
 Result<Value> cache_used(const CacheRow& row, Arguments) { return text_value(since_time(*row.item, "LastUsedAt")); }
-Result<Value> cache_count(const CacheRow& row, Arguments) { return text_value(std::to_string(number_at(*row.item, "UsageCount"))); }
-Result<Value> cache_shared(const CacheRow& row, Arguments) { return text_value(bool_at(*row.item, "Shared") ? "true" : "false"); }
+Result<Value> cache_count(const CacheRow& row, Arguments) {
+  return text_value(std::to_string(number_at(*row.item, "UsageCount")));
+}
+Result<Value> cache_shared(const CacheRow& row, Arguments) {
+  return text_value(bool_at(*row.item, "Shared") ? "true" : "false");
+}
 constexpr Column<CacheRow> cache_columns[] = {
     {"ID", "CACHE ID", cache_id},
     {"CacheType", "CACHE TYPE", cache_type},
@@ -140,8 +152,10 @@ Outcome print_verbose(Context& context, const json::Value& usage) {
   std::vector<ImageRow> images;
   for (const auto& image : array_at(usage, "Images")) add_image_rows(image, true, false, false, images);
   context.print("Images space usage:\n\n");
-  context.print(TRY(format_images("table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t"
-                                  "{{.UniqueSize}}\t{{.Containers}}", images)));
+  context.print(
+      TRY(format_images("table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t"
+                        "{{.UniqueSize}}\t{{.Containers}}",
+                        images)));
   // Only what containers wrote themselves is told here.
   json::Array without_images = array_at(usage, "Containers");
   for (auto& container : without_images) {
@@ -150,17 +164,23 @@ Outcome print_verbose(Context& context, const json::Value& usage) {
   std::vector<ContainerRow> containers;
   for (const auto& container : without_images) containers.push_back({&container, true});
   context.print("\nContainers space usage:\n\n");
-  context.print(TRY(format_containers("table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t"
-                                      "{{.Names}}", containers)));
+  context.print(TRY(format_containers(
+      "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t"
+      "{{.Names}}",
+      containers)));
   std::vector<VolumeRow> volumes;
   for (const auto& volume : array_at(usage, "Volumes")) volumes.push_back({&volume});
   context.print("\nLocal Volumes space usage:\n\n");
-  context.print(TRY(format_rows<VolumeRow>("", "table {{.Name}}\t{{.Links}}\t{{.Size}}", "*formatter.volumeContext", volume_columns, volumes)));
+  context.print(TRY(format_rows<VolumeRow>("", "table {{.Name}}\t{{.Links}}\t{{.Size}}", "*formatter.volumeContext",
+                                           volume_columns, volumes)));
   context.print(fmt::format("\nBuild cache usage: {}\n\n", human_size(cache_usage(usage).size)));
   std::vector<CacheRow> caches;
   for (const auto& item : array_at(usage, "BuildCache")) caches.push_back({&item});
-  context.print(TRY(format_rows<CacheRow>("", "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t"
-                                          "{{.UsageCount}}\t{{.Shared}}", "*formatter.buildCacheContext", cache_columns, caches)));
+  context.print(
+      TRY(format_rows<CacheRow>("",
+                                "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t"
+                                "{{.UsageCount}}\t{{.Shared}}",
+                                "*formatter.buildCacheContext", cache_columns, caches)));
   return done();
 }
 
@@ -177,6 +197,7 @@ Outcome run_system_df(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command system_df_command{.usage = "[OPTIONS]", .summary = "Show corten disk usage", .flags = system_df_flags, .run = run_system_df};
+const Command system_df_command{
+    .usage = "[OPTIONS]", .summary = "Show corten disk usage", .flags = system_df_flags, .run = run_system_df};
 
 }  // namespace corten::cli

@@ -117,13 +117,14 @@ Outcome run_info(Context& context, const Invocation& invocation) {
   if (!format.empty()) {
     json::Object data;
     if (server && server->is_object()) data = server->get_object();
-    data["ClientInfo"] = json::Object{{"Debug", context.options().debug}, {"Version", version_text}, {"Context", shown_context}};
+    data["ClientInfo"] =
+        json::Object{{"Debug", context.options().debug}, {"Version", version_text}, {"Context", shown_context}};
     if (!server) context.report(server.error());
     const Exit exit = TRY(print_template(context, "", format, data));
     return done(exit.code != 0 ? exit.code : server ? 0 : 1);
   }
-  context.print(fmt::format("Client:\n Version:    {}\n Context:    {}\n Debug Mode: {}\n\nServer:\n", version_text, shown_context,
-                            context.options().debug));
+  context.print(fmt::format("Client:\n Version:    {}\n Context:    {}\n Debug Mode: {}\n\nServer:\n", version_text,
+                            shown_context, context.options().debug));
   if (!server) {
     context.warn(server.error().text());
     return done(1);
@@ -135,7 +136,9 @@ Outcome run_info(Context& context, const Invocation& invocation) {
 
 }  // namespace
 
-const Command version_command{.usage = "[OPTIONS]", .summary = "Show the Corten version information", .flags = version_flags, .run = run_version};
-const Command info_command{.usage = "[OPTIONS]", .summary = "Display system-wide information", .flags = info_flags, .run = run_info};
+const Command version_command{
+    .usage = "[OPTIONS]", .summary = "Show the Corten version information", .flags = version_flags, .run = run_version};
+const Command info_command{
+    .usage = "[OPTIONS]", .summary = "Display system-wide information", .flags = info_flags, .run = run_info};
 
 }  // namespace corten::cli

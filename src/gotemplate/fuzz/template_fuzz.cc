@@ -20,7 +20,8 @@ void run_one(std::string_view text) {
       R"({"A":"text","B":[1,2.5,"x",null,{"C":true}],"C":{"k":"v","n":{"m":[]}},"D":18446744073709551615,"E":-1,"F":false})");
   const auto parsed = Template::parse(text);
   if (!parsed) return;
-  for (const bool strict : {false, true}) static_cast<void>(parsed->execute(Value::view(data), {.missing_key_is_error = strict}));
+  for (const bool strict : {false, true})
+    static_cast<void>(parsed->execute(Value::view(data), {.missing_key_is_error = strict}));
 }
 
 }  // namespace

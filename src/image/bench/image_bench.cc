@@ -23,7 +23,9 @@ bool measure(const char* what, double megabytes, Body body) {
   return true;
 }
 
-UniqueFd open_file(const std::string& path, int flags) { return UniqueFd(::open(path.c_str(), flags | O_CLOEXEC, 0600)); }
+UniqueFd open_file(const std::string& path, int flags) {
+  return UniqueFd(::open(path.c_str(), flags | O_CLOEXEC, 0600));
+}
 
 }  // namespace
 
@@ -34,7 +36,7 @@ int main(int argc, char** argv) {
   auto images = image::Images::open(**store);
   if (!images) return fmt::print("{}\n", images.error().text()), 1;
   const std::string tar = argv[2], out = argc > 3 ? argv[3] : std::string(argv[1]) + "/saved.tar";
-  struct stat status {};
+  struct stat status{};
   ::stat(tar.c_str(), &status);
   const double megabytes = static_cast<double>(status.st_size) / 1e6;
   const auto import = [&]() -> Result<> {
@@ -76,7 +78,8 @@ int main(int argc, char** argv) {
   const auto chain = (*images)->resolve("bench:base");
   if (!chain || !(*store)->snapshots().prepare("bench", (*chain)->chain_id)) return 1;
   measure("extract into a container", megabytes, fill);
-  measure("changes", megabytes, [&]() -> Result<> { return TRY((*store)->snapshots().changes("bench")).empty() ? Result<>() : Result<>(); });
+  measure("changes", megabytes,
+          [&]() -> Result<> { return TRY((*store)->snapshots().changes("bench")).empty() ? Result<>() : Result<>(); });
   measure("commit", megabytes, commit);
   static_cast<void>((*store)->snapshots().remove("bench"));
   measure("save (two layers)", 2 * megabytes, save);
