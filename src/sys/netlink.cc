@@ -226,10 +226,15 @@ Result<> NetlinkSocket::send(NetlinkBatch& batch, bool ack_each) {
 Result<std::span<const std::byte>> NetlinkSocket::receive(bool wait) {
   if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
   for (;;) {
-    const ssize_t size = ::recv(fd_.get(), buffer_.get(), buffer_size, MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT));
+    sockaddr_nl sender{};
+    socklen_t sender_size = sizeof sender;
+    const ssize_t size = ::recvfrom(fd_.get(), buffer_.get(), buffer_size, MSG_TRUNC | (wait ? 0 : MSG_DONTWAIT),
+                                    reinterpret_cast<sockaddr*>(&sender), &sender_size);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && !wait && errno == EAGAIN) return std::span<const std::byte>{};
     if (size < 0) return sys_fail("receive a netlink answer");
+    // Who administers the namespace may send us messages, too: a container, where the socket was opened inside one.
+    if (sender.nl_pid != 0) continue;
     if (static_cast<std::size_t>(size) > buffer_size)
       return fail(ErrorKind::internal, "netlink answer of {} bytes is larger than asked for", size);
     return std::span<const std::byte>(buffer_.get(), static_cast<std::size_t>(size));
@@ -269,6 +274,9 @@ Result<> NetlinkSocket::query(NetlinkBatch& batch, const NetlinkVisitor& visit) 
       if (done || header.nlmsg_seq != first) return;
       if (header.nlmsg_type == NLMSG_DONE) {
         done = true;
+        // Its payload says how the dump ended: below zero it was broken off, and what came is not all there is.
+        const int end = load<int>(payload);
+        if (end < 0) failure = Verdict{.sequence = first, .sys_errno = -end, .text = "the list broke off"};
         visit({header.nlmsg_type, header.nlmsg_flags, {}});
       } else if (header.nlmsg_type == NLMSG_ERROR) {
         done = true;
@@ -282,6 +290,20 @@ Result<> NetlinkSocket::query(NetlinkBatch& batch, const NetlinkVisitor& visit) 
     });
   }
   if (failure) return fail_verdict(*failure);
+  return {};
+}
+
+Result<> NetlinkSocket::dump(NetlinkBatch& batch, const std::function<void()>& restart, const NetlinkVisitor& visit) {
+  constexpr int tries = 5;
+  for (int i = 0; i < tries; ++i) {
+    restart();
+    bool interrupted = false;
+    CHECK(query(batch, [&](const NetlinkAnswer& answer) {
+      if ((answer.flags & NLM_F_DUMP_INTR) != 0) interrupted = true;
+      visit(answer);
+    }));
+    if (!interrupted) break;
+  }
   return {};
 }
 
@@ -305,6 +327,7 @@ Result<> NetlinkSocket::read_events(const NetlinkVisitor& visit) {
 }
 
 Result<> NetlinkSocket::commit(NetlinkBatch& batch) {
+  const std::uint32_t first = sequence_ + 1;
   CHECK(send(batch, false));
   // The kernel has worked through the batch when send returns: what it had to say is in the queue. The last request
   // asked for an acknowledgement, so silence would be a protocol error.
@@ -314,7 +337,8 @@ Result<> NetlinkSocket::commit(NetlinkBatch& batch) {
     const auto datagram = TRY(receive(false));
     if (datagram.empty()) break;
     for_each_message(datagram, [&](const nlmsghdr& header, std::span<const std::byte> payload) {
-      if (header.nlmsg_type != NLMSG_ERROR) return;
+      // Answers to an earlier request that was given up are not ours.
+      if (header.nlmsg_type != NLMSG_ERROR || header.nlmsg_seq - first >= batch.count_) return;
       Verdict verdict = read_verdict(header, payload);
       if (verdict.sys_errno == 0)
         acknowledged = true;

@@ -126,8 +126,12 @@ class NetlinkSocket {
   Result<> execute(NetlinkBatch& batch, std::vector<Failure>* failed = nullptr);
 
   // Sends the batch's one request and gives each answer to `visit` until the kernel says that it is done; that last
-  // message (NLMSG_DONE) is given, too, for its flags.
+  // message (NLMSG_DONE) is given, too, for its flags. A dump that the kernel broke off is an error.
   Result<> query(NetlinkBatch& batch, const NetlinkVisitor& visit);
+  // The same for a dump whose answers must be of one moment: while the kernel says that its list changed meanwhile
+  // (objects may be missing or told twice), `restart` is called and the dump asked for again, a few times. On a list
+  // that never holds still the last answers are as good as it gets.
+  Result<> dump(NetlinkBatch& batch, const std::function<void()>& restart, const NetlinkVisitor& visit);
 
   // Joins a multicast group (RTNLGRP_*, NFNLGRP_*), whose messages then wait to be read.
   Result<> subscribe(int group);
@@ -139,7 +143,7 @@ class NetlinkSocket {
 
  private:
   Result<> send(NetlinkBatch& batch, bool ack_each);
-  // Receives one datagram. With `wait` false gives an empty span when there is none.
+  // Receives one datagram of the kernel's. With `wait` false gives an empty span when there is none.
   Result<std::span<const std::byte>> receive(bool wait);
 
   UniqueFd fd_;

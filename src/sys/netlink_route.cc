@@ -79,21 +79,11 @@ Result<LinkInfo> query_link(NetlinkSocket& socket, NetlinkBatch& batch) {
   return link;
 }
 
-// A dump during which the kernel's list changed may miss objects or tell them twice: asked again, a few times.
 template <class Object>
 Result<std::vector<Object>> list(NetlinkSocket& socket, NetlinkBatch batch,
                                  const std::function<void(const NetlinkAnswer&, std::vector<Object>&)>& read) {
-  constexpr int tries = 5;
   std::vector<Object> objects;
-  for (int i = 0; i < tries; ++i) {
-    objects.clear();
-    bool interrupted = false;
-    CHECK(socket.query(batch, [&](const NetlinkAnswer& answer) {
-      if ((answer.flags & NLM_F_DUMP_INTR) != 0) interrupted = true;
-      read(answer, objects);
-    }));
-    if (!interrupted) break;
-  }
+  CHECK(socket.dump(batch, [&] { objects.clear(); }, [&](const NetlinkAnswer& answer) { read(answer, objects); }));
   return objects;
 }
 

@@ -1,12 +1,17 @@
 #include "sys/netlink.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
+#include <sys/socket.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
+#include <set>
 #include <thread>
 
 #include "sys/netlink_route.h"
@@ -149,6 +154,70 @@ TEST(Nftables, ATransactionIsAllOrNothing) {
     end.delete_table();
     EXPECT_TRUE(end.commit(*socket));
     EXPECT_TRUE(list_nft_tables(*socket, NFPROTO_IPV4)->empty());
+  });
+}
+
+// A container that administers its own namespace can send messages to a socket of ours in there.
+TEST(NetlinkSocket, HearsTheKernelOnly) {
+  in_new_namespace([] {
+    auto socket = NetlinkSocket::open(NETLINK_ROUTE);
+    ASSERT_TRUE(socket);
+    ASSERT_TRUE(find_link(*socket, 1));  // the first request gives the socket its number
+    sockaddr_nl address{};
+    socklen_t size = sizeof address;
+    ASSERT_EQ(::getsockname(socket->fd(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    const UniqueFd other(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    // "There is no such link", as the answers to the next few requests.
+    for (std::uint32_t sequence = 0; sequence < 8; ++sequence) {
+      struct {
+        nlmsghdr header;
+        nlmsgerr error;
+      } forged{{sizeof forged, NLMSG_ERROR, 0, sequence, 0}, {-ENODEV, {}}};
+      ASSERT_EQ(::sendto(other.get(), &forged, sizeof forged, 0, reinterpret_cast<const sockaddr*>(&address), size),
+                static_cast<ssize_t>(sizeof forged));
+    }
+    const auto lo = find_link(*socket, 1);
+    ASSERT_TRUE(lo) << lo.error().text();
+    EXPECT_EQ(lo->name, "lo");
+  });
+}
+
+// Links come and go while they are listed: what is there all the time is in each list, once.
+TEST(NetlinkSocket, AListIsOfOneMoment) {
+  in_new_namespace([] {
+    auto socket = NetlinkSocket::open(NETLINK_ROUTE);
+    ASSERT_TRUE(socket);
+    constexpr int count = 40;  // more than one datagram
+    NetlinkBatch batch;
+    for (int i = 0; i < count; ++i)
+      put_bridge(batch, fmt::format("b{}", i), {2, 0, 0, 0, 0, static_cast<std::uint8_t>(i)}, 1500, "");
+    ASSERT_TRUE(socket->execute(batch));
+    const UniqueFd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    std::atomic<bool> ending = false;
+    std::thread changer([&] {
+      ASSERT_EQ(::setns(here.get(), CLONE_NEWNET), 0);
+      auto second = NetlinkSocket::open(NETLINK_ROUTE);
+      ASSERT_TRUE(second);
+      while (!ending) {
+        NetlinkBatch change;
+        put_bridge(change, "aaa", {2, 0, 0, 0, 1, 0}, 1500, "");
+        put_delete_link(change, "aaa");
+        EXPECT_TRUE(second->execute(change));
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+    for (int round = 0; round < 10; ++round) {
+      const auto links = list_links(*socket);
+      EXPECT_TRUE(links);
+      std::set<std::string> names;
+      for (const LinkInfo& link : *links) names.insert(link.name);
+      for (int i = 0; i < count; ++i) EXPECT_TRUE(names.contains(fmt::format("b{}", i))) << i;
+    }
+    ending = true;
+    changer.join();
+    batch.clear();
+    for (int i = 0; i < count; ++i) put_delete_link(batch, fmt::format("b{}", i));
+    EXPECT_TRUE(socket->execute(batch));
   });
 }
 

@@ -332,14 +332,14 @@ Result<std::vector<NftElement>> list_nft_elements(NetlinkSocket& socket, std::ui
   batch.put_string(NFTA_SET_ELEM_LIST_SET, set);
   batch.end();
   std::vector<NftElement> elements;
-  CHECK_AS(socket.query(batch,
-                        [&](const NetlinkAnswer& answer) {
-                          const auto list = find_attribute(answer.attributes<nfgenmsg>(), NFTA_SET_ELEM_LIST_ELEMENTS);
-                          if (!list) return;
-                          for_each_attribute(list->value, [&](const NetlinkAttribute& item) {
-                            elements.push_back(read_element(item.value));
-                          });
-                        }),
+  CHECK_AS(socket.dump(
+               batch, [&] { elements.clear(); },
+               [&](const NetlinkAnswer& answer) {
+                 const auto list = find_attribute(answer.attributes<nfgenmsg>(), NFTA_SET_ELEM_LIST_ELEMENTS);
+                 if (!list) return;
+                 for_each_attribute(
+                     list->value, [&](const NetlinkAttribute& item) { elements.push_back(read_element(item.value)); });
+               }),
            fmt::format("list set {} of nftables table {}", set, table));
   return elements;
 }
@@ -349,11 +349,12 @@ Result<std::vector<std::string>> list_nft_tables(NetlinkSocket& socket, std::uin
   batch.begin(message_type(NFT_MSG_GETTABLE), NLM_F_DUMP, family_header(family));
   batch.end();
   std::vector<std::string> tables;
-  CHECK_AS(socket.query(batch,
-                        [&](const NetlinkAnswer& answer) {
-                          const auto name = find_attribute(answer.attributes<nfgenmsg>(), NFTA_TABLE_NAME);
-                          if (name) tables.emplace_back(name->string());
-                        }),
+  CHECK_AS(socket.dump(
+               batch, [&] { tables.clear(); },
+               [&](const NetlinkAnswer& answer) {
+                 const auto name = find_attribute(answer.attributes<nfgenmsg>(), NFTA_TABLE_NAME);
+                 if (name) tables.emplace_back(name->string());
+               }),
            "list nftables tables");
   return tables;
 }
