@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -97,6 +98,26 @@ struct Definition {
   std::string snapshot_key;
 };
 
+// A view's row in a list, as its reader encodes it: made once, by whoever asks first, and gone with the view. What
+// depends on the moment goes between the two parts.
+class CachedRow {
+ public:
+  struct Parts {
+    std::string before;
+    std::string after;
+  };
+  // `make` gives Parts; the same for all callers.
+  template <class Make>
+  const Parts& get(Make&& make) const {
+    std::call_once(made_, [&] { parts_ = make(); });
+    return parts_;
+  }
+
+ private:
+  mutable std::once_flag made_;
+  mutable Parts parts_;
+};
+
 struct ContainerView {
   std::shared_ptr<const Definition> definition;
   State state;
@@ -105,6 +126,7 @@ struct ContainerView {
   std::string log_path;                           // of json-file and local, else empty
   std::string hosts_path, hostname_path, resolv_conf_path;
   std::vector<std::string> exec_ids;
+  CachedRow row;  // of the Engine API's list
 
   const std::string& id() const { return definition->id; }
   const std::string& name() const { return definition->name; }

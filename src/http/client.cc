@@ -1,5 +1,6 @@
 #include "http/client.h"
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 #include <vector>
@@ -13,6 +14,8 @@ namespace corten::http {
 namespace {
 
 constexpr std::size_t max_kept = 8;
+constexpr std::size_t min_room = 4096;
+constexpr std::uint64_t max_room = 1 << 20;
 
 }  // namespace
 
@@ -83,13 +86,19 @@ Result<std::size_t> ClientResponse::read(std::span<std::byte> into) {
 
 Result<std::string> ClientResponse::read_all(std::size_t limit) {
   std::string text;
-  std::array<std::byte, 16384> piece;
+  std::size_t filled = 0;
   for (;;) {
-    const std::size_t count = TRY(read(piece));
-    if (count == 0) return text;
-    if (count > limit - text.size()) return fail(ErrorKind::invalid, "the answer is larger than {} bytes", limit);
-    text.append(reinterpret_cast<const char*>(piece.data()), count);
+    const auto left = state_->body->remaining();
+    // What is announced is believed up to a bound.
+    const auto room = left ? static_cast<std::size_t>(std::min(*left, max_room)) : std::max(filled, min_room);
+    if (text.size() - filled < room) text.resize(filled + room);
+    const std::size_t count = TRY(read(std::as_writable_bytes(std::span(text).subspan(filled))));
+    if (count == 0) break;
+    filled += count;
+    if (filled > limit) return fail(ErrorKind::invalid, "the answer is larger than {} bytes", limit);
   }
+  text.resize(filled);
+  return text;
 }
 
 int ClientResponse::fd() const { return state_->connection ? state_->connection->stream->fd() : -1; }

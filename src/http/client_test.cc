@@ -50,6 +50,15 @@ Result<std::string> ask(std::string answer) {
   return response.read_all();
 }
 
+TEST(Client, BelievesNoLengthThatDoesNotCome) {
+  const std::string long_body(3 << 20, 'x');
+  EXPECT_EQ(ask("HTTP/1.1 200 OK\r\n\r\n" + long_body)->size(), long_body.size());
+  EXPECT_EQ(ask(fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", long_body.size()) + long_body)->size(),
+            long_body.size());
+  EXPECT_EQ(ask("HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nabc").error().kind(),
+            ErrorKind::unavailable);
+}
+
 TEST(Client, ReadsEachKindOfFraming) {
   EXPECT_EQ(*ask("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"), "abc");
   EXPECT_EQ(*ask("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"), "abc");

@@ -6,6 +6,7 @@ namespace corten::json {
 namespace {
 
 constexpr std::size_t max_depth = 64;
+constexpr std::size_t min_arena = 256;
 
 bool same_ignoring_case(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
@@ -90,7 +91,9 @@ Result<Value> parse(std::string_view text) {
   boost::json::error_code error;
   boost::json::parse_options options;
   options.max_depth = max_depth;
-  Value value = boost::json::parse(boost::json::string_view(text.data(), text.size()), error, {}, options);
+  // One arena for all of it: a document is read as a whole and dropped as a whole.
+  auto arena = boost::json::make_shared_resource<boost::json::monotonic_resource>(std::max(text.size(), min_arena));
+  Value value = boost::json::parse(boost::json::string_view(text.data(), text.size()), error, arena, options);
   if (error) return fail(ErrorKind::invalid, "invalid JSON: {}", error.message());
   return value;
 }

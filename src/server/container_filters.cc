@@ -117,6 +117,7 @@ Result<std::vector<int>> parse_exit_codes(const std::vector<std::string>& texts)
 Result<ContainerFilter> compile_container_filter(
     const Filters& filters, const image::Images& images,
     const std::function<Result<engine::ContainerPtr>(std::string_view)>& find) {
+  if (filters.empty()) return ContainerFilter{};
   for (const std::string& status : filters.of("status"))
     if (std::ranges::find(statuses, status) == statuses.end())
       return fail(ErrorKind::invalid, "invalid filter 'status={}'", status);

@@ -13,7 +13,7 @@ namespace corten::server {
 using ContainerMatch = std::function<bool(const engine::ContainerView&)>;
 
 struct ContainerFilter {
-  ContainerMatch matches;
+  ContainerMatch matches;    // none: everything
   bool says_status = false;  // then stopped containers are shown without --all
 };
 

@@ -208,6 +208,46 @@ void add_sizes(Object& object, const std::optional<engine::DiskUsage>& size) {
   object["SizeRootFs"] = size->size_root_fs;
 }
 
+// All summaries from this version on are alike, so one row is kept for them.
+constexpr ApiVersion newest_summary{1, 48};
+
+// The members up to Status, and those behind it.
+Object summary_head(const ContainerView& container, const std::optional<engine::DiskUsage>& size) {
+  const engine::Definition& definition = *container.definition;
+  Object object{{"Id", definition.id},
+                {"Names", Array{"/" + definition.name}},
+                {"Image", definition.image_ref},
+                {"ImageID", definition.image_id},
+                {"Command", shown_command(definition)},
+                {"Created", std::chrono::floor<std::chrono::seconds>(definition.created.time_since_epoch()).count()},
+                {"Ports", port_list(container)}};
+  add_sizes(object, size);
+  object["Labels"] = json::to_json(definition.config.labels);
+  object["State"] = std::string(to_string(container.state.status));
+  return object;
+}
+
+Object summary_tail(const ContainerView& container, const Services& services, ApiVersion version) {
+  const engine::Definition& definition = *container.definition;
+  Object host{{"NetworkMode", definition.host_config.network_mode}};
+  if (version >= ApiVersion{1, 46} && !definition.host_config.annotations.empty())
+    host["Annotations"] = json::to_json(definition.host_config.annotations);
+  Object networks;
+  if (const auto shown = shown_endpoint(container, services)) networks[shown->network] = endpoint_json(*shown, version);
+  return Object{{"HostConfig", std::move(host)},
+                {"NetworkSettings", Object{{"Networks", std::move(networks)}}},
+                {"Mounts", mount_points(definition)}};
+}
+
+engine::CachedRow::Parts summary_parts(const ContainerView& container, const Services& services, ApiVersion version,
+                                       const std::optional<engine::DiskUsage>& size) {
+  engine::CachedRow::Parts parts{json::write(summary_head(container, size)),
+                                 json::write(summary_tail(container, services, version))};
+  parts.before.replace(parts.before.size() - 1, 1, R"(,"Status":")");
+  parts.after.replace(0, 1, R"(",)");
+  return parts;
+}
+
 }  // namespace
 
 std::string status_text(const ContainerView& container, Timestamp reference) {
@@ -229,27 +269,24 @@ std::string status_text(const ContainerView& container, Timestamp reference) {
 
 Value container_summary(const ContainerView& container, const Services& services, ApiVersion version,
                         const std::optional<engine::DiskUsage>& size) {
-  const engine::Definition& definition = *container.definition;
-  Object object{{"Id", definition.id},
-                {"Names", Array{"/" + definition.name}},
-                {"Image", definition.image_ref},
-                {"ImageID", definition.image_id},
-                {"Command", shown_command(definition)},
-                {"Created", std::chrono::floor<std::chrono::seconds>(definition.created.time_since_epoch()).count()},
-                {"Ports", port_list(container)}};
-  add_sizes(object, size);
-  object["Labels"] = json::to_json(definition.config.labels);
-  object["State"] = std::string(to_string(container.state.status));
+  Object object = summary_head(container, size);
   object["Status"] = status_text(container, now());
-  Object host{{"NetworkMode", definition.host_config.network_mode}};
-  if (version >= ApiVersion{1, 46} && !definition.host_config.annotations.empty())
-    host["Annotations"] = json::to_json(definition.host_config.annotations);
-  object["HostConfig"] = std::move(host);
-  Object networks;
-  if (const auto shown = shown_endpoint(container, services)) networks[shown->network] = endpoint_json(*shown, version);
-  object["NetworkSettings"] = Object{{"Networks", std::move(networks)}};
-  object["Mounts"] = mount_points(definition);
+  for (auto& member : summary_tail(container, services, version))
+    object.emplace(member.key(), std::move(member.value()));
   return object;
+}
+
+void append_summary(std::string& out, const ContainerView& container, const Services& services, ApiVersion version,
+                    const std::optional<engine::DiskUsage>& size, Timestamp reference) {
+  const auto append = [&](const engine::CachedRow::Parts& parts) {
+    out += parts.before;
+    out += status_text(container, reference);  // nothing in it needs an escape
+    out += parts.after;
+  };
+  if (size || version < newest_summary)
+    append(summary_parts(container, services, version, size));
+  else
+    append(container.row.get([&] { return summary_parts(container, services, version, std::nullopt); }));
 }
 
 Value container_inspect(const ContainerView& container, const Services& services, ApiVersion version,

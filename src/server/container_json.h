@@ -16,6 +16,10 @@ std::string status_text(const engine::ContainerView& container, Timestamp refere
 
 json::Value container_summary(const engine::ContainerView& container, const Services& services, ApiVersion version,
                               const std::optional<engine::DiskUsage>& size);
+// Appends the encoded summary. Without sizes and for a new version it is mostly copied from what the view keeps: a list
+// of many costs little more than its bytes.
+void append_summary(std::string& out, const engine::ContainerView& container, const Services& services,
+                    ApiVersion version, const std::optional<engine::DiskUsage>& size, Timestamp reference);
 json::Value container_inspect(const engine::ContainerView& container, const Services& services, ApiVersion version,
                               const std::optional<engine::DiskUsage>& size);
 

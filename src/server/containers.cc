@@ -24,17 +24,20 @@ Result<> list(Call& call) {
   const std::int64_t limit = TRY(call.number("limit", 0));
   const bool all = call.flag("all") || limit > 0 || filter.says_status;
   const bool with_size = call.flag("size");
-  Array array;
+  const Timestamp reference = now();
+  std::string text = "[";
+  std::int64_t count = 0;
   for (const engine::ContainerPtr& container : engine.list()) {
     if (!all && !container->state.running()) continue;
-    if (!filter.matches(*container)) continue;
+    if (filter.matches && !filter.matches(*container)) continue;
     std::optional<engine::DiskUsage> size;
     if (with_size)
       if (auto usage = engine.disk_usage(container->id())) size = *usage;
-    array.push_back(container_summary(*container, call.services, call.version, size));
-    if (limit > 0 && array.size() == static_cast<std::size_t>(limit)) break;
+    if (count > 0) text += ',';
+    append_summary(text, *container, call.services, call.version, size, reference);
+    if (++count == limit) break;
   }
-  return call.answer(200, array);
+  return call.response.write_all(200, text += "]\n");
 }
 
 // The body of create is a ContainerConfig with two further members.

@@ -16,6 +16,7 @@ class Filters {
   // Kind invalid: not such JSON, or a name outside `known` ("invalid filter 'x'").
   static Result<Filters> parse(std::string_view text, std::initializer_list<std::string_view> known);
 
+  bool empty() const { return values_.empty(); }
   bool has(std::string_view name) const { return values_.contains(name); }
   // All values of a name; empty when it was not given.
   const std::vector<std::string>& of(std::string_view name) const;

@@ -5,6 +5,7 @@ import json
 import socket
 
 import pytest
+from conftest import wait_until
 
 
 class Unix(http.client.HTTPConnection):
@@ -168,6 +169,30 @@ def test_wait_answers_with_a_head_at_once(daemon):
         while b"StatusCode" not in data:
             data += client.recv(4096)
         assert b'"StatusCode":6' in data
+
+
+def test_rows_of_a_list_follow_their_containers(api, daemon):
+    """Rows are kept with a container's view: none may outlive it, and an older version's reader gets its own."""
+    status = 'quo"te\\'  # in a label, where a careless search for the place of the status would find it
+    daemon.corten("run", "-d", "--name", "rrr", "--label", f'Status="{status}', "--annotation", "a=b", "busybox", "sleep", "100")
+
+    def row(version="v1.51", extra=""):
+        return api("GET", f"/{version}/containers/json?all=1{extra}")[1][0]
+
+    first = row()
+    assert first == row() and first["State"] == "running" and first["Status"].startswith("Up ")
+    assert first["Labels"] == {"Status": '"' + status} and list(first)[-4:] == ["Status", "HostConfig", "NetworkSettings", "Mounts"]
+    sized = row(extra="&size=1")
+    assert sized.pop("SizeRootFs") > 0 and {**sized, "Status": ""} == {**first, "Status": ""}
+    assert "Annotations" not in row("v1.45")["HostConfig"] and first["HostConfig"]["Annotations"]["a"] == "b"
+    assert "DNSNames" not in row("v1.43")["NetworkSettings"]["Networks"]["bridge"]
+    wait_until(lambda: row()["Status"] not in (first["Status"], "Up Less than a second"), 5, "the time to be told anew")
+    daemon.corten("rename", "rrr", "other")
+    assert row()["Names"] == ["/other"]
+    daemon.corten("pause", "other")
+    assert row()["State"] == "paused" and row()["Status"].endswith(" (Paused)")
+    daemon.corten("rm", "-f", "other")
+    assert api("GET", "/containers/json?all=1")[1] == []
 
 
 def test_older_versions_get_their_fields(api, daemon):
