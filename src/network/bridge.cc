@@ -4,6 +4,7 @@
 #include <cctype>
 #include <random>
 
+#include "base/log.h"
 #include "sys/netlink_route.h"
 
 namespace corten::network {
@@ -50,6 +51,14 @@ Result<sys::LinkInfo> make_bridge(sys::NetlinkSocket& socket, const std::string&
   sys::put_bridge(batch, link, random_mac().bytes, mtu, alias);
   CHECK_AS(socket.execute(batch), fmt::format("make bridge {}", link));
   return sys::find_link(socket, link);
+}
+
+// The undo of making it.
+void remove_bridge(sys::NetlinkSocket& socket, const std::string& link) {
+  sys::NetlinkBatch batch;
+  sys::put_delete_link(batch, link);
+  if (const auto removed = socket.execute(batch); !removed)
+    log::warn("remove bridge {}: {}", link, removed.error().text());
 }
 
 std::optional<Ipv4Prefix> address_of(std::span<const sys::AddressInfo> addresses, int index) {
@@ -106,8 +115,11 @@ Result<Bridge> ensure_bridge(sys::NetlinkSocket& socket, const std::string& link
   if (!present || *present != *wanted) sys::put_address(batch, bridge.index, wanted->address.value, wanted->length);
   if (found && found->mtu != mtu) sys::put_link_mtu(batch, bridge.index, mtu);
   sys::put_link_up(batch, bridge.index);
-  CHECK_AS(socket.execute(batch), fmt::format("configure bridge {}", link));
-  return Bridge{bridge.index, *wanted};
+  if (auto configured = socket.execute(batch); !configured) {
+    if (!found) remove_bridge(socket, link);
+    return std::unexpected(std::move(configured).error().wrap(fmt::format("configure bridge {}", link)));
+  }
+  return Bridge{bridge.index, *wanted, !found};
 }
 
 }  // namespace corten::network

@@ -19,6 +19,7 @@ inline constexpr std::string_view instance_alias_prefix = "corten_";
 struct Bridge {
   int index = 0;
   Ipv4Prefix address;
+  bool made = false;  // it was not there before
 };
 
 // Ensures that a bridge `link` exists, is up and has `wanted` (or, without, the address it has, or the first of `pools`

@@ -77,7 +77,8 @@ Result<> forget_flows(std::span<const PublishedPort> ports, Ipv4 container_ip) {
   std::vector<sys::NetlinkSocket::Failure> failures;
   const auto result = socket.execute(forget, &failures);
   // One that ended by itself meanwhile is as good as forgotten.
-  if (std::ranges::all_of(failures, [](const auto& failure) { return failure.sys_errno == ENOENT; })) return {};
+  const auto ended = [](const auto& failure) { return failure.sys_errno == ENOENT; };
+  if (!failures.empty() && std::ranges::all_of(failures, ended)) return {};
   return wrap(result, "forget UDP connections");
 }
 

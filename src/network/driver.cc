@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "network/host_settings.h"
 #include "network/network_impl.h"
 #include "sys/netlink_route.h"
@@ -55,23 +56,28 @@ class DriverImpl final : public Driver {
 
  private:
   std::vector<std::shared_ptr<NetworkImpl>> networks() const;
-  Result<> check_free(const NetworkConfig& config) const;  // mutex_ held
+  Result<> check_free(const NetworkConfig& config) const;
+  Result<Bridge> set_up_bridge(const NetworkConfig& config);
+  void remove_bridge(const std::string& link);
+  Result<std::set<std::string>> unknown_links();
   // On the worker's thread:
-  Result<> remove_orphans();
+  Result<> remove_orphans(const std::set<std::string>& suspects);
   Result<> delete_links_now(const std::function<bool(const sys::LinkInfo&)>& which);
   Result<> delete_links(const std::function<bool(const sys::LinkInfo&)>& which);
 
   const DriverConfig config_;
   const std::shared_ptr<Host> host_;
-  mutable std::mutex mutex_;
-  bool started_ = false;
-  std::map<std::string, std::shared_ptr<NetworkImpl>, std::less<>> networks_;
+  // Held while a network is added, which waits for the worker; so the worker's tasks must not want it. Before mutex_.
+  Mutex adding_;
+  mutable Mutex mutex_;
+  bool started_ GUARDED_BY(mutex_) = false;
+  std::map<std::string, std::shared_ptr<NetworkImpl>, std::less<>> networks_ GUARDED_BY(mutex_);
 };
 
 Result<std::shared_ptr<Driver>> Driver::open(DriverConfig config) {
   auto host = std::make_shared<Host>();
   host->names = instance_names(config.instance);
-  host->firewall = TRY(Firewall::open(host->names.table));
+  host->firewall = std::make_unique<Firewall>(host->names.table);
   host->worker_route = TRY(sys::NetlinkSocket::open(NETLINK_ROUTE));
   host->next_link = std::uint64_t{std::random_device{}()} << 8;
   host->worker = TRY(NamespaceWorker::start());
@@ -84,7 +90,7 @@ Result<std::shared_ptr<Driver>> Driver::open(DriverConfig config) {
 }
 
 std::vector<std::shared_ptr<NetworkImpl>> DriverImpl::networks() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<NetworkImpl>> result;
   result.reserve(networks_.size());
   for (const auto& [id, network] : networks_) result.push_back(network);
@@ -92,6 +98,7 @@ std::vector<std::shared_ptr<NetworkImpl>> DriverImpl::networks() const {
 }
 
 Result<> DriverImpl::check_free(const NetworkConfig& config) const {
+  const MutexLock lock(mutex_);
   for (const auto& [id, network] : networks_) {
     const NetworkConfig& other = network->config();
     if (id == config.id || other.name == config.name)
@@ -104,10 +111,7 @@ Result<> DriverImpl::check_free(const NetworkConfig& config) const {
   return {};
 }
 
-Result<std::shared_ptr<Network>> DriverImpl::add_network(NetworkConfig config) {
-  if (config.mtu < 68 || config.mtu > 65535) return fail(ErrorKind::invalid, "invalid MTU: {}", config.mtu);
-  const std::lock_guard lock(mutex_);
-  CHECK(check_free(config));
+Result<Bridge> DriverImpl::set_up_bridge(const NetworkConfig& config) {
   const auto pools = config_.default_pools.empty() ? usual_pools() : config_.default_pools;
   Bridge bridge;
   auto set_up = host_->worker->run([&]() -> Result<> {
@@ -117,22 +121,51 @@ Result<std::shared_ptr<Network>> DriverImpl::add_network(NetworkConfig config) {
     if (config_.enable_ip_forward && !config.internal) return enable_forwarding();
     return {};
   });
-  CHECK_AS(std::move(set_up), fmt::format("set up network {}", config.name));
-  if (config.ip_range && !bridge.address.contains(config.ip_range->network()))
-    return fail(ErrorKind::invalid, "address range {} is outside of network {}", to_string(*config.ip_range),
-                to_string(bridge.address.masked()));
-  const std::string id = config.id;
+  const Ipv4Prefix& prefix = bridge.address;
+  if (set_up && config.ip_range &&
+      (config.ip_range->length < prefix.length || !prefix.contains(config.ip_range->network())))
+    set_up = fail(ErrorKind::invalid, "address range {} is outside of network {}", to_string(*config.ip_range),
+                  to_string(prefix.masked()));
+  if (set_up) return bridge;
+  if (bridge.made) remove_bridge(config.link);
+  return std::unexpected(std::move(set_up).error().wrap(fmt::format("set up network {}", config.name)));
+}
+
+void DriverImpl::remove_bridge(const std::string& link) {
+  const auto removed =
+      delete_links([&](const sys::LinkInfo& info) { return info.name == link && info.alias == host_->names.table; });
+  if (!removed) log::warn("{}", removed.error().text());
+}
+
+Result<std::shared_ptr<Network>> DriverImpl::add_network(NetworkConfig config) {
+  if (config.mtu < 68 || config.mtu > 65535) return fail(ErrorKind::invalid, "invalid MTU: {}", config.mtu);
+  const MutexLock adding(adding_);
+  CHECK(check_free(config));
+  const Bridge bridge = TRY(set_up_bridge(config));
+  const std::string id = config.id, link = config.link;
   auto network = std::make_shared<NetworkImpl>(host_, std::move(config), bridge);
-  CHECK(host_->firewall->add_network(network->firewall_network()));
-  networks_[id] = network;
-  if (started_) network->start_pool();
+  if (auto known = host_->firewall->add_network(network->firewall_network()); !known) {
+    if (bridge.made) remove_bridge(link);
+    return std::unexpected(std::move(known).error());
+  }
+  bool started = false;
+  {
+    const MutexLock lock(mutex_);
+    networks_[id] = network;
+    started = started_;
+  }
+  if (started) {
+    if (const auto result = host_->firewall->watch(); !result) log::warn("{}", result.error().text());
+    network->start_pool();
+  }
   return network;
 }
 
 Result<> DriverImpl::remove_network(std::string_view id) {
+  const MutexLock adding(adding_);
   std::shared_ptr<NetworkImpl> network;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = networks_.find(id);
     if (found == networks_.end()) return fail(ErrorKind::not_found, "network {} not found", id);
     if (found->second->endpoints() > 0)
@@ -151,25 +184,40 @@ Result<> DriverImpl::remove_network(std::string_view id) {
 Result<> DriverImpl::start() {
   CHECK(host_->firewall->start());
   if (const auto result = host_->firewall->watch(); !result) log::warn("{}", result.error().text());
+  // Before the first link of this daemon's own.
+  auto unknown = unknown_links();
+  if (!unknown) log::warn("{}", unknown.error().text());
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     started_ = true;
   }
   for (const auto& network : networks()) network->start_pool();
-  host_->worker->schedule(this, orphan_delay, [this] {
-    if (const auto result = remove_orphans(); !result) log::warn("{}", result.error().text());
+  if (!unknown || unknown->empty()) return {};
+  host_->worker->schedule(this, orphan_delay, [this, suspects = std::move(*unknown)] {
+    if (const auto result = remove_orphans(suspects); !result) log::warn("{}", result.error().text());
   });
   return {};
 }
 
-// Endpoint links whose container no record knows. Normally there are none: the kernel collects those of an earlier
-// daemon with their namespaces, given a moment, and deleting them here would only hold up the first starts.
-Result<> DriverImpl::remove_orphans() {
+Result<std::set<std::string>> DriverImpl::unknown_links() {
+  std::set<std::string> known, unknown;
+  for (const auto& network : networks()) known.merge(network->links());
+  CHECK(host_->worker->run([&]() -> Result<> {
+    for (const sys::LinkInfo& link : TRY(sys::list_links(host_->worker_route)))
+      if (link.kind == "veth" && link.name.starts_with(host_->names.link_prefix) && !known.contains(link.name))
+        unknown.insert(link.name);
+    return {};
+  }));
+  return unknown;
+}
+
+// Endpoint links of an earlier daemon that no record knows. Normally there are none: the kernel collects them with
+// their namespaces, given a moment, and deleting them here would only hold up the first starts.
+Result<> DriverImpl::remove_orphans(const std::set<std::string>& suspects) {
   std::set<std::string> known;
   for (const auto& network : networks()) known.merge(network->links());
   return delete_links_now([&](const sys::LinkInfo& link) {
-    if (!link.name.starts_with(host_->names.link_prefix) || link.kind != "veth" || known.contains(link.name))
-      return false;
+    if (!suspects.contains(link.name) || link.kind != "veth" || known.contains(link.name)) return false;
     log::warn("removing link {}, which belongs to no container", link.name);
     return true;
   });
@@ -181,7 +229,8 @@ Result<> DriverImpl::delete_links_now(const std::function<bool(const sys::LinkIn
     if (which(link)) sys::put_delete_link(batch, link.name);
   std::vector<sys::NetlinkSocket::Failure> failures;
   auto result = host_->worker_route.execute(batch, &failures);
-  if (std::ranges::all_of(failures, [](const auto& failure) { return failure.sys_errno == ENODEV; })) return {};
+  const auto gone = [](const auto& failure) { return failure.sys_errno == ENODEV; };
+  if (!failures.empty() && std::ranges::all_of(failures, gone)) return {};
   return wrap(std::move(result), "remove network links");
 }
 
@@ -192,7 +241,7 @@ Result<> DriverImpl::delete_links(const std::function<bool(const sys::LinkInfo&)
 Result<UniqueFd> DriverImpl::make_namespace() {
   UniqueFd made;
   auto result = host_->worker->run([&]() -> Result<> {
-    auto fresh = TRY(host_->worker->make_namespace());
+    auto fresh = TRY(host_->worker->make_namespace(false));
     sys::NetlinkBatch batch;
     sys::put_link_up(batch, 1);
     CHECK_AS(fresh.inside.execute(batch), "bring up lo in a new network namespace");
@@ -221,7 +270,7 @@ Result<LinkStatistics> DriverImpl::statistics(const std::string& host_link) {
 Result<> DriverImpl::remove_all() {
   for (const auto& network : networks()) network->stop_pool();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     networks_.clear();
   }
   const auto firewall = host_->firewall->remove_all();

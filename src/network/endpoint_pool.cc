@@ -24,7 +24,7 @@ EndpointPool::EndpointPool(NamespaceWorker& worker, unsigned target, std::functi
 EndpointPool::~EndpointPool() { stop(); }
 
 void EndpointPool::start() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   running_ = true;
   plan();
 }
@@ -32,7 +32,7 @@ void EndpointPool::start() {
 void EndpointPool::stop() {
   std::deque<PreparedEndpoint> rest;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     running_ = false;
     stopped_ = true;
     rest.swap(shelf_);
@@ -41,7 +41,7 @@ void EndpointPool::stop() {
   worker_.cancel(this);
   {
     // What a task that was under way may have put there.
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     std::ranges::move(shelf_, std::back_inserter(rest));
     shelf_.clear();
   }
@@ -67,7 +67,7 @@ void EndpointPool::plan() {
 void EndpointPool::shrink() {
   std::deque<PreparedEndpoint> surplus;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (wanted_ == target_ || std::chrono::steady_clock::now() - last_take_ < burst_over) return;
     wanted_ = target_;
     while (shelf_.size() > wanted_) {
@@ -82,11 +82,11 @@ void EndpointPool::shrink() {
 void EndpointPool::fill() {
   shrink();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (room() == 0) return plan();
   }
   auto made = make_();
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (made) {
     if (stopped_ || (!running_ && waiting_ == 0)) {
       lock.unlock();
@@ -109,7 +109,7 @@ void EndpointPool::fill() {
 }
 
 Result<PreparedEndpoint> EndpointPool::take() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (stopped_) return fail(ErrorKind::unavailable, "the network is being removed");
   last_take_ = std::chrono::steady_clock::now();
   if (shelf_.empty()) {
@@ -117,7 +117,7 @@ Result<PreparedEndpoint> EndpointPool::take() {
     ++waiting_;
     const std::uint64_t failures_before = failures_;
     plan();
-    changed_.wait(lock, [&] { return !shelf_.empty() || failures_ != failures_before || stopped_; });
+    changed_.wait(lock, [&]() REQUIRES(mutex_) { return !shelf_.empty() || failures_ != failures_before || stopped_; });
     --waiting_;
     if (stopped_) return fail(ErrorKind::unavailable, "the network is being removed");
     if (shelf_.empty()) return std::unexpected(Error(*last_failure_));
@@ -129,7 +129,7 @@ Result<PreparedEndpoint> EndpointPool::take() {
 }
 
 std::optional<PreparedEndpoint> EndpointPool::steal(std::optional<Ipv4> address) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = std::ranges::find_if(
       shelf_, [&](const PreparedEndpoint& endpoint) { return !address || endpoint.address == *address; });
   if (found == shelf_.end()) return std::nullopt;

@@ -4,14 +4,13 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "network/address.h"
 #include "network/namespace_worker.h"
@@ -45,25 +44,24 @@ class EndpointPool {
  private:
   void fill();  // on the worker's thread
   void shrink();
-  // With mutex_ held:
-  void plan();
-  std::size_t room() const;  // how many are missing now
+  void plan() REQUIRES(mutex_);
+  std::size_t room() const REQUIRES(mutex_);  // how many are missing now
 
   NamespaceWorker& worker_;
   const std::size_t target_;
   const std::function<Result<PreparedEndpoint>()> make_;
   const std::function<void(PreparedEndpoint)> discard_;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<PreparedEndpoint> shelf_;
-  std::size_t wanted_ = 0;   // shelf size now aimed at, target_ .. 4 * target_
-  std::size_t waiting_ = 0;  // callers in take() that found nothing
-  std::uint64_t failures_ = 0;
-  std::optional<Error> last_failure_;
-  std::chrono::steady_clock::time_point last_take_{};
-  bool running_ = false;
-  bool stopped_ = false;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<PreparedEndpoint> shelf_ GUARDED_BY(mutex_);
+  std::size_t wanted_ GUARDED_BY(mutex_) = 0;   // shelf size now aimed at, target_ .. 4 * target_
+  std::size_t waiting_ GUARDED_BY(mutex_) = 0;  // callers in take() that found nothing
+  std::uint64_t failures_ GUARDED_BY(mutex_) = 0;
+  std::optional<Error> last_failure_ GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point last_take_ GUARDED_BY(mutex_){};
+  bool running_ GUARDED_BY(mutex_) = false;
+  bool stopped_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace corten::network

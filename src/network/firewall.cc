@@ -241,10 +241,23 @@ void change_network(NftBatch& batch, const FirewallNetwork& network, bool add) {
 
 }  // namespace
 
-Result<std::unique_ptr<Firewall>> Firewall::open(std::string table) {
-  std::unique_ptr<Firewall> firewall(new Firewall(std::move(table)));
-  firewall->socket_ = TRY(sys::NetlinkSocket::open(NETLINK_NETFILTER));
-  return firewall;
+Error explain_firewall_failure(Error error) {
+  switch (error.sys_errno()) {
+    case EPROTONOSUPPORT:
+    case EAFNOSUPPORT:
+    case EOPNOTSUPP:
+    case ENOENT:
+      return std::move(error).wrap(
+          "set up the firewall of container networks (needs the kernel's nf_tables with nft_chain_nat, nft_masq, "
+          "nft_ct "
+          "and nft_fib_ipv4; a daemon with --bridge none does without)");
+    default: return error;
+  }
+}
+
+Result<> Firewall::open_socket() {
+  if (!socket_) socket_ = TRY(sys::NetlinkSocket::open(NETLINK_NETFILTER));
+  return {};
 }
 
 Result<> Firewall::program() {
@@ -265,41 +278,58 @@ Result<> Firewall::program() {
   ports.reserve(ports_.size());
   for (const auto& [key, port] : ports_) ports.push_back(port);
   change_ports(ports, [&](const char* map, const auto& elements) { batch.add_elements(map, elements); });
+  auto result = open_socket();
+  if (result) result = batch.commit(socket_);
+  if (!result) return std::unexpected(explain_firewall_failure(std::move(result).error()));
+  programmed_ = true;
+  return {};
+}
+
+Result<> Firewall::delete_table() {
+  programmed_ = false;
+  CHECK(open_socket());
+  NftBatch batch(family, table_);
+  batch.add_table();
+  batch.delete_table();
   return batch.commit(socket_);
 }
 
 Result<> Firewall::commit_or_program(NftBatch& batch) {
   auto result = batch.commit(socket_);
-  if (result || result.error().sys_errno() != ENOENT) return result;
+  if (result || (result.error().sys_errno() != ENOENT && result.error().sys_errno() != EEXIST)) return result;
   log::warn("nftables table {} was changed by somebody else; programming it again", table_);
   return program();
 }
 
 Result<> Firewall::start() {
-  const std::lock_guard lock(mutex_);
-  CHECK(program());
+  const MutexLock lock(mutex_);
+  if (!networks_.empty()) {
+    CHECK(program());
+  } else if (const auto result = delete_table(); !result) {
+    log::debug("no nftables table of an earlier daemon to delete: {}", result.error().text());
+  }
   started_ = true;
   return {};
 }
 
 Result<> Firewall::add_network(const FirewallNetwork& network) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   networks_[network.link] = network;
   if (!started_) return {};
   NftBatch batch(family, table_);
   change_network(batch, network, true);
-  auto result = commit_or_program(batch);
+  auto result = programmed_ ? commit_or_program(batch) : program();
   if (!result) networks_.erase(network.link);
   return result;
 }
 
 Result<> Firewall::remove_network(const std::string& link) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = networks_.find(link);
   if (found == networks_.end()) return {};
   const FirewallNetwork network = found->second;
   networks_.erase(found);
-  if (!started_) return {};
+  if (!programmed_) return {};
   NftBatch batch(family, table_);
   change_network(batch, network, false);
   return commit_or_program(batch);
@@ -307,9 +337,9 @@ Result<> Firewall::remove_network(const std::string& link) {
 
 Result<> Firewall::add_ports(std::span<const FirewallPort> ports) {
   if (ports.empty()) return {};
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const FirewallPort& port : ports) ports_[{port.protocol, port.host_ip, port.host_port}] = port;
-  if (!started_) return {};
+  if (!programmed_) return {};
   NftBatch batch(family, table_);
   change_ports(ports, [&](const char* map, const auto& elements) { batch.add_elements(map, elements); });
   auto result = commit_or_program(batch);
@@ -320,17 +350,17 @@ Result<> Firewall::add_ports(std::span<const FirewallPort> ports) {
 
 Result<> Firewall::remove_ports(std::span<const FirewallPort> ports) {
   if (ports.empty()) return {};
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const FirewallPort& port : ports) ports_.erase({port.protocol, port.host_ip, port.host_port});
-  if (!started_) return {};
+  if (!programmed_) return {};
   NftBatch batch(family, table_);
   change_ports(ports, [&](const char* map, const auto& elements) { batch.delete_elements(map, elements); });
   return commit_or_program(batch);
 }
 
 Result<bool> Firewall::restore_if_gone() {
-  const std::lock_guard lock(mutex_);
-  if (!started_) return false;
+  const MutexLock lock(mutex_);
+  if (!programmed_) return false;
   const auto tables = TRY(sys::list_nft_tables(socket_, family));
   if (std::ranges::find(tables, table_) != tables.end()) return false;
   CHECK(program());
@@ -338,6 +368,10 @@ Result<bool> Firewall::restore_if_gone() {
 }
 
 Result<> Firewall::watch() {
+  {
+    const MutexLock lock(mutex_);
+    if (!programmed_ || watcher_.joinable()) return {};
+  }
   events_ = TRY(sys::NetlinkSocket::open(NETLINK_NETFILTER));
   CHECK(events_.subscribe(NFNLGRP_NFTABLES));
   wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC));
@@ -372,14 +406,11 @@ void Firewall::watch_events(const std::stop_token& stop) {
 }
 
 Result<> Firewall::remove_all() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   started_ = false;
   networks_.clear();
   ports_.clear();
-  NftBatch batch(family, table_);
-  batch.add_table();
-  batch.delete_table();
-  return batch.commit(socket_);
+  return delete_table();
 }
 
 }  // namespace corten::network

@@ -16,13 +16,13 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "network/address.h"
 #include "network/network.h"
 #include "sys/netlink.h"
@@ -49,9 +49,12 @@ struct FirewallPort {
   std::string container_id;
 };
 
+// What a kernel without nf_tables, or without a part of it, says by number: in words, and what to do.
+Error explain_firewall_failure(Error error);
+
 class Firewall {
  public:
-  static Result<std::unique_ptr<Firewall>> open(std::string table);
+  explicit Firewall(std::string table) : table_(std::move(table)) {}
   ~Firewall();
 
   const std::string& table() const { return table_; }
@@ -63,12 +66,14 @@ class Firewall {
   Result<> add_ports(std::span<const FirewallPort> ports);
   Result<> remove_ports(std::span<const FirewallPort> ports);
 
-  // Replaces the whole table by what is recorded, in one transaction: there is no moment without it.
+  // Replaces the whole table by what is recorded, in one transaction: there is no moment without it. While there is no
+  // network there is no table either, and a kernel without nf_tables will do.
   Result<> start();
   // Programs the table again if it is gone. True when it was.
   Result<bool> restore_if_gone();
   // Watches for its being deleted by others ("nft flush ruleset", a reload of the host's firewall) and restores it at
-  // once. On a thread of its own until the firewall ends.
+  // once. On a thread of its own until the firewall ends; does nothing while there is no table, or when it runs
+  // already.
   Result<> watch();
   // Deletes the table.
   Result<> remove_all();
@@ -81,18 +86,21 @@ class Firewall {
     auto operator<=>(const Key&) const = default;
   };
 
-  explicit Firewall(std::string table) : table_(std::move(table)) {}
   void watch_events(const std::stop_token& stop);
-  Result<> program();  // mutex held
-  // Commits; if the table is gone, programs everything instead.
-  Result<> commit_or_program(sys::NftBatch& batch);
+  Result<> open_socket() REQUIRES(mutex_);
+  Result<> program() REQUIRES(mutex_);
+  Result<> delete_table() REQUIRES(mutex_);
+  // Commits; if the table is gone or is not what is recorded here, programs everything instead.
+  Result<> commit_or_program(sys::NftBatch& batch) REQUIRES(mutex_);
 
   const std::string table_;
-  std::mutex mutex_;
-  sys::NetlinkSocket socket_;
-  bool started_ = false;
-  std::map<std::string, FirewallNetwork> networks_;
-  std::map<Key, FirewallPort> ports_;
+  Mutex mutex_;
+  sys::NetlinkSocket socket_ GUARDED_BY(mutex_);
+  bool started_ GUARDED_BY(mutex_) = false;
+  bool programmed_ GUARDED_BY(mutex_) = false;
+  std::map<std::string, FirewallNetwork> networks_ GUARDED_BY(mutex_);
+  std::map<Key, FirewallPort> ports_ GUARDED_BY(mutex_);
+  // Set up before the watcher starts, then its own.
   sys::NetlinkSocket events_;
   UniqueFd wake_;
   std::jthread watcher_;  // last: it uses all of the above

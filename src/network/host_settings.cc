@@ -43,11 +43,12 @@ Result<std::string> read_setting(std::string_view name) {
 
 void prepare_container_namespace(bool fresh) {
   set_if_there("net/ipv6/conf/default/disable_ipv6", "1");
-  set_if_there("net/ipv4/conf/default/arp_notify", "1");
   if (!fresh) return;
   set_if_there("net/ipv4/ip_unprivileged_port_start", "0");
   set_if_there("net/ipv4/ping_group_range", "0 2147483647");
 }
+
+void announce_addresses() { set_if_there("net/ipv4/conf/all/arp_notify", "1"); }
 
 Result<> prepare_bridge(const std::string& link) {
   set_if_there(fmt::format("net/ipv6/conf/{}/disable_ipv6", link), "1");

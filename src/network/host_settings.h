@@ -16,9 +16,11 @@ Result<> write_setting(std::string_view name, std::string_view value);
 Result<std::string> read_setting(std::string_view name);
 
 // In a container's namespace: no IPv6 on interfaces added later (a network without IPv6 must not give a container
-// link-local reach, CVE-2024-32473); neighbours are told when an address appears. In a fresh one also Docker's defaults
-// for ping and low ports. A setting the kernel does not have is passed over.
+// link-local reach, CVE-2024-32473). In a fresh one also Docker's defaults for ping and low ports. A setting the kernel
+// does not have is passed over.
 void prepare_container_namespace(bool fresh);
+// In a container's namespace: neighbours are told of an address and its MAC when a link comes up or changes its MAC.
+void announce_addresses();
 
 // Packets of the host's loopback may leave over this bridge (for published ports), and no IPv6 on it.
 Result<> prepare_bridge(const std::string& link);

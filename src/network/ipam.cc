@@ -32,7 +32,7 @@ void Ipam::set(std::uint32_t offset, bool value) {
 }
 
 std::optional<Ipv4> Ipam::take() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const std::uint32_t base = subnet_.network().value;
   const std::uint32_t first = range_.network().value - base;
   const std::uint64_t size = std::uint64_t{range_.broadcast().value - range_.network().value} + 1;
@@ -50,7 +50,7 @@ std::optional<Ipv4> Ipam::take() {
 }
 
 Result<> Ipam::take(Ipv4 address) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!subnet_.contains(address))
     return fail(ErrorKind::invalid, "no configured subnet contains IP address {}", to_string(address));
   const std::uint32_t offset = address.value - subnet_.network().value;
@@ -61,7 +61,7 @@ Result<> Ipam::take(Ipv4 address) {
 }
 
 void Ipam::give(Ipv4 address) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!subnet_.contains(address)) return;
   const std::uint32_t offset = address.value - subnet_.network().value;
   if (!test(offset)) return;
@@ -70,7 +70,7 @@ void Ipam::give(Ipv4 address) {
 }
 
 std::size_t Ipam::used() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return used_;
 }
 

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "network/address.h"
 
 namespace corten::network {
@@ -30,16 +30,16 @@ class Ipam {
   std::size_t used() const;  // reserved ones not counted
 
  private:
-  bool test(std::uint32_t offset) const;
-  void set(std::uint32_t offset, bool value);
+  bool test(std::uint32_t offset) const REQUIRES(mutex_);
+  void set(std::uint32_t offset, bool value) REQUIRES(mutex_);
 
   const Ipv4Prefix subnet_;
   const Ipv4Prefix range_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   // One bit per address of the subnet, 64 to a word; words without a bit are left out (a subnet may be a /8).
-  std::unordered_map<std::uint32_t, std::uint64_t> words_;
-  std::uint32_t cursor_;  // offset of the address given out last
-  std::size_t used_ = 0;
+  std::unordered_map<std::uint32_t, std::uint64_t> words_ GUARDED_BY(mutex_);
+  std::uint32_t cursor_ GUARDED_BY(mutex_);  // offset of the address given out last
+  std::size_t used_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace corten::network

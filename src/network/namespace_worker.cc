@@ -25,7 +25,7 @@ NamespaceWorker::NamespaceWorker(UniqueFd host)
 NamespaceWorker::~NamespaceWorker() = default;
 
 void NamespaceWorker::loop(const std::stop_token& stop) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!stop.stop_requested()) {
     if (!urgent_.empty()) {
       auto task = std::move(urgent_.front());
@@ -37,13 +37,13 @@ void NamespaceWorker::loop(const std::stop_token& stop) {
     }
     const auto next = std::ranges::min_element(background_, {}, &Background::when);
     if (next == background_.end()) {
-      changed_.wait(lock, stop, [this] { return !urgent_.empty() || !background_.empty(); });
+      changed_.wait(lock, stop, [this]() REQUIRES(mutex_) { return !urgent_.empty() || !background_.empty(); });
       continue;
     }
     // A copy: the element may be gone while the lock is not held.
     const auto when = next->when;
     if (when > std::chrono::steady_clock::now()) {
-      changed_.wait_until(lock, stop, when, [&] {
+      changed_.wait_until(lock, stop, when, [&]() REQUIRES(mutex_) {
         return !urgent_.empty() || std::ranges::any_of(background_, [&](const auto& b) { return b.when < when; });
       });
       continue;
@@ -63,7 +63,7 @@ Result<> NamespaceWorker::run(const std::function<Result<>()>& task) {
   std::packaged_task<Result<>()> packaged(task);
   auto result = packaged.get_future();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     urgent_.push_back(std::move(packaged));
   }
   changed_.notify_all();
@@ -73,7 +73,7 @@ Result<> NamespaceWorker::run(const std::function<Result<>()>& task) {
 void NamespaceWorker::schedule(const void* key, std::chrono::milliseconds delay, std::function<void()> task) {
   const auto when = std::chrono::steady_clock::now() + delay;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto old = std::ranges::find(background_, key, &Background::key);
     if (old != background_.end())
       *old = {key, when, std::move(task)};
@@ -84,10 +84,10 @@ void NamespaceWorker::schedule(const void* key, std::chrono::milliseconds delay,
 }
 
 void NamespaceWorker::cancel(const void* key) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   std::erase_if(background_, [&](const Background& b) { return b.key == key; });
   if (std::this_thread::get_id() == thread_.get_id()) return;
-  changed_.wait(lock, [&] { return running_ != key; });
+  changed_.wait(lock, [&]() REQUIRES(mutex_) { return running_ != key; });
   std::erase_if(background_, [&](const Background& b) { return b.key == key; });
 }
 
@@ -96,7 +96,7 @@ Result<> NamespaceWorker::back_to_host() {
   return sys_fail("return to the host's network namespace");
 }
 
-Result<NamespaceWorker::Made> NamespaceWorker::make_namespace() {
+Result<NamespaceWorker::Made> NamespaceWorker::make_namespace(bool announce) {
   if (::unshare(CLONE_NEWNET) != 0) return sys_fail("make a network namespace");
   const Cleanup back([this] {
     if (const auto result = back_to_host(); !result) log::error("{}", result.error().text());
@@ -104,10 +104,11 @@ Result<NamespaceWorker::Made> NamespaceWorker::make_namespace() {
   UniqueFd made(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
   if (!made) return sys_fail("open a new network namespace");
   prepare_container_namespace(true);
+  if (announce) announce_addresses();
   return Made{std::move(made), TRY(sys::NetlinkSocket::open(NETLINK_ROUTE))};
 }
 
-Result<sys::NetlinkSocket> NamespaceWorker::enter_namespace(int namespace_fd) {
+Result<sys::NetlinkSocket> NamespaceWorker::enter_namespace(int namespace_fd, bool announce) {
   if (::setns(namespace_fd, CLONE_NEWNET) != 0) return sys_fail("enter a container's network namespace");
   const Cleanup back([this] {
     if (const auto result = back_to_host(); !result) log::error("{}", result.error().text());
@@ -115,6 +116,7 @@ Result<sys::NetlinkSocket> NamespaceWorker::enter_namespace(int namespace_fd) {
   auto inside = TRY(sys::NetlinkSocket::open(NETLINK_ROUTE));
   // With lo up somebody lives there already, who may have chosen settings of his own.
   prepare_container_namespace(!TRY(sys::find_link(inside, 1)).up);
+  if (announce) announce_addresses();
   return inside;
 }
 

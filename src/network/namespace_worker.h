@@ -2,14 +2,13 @@
 // inside them, one task at a time, and is back in the host's after each.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <future>
-#include <mutex>
 #include <thread>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "sys/netlink.h"
 
@@ -34,10 +33,11 @@ class NamespaceWorker {
     UniqueFd namespace_fd;
     sys::NetlinkSocket inside;  // rtnetlink
   };
-  // A new namespace with lo still down and IPv6 off on whatever is added to it.
-  Result<Made> make_namespace();
+  // A new namespace with lo still down and IPv6 off on whatever is added to it. `announce`: its address, when it comes
+  // up, is told to the neighbours.
+  Result<Made> make_namespace(bool announce);
   // Opens an rtnetlink socket inside an existing namespace, and prepares that for another interface.
-  Result<sys::NetlinkSocket> enter_namespace(int namespace_fd);
+  Result<sys::NetlinkSocket> enter_namespace(int namespace_fd, bool announce);
 
  private:
   explicit NamespaceWorker(UniqueFd host);
@@ -51,11 +51,11 @@ class NamespaceWorker {
   };
 
   const UniqueFd host_;
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::deque<std::packaged_task<Result<>()>> urgent_;
-  std::deque<Background> background_;
-  const void* running_ = nullptr;
+  Mutex mutex_;
+  StopCondVar changed_;
+  std::deque<std::packaged_task<Result<>()>> urgent_ GUARDED_BY(mutex_);
+  std::deque<Background> background_ GUARDED_BY(mutex_);
+  const void* running_ GUARDED_BY(mutex_) = nullptr;
   std::jthread thread_;  // last: the loop uses all of the above
 };
 

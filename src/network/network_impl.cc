@@ -1,6 +1,8 @@
 #include "network/network_impl.h"
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "base/cleanup.h"
 #include "base/id.h"
@@ -12,9 +14,13 @@
 namespace corten::network {
 namespace {
 
+using namespace std::chrono_literals;
+
 constexpr const char* container_link = "eth0";
 // Somebody else's link may have a name of ours; a few more tries find a free one.
 constexpr int name_tries = 8;
+// Times a millisecond: a link that is not running then will be, or is broken by somebody else.
+constexpr int running_tries = 10;
 
 std::vector<Ipv4> reserved_addresses(const NetworkConfig& config, const Bridge& bridge) {
   std::vector<Ipv4> reserved = config.reserved;
@@ -45,7 +51,7 @@ FirewallNetwork NetworkImpl::firewall_network() const {
 }
 
 std::set<std::string> NetworkImpl::links() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return links_;
 }
 
@@ -80,8 +86,24 @@ Result<> NetworkImpl::try_link(const std::string& name, int namespace_fd, const 
   auto made = host_->worker_route.execute(batch, &failures);
   // A link that knows no IPv6 (switched off in the kernel, or an MTU that is too small for it) gives itself no address
   // either.
-  if (std::ranges::all_of(failures, [](const auto& failure) { return failure.sys_errno == EAFNOSUPPORT; })) return {};
+  const auto harmless = [](const auto& failure) { return failure.sys_errno == EAFNOSUPPORT; };
+  if (made || (!failures.empty() && std::ranges::all_of(failures, harmless))) return {};
+  const bool exists = std::ranges::none_of(failures, [](const auto& failure) { return failure.index == 0; });
+  if (exists) delete_link(name);
   return made;
+}
+
+void NetworkImpl::delete_link(const std::string& name) {
+  sys::NetlinkBatch batch;
+  sys::put_delete_link(batch, name);
+  if (const auto result = host_->worker_route.execute(batch); !result && result.error().sys_errno() != ENODEV)
+    log::warn("remove link {}: {}", name, result.error().text());
+}
+
+// Deleted, or deleted and made again by somebody else: then our links hang on nothing.
+bool NetworkImpl::bridge_is_gone() {
+  const auto now = sys::find_link(host_->worker_route, config_.link);
+  return now ? now->index != bridge_index_ : now.error().kind() == ErrorKind::not_found;
 }
 
 Result<std::string> NetworkImpl::make_link(int namespace_fd, const std::string& interface_name, const Mac& mac) {
@@ -89,14 +111,12 @@ Result<std::string> NetworkImpl::make_link(int namespace_fd, const std::string& 
     std::string name = host_->new_link_name();
     auto made = try_link(name, namespace_fd, interface_name, mac);
     if (made) {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       links_.insert(name);
       return name;
     }
     const int sys_errno = made.error().sys_errno();
-    const bool bridge_gone = (sys_errno == ENODEV || sys_errno == EINVAL) && tries == 1 &&
-                             !sys::find_link(host_->worker_route, config_.link);
-    if (bridge_gone) {
+    if ((sys_errno == ENODEV || sys_errno == EINVAL) && tries == 1 && bridge_is_gone()) {
       CHECK(repair_bridge());
     } else if (sys_errno != EEXIST || tries == name_tries) {
       return std::unexpected(
@@ -129,25 +149,35 @@ Result<std::string> NetworkImpl::connect(int namespace_fd, sys::NetlinkSocket& i
   std::string name = TRY(make_link(namespace_fd, interface_name, mac));
   Cleanup undo([&] {
     forget_link(name);
-    sys::NetlinkBatch batch;
-    sys::put_delete_link(batch, name);
-    if (const auto result = host_->worker_route.execute(batch); !result)
-      log::warn("remove link {}: {}", name, result.error().text());
+    delete_link(name);
   });
   const auto link = TRY(sys::find_link(inside, interface_name));
   sys::NetlinkBatch batch;
   sys::put_link_up(batch, 1);
-  // The address before "up": neighbours are told of it when the link comes up.
+  // The address before "up": neighbours that must be told of it are when the link comes up.
   sys::put_address(batch, link.index, address.value, prefix_.length);
   sys::put_link_up(batch, link.index);
   if (default_route && !config_.internal) sys::put_default_route(batch, prefix_.address.value);
   CHECK_AS(inside.execute(batch), fmt::format("configure {} inside a container", interface_name));
   undo.cancel();
+  await_running(name);
+  await_running(config_.link);
   return name;
 }
 
+// The host's end got its carrier when the inner end came up, and the bridge its own with its first port. The kernel
+// acts on that in a work item of its own: until then both drop what is sent, and a container's first packet would come
+// a second later. Asking makes kernels from 6.9 on do it at once; older ones need a moment.
+void NetworkImpl::await_running(const std::string& name) {
+  for (int tries = 0; tries < running_tries; ++tries) {
+    const auto link = sys::find_link(host_->worker_route, name);
+    if (!link || link->running) return;
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
 Result<PreparedEndpoint> NetworkImpl::prepare(Ipv4 address, const Mac& mac) {
-  auto made = TRY(host_->worker->make_namespace());
+  auto made = TRY(host_->worker->make_namespace(must_announce(address, mac)));
   auto link = TRY(connect(made.namespace_fd.get(), made.inside, container_link, address, mac, true));
   return PreparedEndpoint{std::move(made.namespace_fd), std::move(link), address, mac};
 }
@@ -160,8 +190,16 @@ Result<PreparedEndpoint> NetworkImpl::prepare_next() {
 }
 
 void NetworkImpl::forget_link(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   links_.erase(name);
+}
+
+bool NetworkImpl::must_announce(Ipv4 address, const Mac& mac) {
+  const bool own = mac != mac_for(address);
+  const MutexLock lock(mutex_);
+  const bool was_own = own_macs_.erase(address) != 0;
+  if (own) own_macs_.insert(address);
+  return own || was_own;
 }
 
 void NetworkImpl::discard(PreparedEndpoint prepared) {
@@ -181,7 +219,8 @@ Result<Ipv4> NetworkImpl::take_address(const std::optional<Ipv4>& wanted) {
 
 Result<> NetworkImpl::change_mac(PreparedEndpoint& prepared, const Mac& mac) {
   auto result = host_->worker->run([&]() -> Result<> {
-    auto inside = TRY(host_->worker->enter_namespace(prepared.namespace_fd.get()));
+    auto inside =
+        TRY(host_->worker->enter_namespace(prepared.namespace_fd.get(), must_announce(prepared.address, mac)));
     const auto link = TRY(sys::find_link(inside, container_link));
     sys::NetlinkBatch batch;
     sys::put_link_mac(batch, link.index, mac.bytes);
@@ -249,14 +288,21 @@ Result<Endpoint> NetworkImpl::attach(int namespace_fd, const EndpointSpec& spec,
     address = TRY(claim_address(spec.address));
     Cleanup give_back([&] { ipam_.give(address); });
     mac = spec.mac.value_or(mac_for(address));
-    auto inside = TRY(host_->worker->enter_namespace(namespace_fd));
+    auto inside = TRY(host_->worker->enter_namespace(namespace_fd, must_announce(address, mac)));
     host_link = TRY(connect(namespace_fd, inside, interface_name, address, mac, default_route));
     give_back.cancel();
     return {};
   }));
   Endpoint endpoint = make_endpoint(spec, address, mac, std::move(host_link));
   endpoint.info_.container_link = interface_name;
-  TRY(endpoint.publish(spec.ports));
+  if (auto published = endpoint.publish(spec.ports); !published) {
+    // The namespace is somebody else's and may live on.
+    CHECK(host_->worker->run([&]() -> Result<> {
+      delete_link(endpoint.info_.host_link);
+      return {};
+    }));
+    return std::unexpected(std::move(published).error());
+  }
   return endpoint;
 }
 
@@ -270,8 +316,9 @@ Result<Endpoint> NetworkImpl::adopt(const EndpointInfo& info) {
   endpoint.network_ = shared_from_this();
   endpoint.info_ = info;
   ++endpoints_;
+  must_announce(info.address, info.mac);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     links_.insert(info.host_link);
   }
   endpoint.info_.ports = host_->ports->take_again(info.ports);

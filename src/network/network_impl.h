@@ -3,9 +3,9 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <set>
 
+#include "base/mutex.h"
 #include "network/bridge.h"
 #include "network/endpoint_pool.h"
 #include "network/host.h"
@@ -54,12 +54,19 @@ class NetworkImpl final : public Network, public std::enable_shared_from_this<Ne
                               Ipv4 address, const Mac& mac, bool default_route);
   // Makes the veth, one end on the bridge and the other inside, down; gives the name of the host's end.
   Result<std::string> make_link(int namespace_fd, const std::string& interface_name, const Mac& mac);
+  // All of it or nothing.
   Result<> try_link(const std::string& name, int namespace_fd, const std::string& interface_name, const Mac& mac);
+  bool bridge_is_gone();
   // After somebody deleted the bridge: makes it again and attaches all links.
   Result<> repair_bridge();
   Result<> change_mac(PreparedEndpoint& prepared, const Mac& mac);
   void discard(PreparedEndpoint prepared);
+  // Waits a moment until what is sent to the link arrives.
+  void await_running(const std::string& name);
   void forget_link(const std::string& name);
+  void delete_link(const std::string& name);
+  // Whether neighbours may remember another MAC for the address than the one it gets now; keeps what is needed to tell.
+  bool must_announce(Ipv4 address, const Mac& mac);
   // Makes the kernel and the relay carry traffic to ports that are already held.
   Result<> connect_ports(const EndpointInfo& info, std::span<const PublishedPort> ports);
   std::vector<FirewallPort> firewall_ports(const EndpointInfo& info, std::span<const PublishedPort> ports) const;
@@ -70,8 +77,10 @@ class NetworkImpl final : public Network, public std::enable_shared_from_this<Ne
   int bridge_index_;         // used on the worker's thread only
   Ipam ipam_;
   std::atomic<std::size_t> endpoints_ = 0;
-  mutable std::mutex mutex_;
-  std::set<std::string> links_;
+  mutable Mutex mutex_;
+  std::set<std::string> links_ GUARDED_BY(mutex_);
+  // Addresses whose latest user had a MAC of its own choice: all others' follows from the address.
+  std::set<Ipv4> own_macs_ GUARDED_BY(mutex_);
   EndpointPool pool_;  // last: its tasks use the above
 };
 

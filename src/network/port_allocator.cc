@@ -105,7 +105,7 @@ void PortAllocator::give_locked(const PublishedPort& port) {
 Result<> PortAllocator::take_one(const PortRequest& request, std::span<const IpAddress> addresses, std::uint16_t port,
                                  const PortOwner& owner, std::vector<PublishedPort>& taken) {
   const std::size_t before = taken.size();
-  const auto give_back = [&] {
+  const auto give_back = [&]() REQUIRES(mutex_) {
     for (std::size_t i = before; i < taken.size(); ++i) give_locked(taken[i]);
     taken.resize(before);
   };
@@ -166,7 +166,7 @@ Result<> PortAllocator::take_free(const PortRequest& request, std::span<const Ip
 Result<std::vector<PublishedPort>> PortAllocator::take(std::span<const PortRequest> requests, Ipv4 default_binding,
                                                        const PortOwner& owner) {
   std::vector<PublishedPort> taken;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const PortRequest& request : requests) {
     auto addresses = addresses_of(request, default_binding);
     Result<> result;
@@ -188,7 +188,7 @@ Result<std::vector<PublishedPort>> PortAllocator::take(std::span<const PortReque
 
 std::vector<PublishedPort> PortAllocator::take_again(std::span<const PublishedPort> ports) {
   std::vector<PublishedPort> taken;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const PublishedPort& port : ports) {
     if (is_ours(port.protocol, port.host_ip, port.host_port)) continue;
     auto socket = reserve_port(port.protocol, port.host_ip, port.host_port);
@@ -204,7 +204,7 @@ std::vector<PublishedPort> PortAllocator::take_again(std::span<const PublishedPo
 }
 
 UniqueFd PortAllocator::lend_socket(const PublishedPort& port) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = holders_.find({port.protocol, port.host_port});
   if (found == holders_.end()) return {};
   const auto holder = std::ranges::find(found->second, port.host_ip, &Holder::address);
@@ -212,7 +212,7 @@ UniqueFd PortAllocator::lend_socket(const PublishedPort& port) {
 }
 
 void PortAllocator::give(std::span<const PublishedPort> ports) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const PublishedPort& port : ports) give_locked(port);
 }
 

@@ -4,12 +4,12 @@
 
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "network/network.h"
 
@@ -51,19 +51,18 @@ class PortAllocator {
   using Slot = std::pair<Protocol, std::uint16_t>;
 
   Result<std::vector<IpAddress>> addresses_of(const PortRequest& request, Ipv4 default_binding) const;
-  // mutex_ held for the rest.
-  bool is_ours(Protocol protocol, const IpAddress& address, std::uint16_t port) const;
+  bool is_ours(Protocol protocol, const IpAddress& address, std::uint16_t port) const REQUIRES(mutex_);
   // On all of `addresses`, or on none.
   Result<> take_one(const PortRequest& request, std::span<const IpAddress> addresses, std::uint16_t port,
-                    const PortOwner& owner, std::vector<PublishedPort>& taken);
+                    const PortOwner& owner, std::vector<PublishedPort>& taken) REQUIRES(mutex_);
   Result<> take_free(const PortRequest& request, std::span<const IpAddress> addresses, const PortOwner& owner,
-                     std::vector<PublishedPort>& taken);
-  void give_locked(const PublishedPort& port);
+                     std::vector<PublishedPort>& taken) REQUIRES(mutex_);
+  void give_locked(const PublishedPort& port) REQUIRES(mutex_);
 
   const bool ipv6_;
-  std::mutex mutex_;
-  std::map<Slot, std::vector<Holder>> holders_;
-  std::map<Protocol, std::uint16_t> last_;  // the ephemeral port given out last
+  Mutex mutex_;
+  std::map<Slot, std::vector<Holder>> holders_ GUARDED_BY(mutex_);
+  std::map<Protocol, std::uint16_t> last_ GUARDED_BY(mutex_);  // the ephemeral port given out last
 };
 
 }  // namespace corten::network

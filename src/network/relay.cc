@@ -12,13 +12,13 @@
 #include <chrono>
 #include <cstring>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "network/relay_flow.h"
 
 namespace corten::network {
@@ -29,7 +29,9 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 // Bounds: an IPv6 client must not be able to use up the daemon's descriptors.
 constexpr std::size_t max_flows = 1024, max_sessions = 1024;
-constexpr auto session_idle = 60s;
+constexpr auto session_idle = 60s, session_check = 5s;
+// How long no connection is taken when there are no descriptors for one.
+constexpr auto breather = 100ms;
 constexpr int accept_backlog_per_event = 16;
 
 struct Client {
@@ -101,7 +103,6 @@ void answer_to(int fd, std::span<char> answer, Client& client) {
 
 }  // namespace
 
-// Everything below `thread_` is touched by the loop's thread only, except under `mutex_`.
 class RelayLoop {
  public:
   static Result<std::unique_ptr<RelayLoop>> start() {
@@ -123,14 +124,14 @@ class RelayLoop {
     const int fd = socket.get();
     const int on = 1;
     if (port.protocol == Protocol::udp) ::setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
+    if (port.protocol != Protocol::sctp && !watch(fd, EPOLLIN)) return sys_fail("watch port {}", port.host_port);
     listeners_[fd] = {port, std::move(socket), container};
-    if (port.protocol != Protocol::sctp) watch(fd, EPOLLIN);
     return {};
   }
 
   void remove(const PublishedPort& port) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (auto it = listeners_.begin(); it != listeners_.end(); ++it) {
       if (it->second.port != port) continue;
       const int listener = it->first;
@@ -177,20 +178,38 @@ class RelayLoop {
   void run(const std::stop_token& stop) {
     std::vector<epoll_event> events(64);
     while (!stop.stop_requested()) {
-      const int timeout = [&] {
-        const std::lock_guard lock(mutex_);
-        return sessions_.empty() ? -1 : 10'000;
-      }();
-      const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
+      const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout());
       // The mutex keeps add and remove out while descriptors are looked up. All sockets are non-blocking.
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       for (int i = 0; i < count; ++i) dispatch(events[static_cast<std::size_t>(i)]);
       expire();
+      resume();
       over_.clear();
     }
   }
 
-  void dispatch(const epoll_event& event) {
+  // Milliseconds until there is something to do without an event; -1: never.
+  int timeout() {
+    const MutexLock lock(mutex_);
+    if (!paused_.empty()) return static_cast<int>(breather.count());
+    return sessions_.empty() ? -1 : 2 * static_cast<int>(std::chrono::milliseconds(session_check).count());
+  }
+
+  // The connection that could not be taken stays in the queue and would wake us again at once.
+  void pause(int listener) REQUIRES(mutex_) {
+    watch(listener, 0);
+    if (paused_.empty()) resume_at_ = std::chrono::steady_clock::now() + breather;
+    paused_.push_back(listener);
+  }
+
+  void resume() REQUIRES(mutex_) {
+    if (paused_.empty() || std::chrono::steady_clock::now() < resume_at_) return;
+    for (const int listener : paused_)
+      if (listeners_.contains(listener)) watch(listener, EPOLLIN);
+    paused_.clear();
+  }
+
+  void dispatch(const epoll_event& event) REQUIRES(mutex_) {
     const int fd = event.data.fd;
     if (const auto listener = listeners_.find(fd); listener != listeners_.end())
       return listener->second.port.protocol == Protocol::udp ? take_datagram(fd, listener->second)
@@ -199,10 +218,13 @@ class RelayLoop {
     if (const auto session = session_fds_.find(fd); session != session_fds_.end()) answer_datagram(session->second);
   }
 
-  void take_connections(int fd, const Listener& listener) {
+  void take_connections(int fd, const Listener& listener) REQUIRES(mutex_) {
     for (int i = 0; i < accept_backlog_per_event; ++i) {
       UniqueFd client(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (!client) return;
+      if (!client) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause(fd);
+        return;
+      }
       if (flows_.size() / 2 >= max_flows) continue;  // closed: better than hanging
       auto container = connect_to_container(SOCK_STREAM, listener.container, listener.port.container_port);
       if (!container) {
@@ -219,7 +241,7 @@ class RelayLoop {
     }
   }
 
-  void move_bytes(int fd, Flow& flow, std::uint32_t events) {
+  void move_bytes(int fd, Flow& flow, std::uint32_t events) REQUIRES(mutex_) {
     const auto side = fd == flow.flow.fd(RelayFlow::client) ? RelayFlow::client : RelayFlow::container;
     if (!flow.flow.handle(side, events, scratch_)) {
       const int one = flow.flow.fd(RelayFlow::client), two = flow.flow.fd(RelayFlow::container);
@@ -234,7 +256,7 @@ class RelayLoop {
       watch(flow.flow.fd(each), flow.flow.interest(each));
   }
 
-  void take_datagram(int fd, const Listener& listener) {
+  void take_datagram(int fd, const Listener& listener) REQUIRES(mutex_) {
     Client client;
     const ssize_t size = receive_from(fd, scratch_, client);
     if (size < 0) return;
@@ -254,7 +276,7 @@ class RelayLoop {
     ::send(found->second.socket.get(), scratch_.data(), static_cast<std::size_t>(size), MSG_NOSIGNAL);
   }
 
-  void answer_datagram(const SessionKey& key) {
+  void answer_datagram(const SessionKey& key) REQUIRES(mutex_) {
     Session& session = sessions_.at(key);
     // NOLINTNEXTLINE(clang-analyzer-unix.BlockInCriticalSection): the socket does not block
     const ssize_t size = ::recv(session.socket.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
@@ -263,9 +285,12 @@ class RelayLoop {
     answer_to(key.listener, std::span(scratch_).first(static_cast<std::size_t>(size)), session.client);
   }
 
-  void expire() {
-    const auto limit = std::chrono::steady_clock::now() - session_idle;
-    std::erase_if(sessions_, [&](const auto& entry) {
+  void expire() REQUIRES(mutex_) {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_check_) return;
+    next_check_ = now + session_check;
+    const auto limit = now - session_idle;
+    std::erase_if(sessions_, [&](const auto& entry) REQUIRES(mutex_) {
       if (entry.second.last_used > limit) return false;
       session_fds_.erase(entry.second.socket.get());
       return true;
@@ -273,13 +298,15 @@ class RelayLoop {
   }
 
   UniqueFd epoll_, wake_;
-  std::mutex mutex_;
-  std::array<char, 64 * 1024> scratch_;
-  std::map<int, Listener> listeners_;
-  std::unordered_map<int, std::shared_ptr<Flow>> flows_;
-  std::vector<std::shared_ptr<Flow>> over_;
-  std::map<SessionKey, Session> sessions_;
-  std::unordered_map<int, SessionKey> session_fds_;
+  Mutex mutex_;
+  std::array<char, 64 * 1024> scratch_ GUARDED_BY(mutex_);
+  std::map<int, Listener> listeners_ GUARDED_BY(mutex_);
+  std::vector<int> paused_ GUARDED_BY(mutex_);  // of those, the ones not watched until resume_at_
+  SteadyTime resume_at_ GUARDED_BY(mutex_), next_check_ GUARDED_BY(mutex_);
+  std::unordered_map<int, std::shared_ptr<Flow>> flows_ GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Flow>> over_ GUARDED_BY(mutex_);
+  std::map<SessionKey, Session> sessions_ GUARDED_BY(mutex_);
+  std::unordered_map<int, SessionKey> session_fds_ GUARDED_BY(mutex_);
   std::jthread thread_;  // last: it uses all of the above
 };
 
@@ -287,13 +314,13 @@ Relay::Relay() = default;
 Relay::~Relay() = default;
 
 Result<> Relay::add(const PublishedPort& port, UniqueFd socket, Ipv4 container) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!loop_) loop_ = TRY(RelayLoop::start());
   return loop_->add(port, std::move(socket), container);
 }
 
 void Relay::remove(const PublishedPort& port) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (loop_) loop_->remove(port);
 }
 

@@ -7,9 +7,9 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "network/address.h"
 #include "network/network.h"
@@ -31,8 +31,8 @@ class Relay {
   void remove(const PublishedPort& port);
 
  private:
-  std::mutex mutex_;
-  std::unique_ptr<RelayLoop> loop_;
+  Mutex mutex_;
+  std::unique_ptr<RelayLoop> loop_ GUARDED_BY(mutex_);
 };
 
 }  // namespace corten::network

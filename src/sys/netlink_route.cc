@@ -56,6 +56,7 @@ LinkInfo read_link(const NetlinkAnswer& answer) {
       case IFLA_IFALIAS: link.alias = attribute.string(); break;
       case IFLA_MASTER: link.master = static_cast<int>(attribute.u32()); break;
       case IFLA_LINK: link.peer = static_cast<int>(attribute.u32()); break;
+      case IFLA_OPERSTATE: link.running = attribute.u8() == IF_OPER_UP; break;
       case IFLA_MTU: link.mtu = attribute.u32(); break;
       case IFLA_STATS64: link.counters = read_counters(attribute.value); break;
       case IFLA_ADDRESS:

@@ -33,6 +33,7 @@ struct LinkInfo {
   int peer = 0;    // a veth's other end, in its own namespace's numbers
   std::uint32_t mtu = 0;
   bool up = false;
+  bool running = false;  // operational state "up": there is a carrier and the kernel has acted on it
   LinkCounters counters;
 };
 
