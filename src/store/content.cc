@@ -1,34 +1,18 @@
 #include "store/content.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-
-#include <memory>
 
 #include "base/id.h"
 #include "store/disk_reserve.h"
 #include "store/failpoint.h"
 #include "store/layout.h"
+#include "store/tree.h"
 
 namespace corten::store {
 namespace {
 
 constexpr std::uint64_t write_back_every = 8U << 20;
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
-
-Result<Directory> read_directory(int fd) {
-  UniqueFd copy(::openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!copy) return sys_fail("open directory");
-  Directory directory(::fdopendir(copy.get()));
-  if (directory == nullptr) return sys_fail("read directory");
-  static_cast<void>(copy.release());
-  return directory;
-}
 
 Result<UniqueFd> make_directory(int parent, const char* name, const std::string& path) {
   if (::mkdirat(parent, name, 0700) != 0 && errno != EEXIST) return sys_fail("create {}", path);
@@ -102,7 +86,7 @@ Result<BlobInfo> BlobWriter::commit(const std::optional<oci::Digest>& digest, st
   if (digest && *digest != info.digest)
     return fail(ErrorKind::invalid, "blob is {}, {} was announced", info.digest.text(), digest->text());
   const std::string hex(info.digest.hex());
-  if (store_->has(info.digest)) return info;  // the destructor drops ours
+  if (TRY(store_->has_durably(info.digest))) return info;  // the destructor drops ours
   if (!fd) fd = UniqueFd(::openat(store_->ingest_.get(), name_.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return sys_fail("open blob {}", info.digest.text());
   failpoint("blob-written");
@@ -125,9 +109,7 @@ Result<std::unique_ptr<ContentStore>> ContentStore::open(const std::string& dire
   UniqueFd top = TRY(make_directory(AT_FDCWD, directory.c_str(), directory));
   UniqueFd blobs = TRY(make_directory(top.get(), layout::blob_directory, directory + "/sha256"));
   UniqueFd ingest = TRY(make_directory(top.get(), layout::ingest_directory, directory + "/ingest"));
-  const Directory stale = TRY(read_directory(ingest.get()));
-  while (const dirent* entry = ::readdir(stale.get()))
-    if (entry->d_name[0] != '.') ::unlinkat(ingest.get(), entry->d_name, 0);
+  for (const std::string& stale : TRY(list_names(ingest.get()))) ::unlinkat(ingest.get(), stale.c_str(), 0);
   return std::unique_ptr<ContentStore>(new ContentStore(directory, std::move(blobs), std::move(ingest)));
 }
 
@@ -162,6 +144,13 @@ bool ContentStore::has(const oci::Digest& digest) const {
          ::faccessat(blobs_.get(), std::string(digest.hex()).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+Result<bool> ContentStore::has_durably(const oci::Digest& digest) const {
+  if (!has(digest)) return false;
+  // Its bytes were flushed before it got its name; whoever gave it the name may not have flushed that yet.
+  if (::fsync(blobs_.get()) != 0) return sys_fail("flush the blob directory");
+  return true;
+}
+
 Result<std::string> ContentStore::read(const oci::Digest& digest, std::size_t limit) const {
   FdSource source(TRY(reader(digest)));
   return read_all(source, limit, "blob " + digest.text());
@@ -191,9 +180,8 @@ Result<> ContentStore::remove(const oci::Digest& digest) const {
 
 Result<std::vector<BlobInfo>> ContentStore::list() const {
   std::vector<BlobInfo> out;
-  const Directory directory = TRY(read_directory(blobs_.get()));
-  while (const dirent* entry = ::readdir(directory.get())) {
-    auto digest = oci::Digest::parse("sha256:" + std::string(entry->d_name));
+  for (const std::string& name : TRY(list_names(blobs_.get()))) {
+    const auto digest = oci::Digest::parse("sha256:" + name);
     if (!digest) continue;
     if (auto blob = info(*digest)) out.push_back(std::move(*blob));
   }

@@ -1,6 +1,5 @@
 #include "store/database.h"
 
-#include <array>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -9,6 +8,8 @@
 #include <unordered_map>
 
 #include "base/log.h"
+#include "store/ballast.h"
+#include "store/database_schema.h"
 #include "store/failpoint.h"
 #include "store/sqlite.h"
 
@@ -23,35 +24,6 @@ constexpr auto gather_time = 5ms;
 constexpr auto retry_time = 500ms;
 // The log is copied back into the database when it has grown to this (pages of 4 KiB).
 constexpr int checkpoint_pages = 2000;
-
-// One script for each version of the schema: the n-th brings version n to n+1. Never edited, only appended to.
-constexpr std::array migrations = {
-    R"(CREATE TABLE images(id TEXT PRIMARY KEY, manifest TEXT NOT NULL, parent TEXT NOT NULL, tagged INTEGER NOT NULL)
-         WITHOUT ROWID;
-       CREATE TABLE tags(name TEXT PRIMARY KEY, image TEXT NOT NULL) WITHOUT ROWID;
-       CREATE TABLE layers(chain_id TEXT PRIMARY KEY, parent TEXT NOT NULL, number INTEGER NOT NULL,
-         bytes INTEGER NOT NULL, inodes INTEGER NOT NULL, boot TEXT NOT NULL) WITHOUT ROWID;
-       CREATE TABLE active(key TEXT PRIMARY KEY, parent TEXT NOT NULL, number INTEGER NOT NULL) WITHOUT ROWID;
-       CREATE TABLE containers(id TEXT PRIMARY KEY, name TEXT NOT NULL, spec TEXT NOT NULL, state TEXT NOT NULL);
-       CREATE TABLE objects(kind TEXT NOT NULL, id TEXT NOT NULL, json TEXT NOT NULL, PRIMARY KEY(kind, id))
-         WITHOUT ROWID;)",
-};
-
-Result<> migrate(Sqlite& sqlite) {
-  std::vector<SqlRow> rows;
-  CHECK(sqlite.run("PRAGMA user_version", {}, &rows));
-  const std::int64_t version = rows.empty() ? 0 : as_int(rows[0][0]);
-  if (version < 0 || version > static_cast<std::int64_t>(migrations.size()))
-    return fail(ErrorKind::invalid,
-                "the database has schema version {}, this program knows up to {}: use the newer program", version,
-                migrations.size());
-  for (auto next = static_cast<std::size_t>(version); next < migrations.size(); ++next) {
-    const std::string script =
-        fmt::format("BEGIN IMMEDIATE; {} PRAGMA user_version = {}; COMMIT;", migrations[next], next + 1);
-    CHECK_AS(sqlite.script(script.c_str()), "migrate the database");
-  }
-  return {};
-}
 
 // Worth another try later, because the reason may go away and the statement is not at fault.
 bool may_pass(const Error& error) {
@@ -73,7 +45,8 @@ const std::string& as_text(const SqlValue& value) {
 
 class Database::Impl {
  public:
-  Impl(Sqlite writer, Sqlite reader) : writer_(std::move(writer)), reader_(std::move(reader)) {}
+  Impl(Sqlite writer, Sqlite reader, Ballast ballast)
+      : ballast_(std::move(ballast)), writer_(std::move(writer)), reader_(std::move(reader)) {}
   ~Impl() {
     {
       const std::lock_guard lock(mutex_);
@@ -227,6 +200,16 @@ class Database::Impl {
 
   template <class Body>
   Result<> in_transaction(Body body) {
+    auto result = try_transaction(body);
+    if (!result && may_pass(result.error()) && ballast_.drop()) {
+      log::warn("the disk is full, the database goes on with its reserve: {}", result.error().text());
+      result = try_transaction(body);
+    }
+    return result;
+  }
+
+  template <class Body>
+  Result<> try_transaction(Body& body) {
     CHECK(writer_.script("BEGIN IMMEDIATE"));
     Result<> result = body();
     if (result) result = writer_.script("COMMIT");
@@ -284,6 +267,7 @@ class Database::Impl {
   }
 
   void checkpoint() {
+    ballast_.load();
     int pages = 0;
     if (sqlite3_wal_checkpoint_v2(writer_.handle(), nullptr, -1, &pages, nullptr) != SQLITE_OK ||
         pages < checkpoint_pages)
@@ -301,7 +285,8 @@ class Database::Impl {
   bool hurry_ = false, stop_ = false;
   std::thread thread_;
 
-  Sqlite writer_;  // the thread's alone
+  Ballast ballast_;  // the thread's alone, as is the next
+  Sqlite writer_;
   std::mutex reader_mutex_;
   Sqlite reader_;
 
@@ -313,15 +298,30 @@ class Database::Impl {
 Database::Database(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Database::~Database() = default;
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+namespace {
+
+Result<Sqlite> open_writer(const std::string& path) {
   Sqlite writer = TRY(Sqlite::open(path));
   CHECK(
       writer.script("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;"
                     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -1024"));
   CHECK(migrate(writer));
+  return writer;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+  Ballast ballast(path + "-reserve");
+  auto opened = open_writer(path);
+  // The journals are made anew at each start: on a full disk that, too, needs space.
+  if (!opened && may_pass(opened.error()) && ballast.drop()) opened = open_writer(path);
+  Sqlite writer = TRY(std::move(opened));
+  ballast.load();
   Sqlite reader = TRY(Sqlite::open(path));
   CHECK(reader.script("PRAGMA query_only = ON; PRAGMA cache_size = -512"));
-  std::unique_ptr<Database> out(new Database(std::make_unique<Impl>(std::move(writer), std::move(reader))));
+  std::unique_ptr<Database> out(
+      new Database(std::make_unique<Impl>(std::move(writer), std::move(reader), std::move(ballast))));
   CHECK(out->impl_->load_names());
   out->impl_->start();
   return out;

@@ -85,6 +85,12 @@ TEST(Database, ATransactionIsAllOrNothing) {
   EXPECT_EQ(database->query("SELECT * FROM tags")->size(), 0U);
 }
 
+TEST(Database, KeepsAReserve) {
+  const TempTree tree;
+  open_database(tree);
+  EXPECT_EQ(std::filesystem::file_size(tree.path() + "/corten.db-reserve"), 2U << 20);
+}
+
 TEST(Database, RefusesWhatIsNotItsOwn) {
   const TempTree tree;
   ASSERT_TRUE(spill(tree.open().get(), "corten.db", std::string(5000, 'x')));

@@ -12,8 +12,9 @@
 
 namespace corten::store {
 
-// 256 MiB, or a twentieth of a small file system.
+// 256 MiB and 10,000 files, or a twentieth of a small file system.
 inline constexpr std::uint64_t disk_reserve = 256ULL << 20;
+inline constexpr std::uint64_t inode_reserve = 10'000;
 
 // `exhausted` ("no space left on device") when the file system of `fd` has less than the reserve left.
 inline Result<> require_disk_reserve(int fd) {
@@ -22,6 +23,9 @@ inline Result<> require_disk_reserve(int fd) {
   const std::uint64_t left = std::uint64_t{status.f_bavail} * status.f_frsize;
   const std::uint64_t size = std::uint64_t{status.f_blocks} * status.f_frsize;
   if (left < std::min(disk_reserve, size / 20)) return sys_fail_text(ENOSPC, "write");
+  // Where inodes are made as needed there is no number of them.
+  const std::uint64_t inodes = status.f_files;
+  if (inodes > 0 && status.f_favail < std::min(inode_reserve, inodes / 20)) return sys_fail_text(ENOSPC, "write");
   return {};
 }
 

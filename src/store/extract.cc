@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include <algorithm>
 #include <array>
@@ -9,10 +8,11 @@
 
 #include "store/archive.h"
 #include "store/disk_reserve.h"
+#include "store/extract_entry.h"
 #include "store/overlay_format.h"
-#include "store/tar.h"
 #include "store/tree.h"
 #include "sys/beneath.h"
+#include "sys/files.h"
 
 namespace corten::store {
 namespace {
@@ -22,11 +22,10 @@ constexpr std::string_view whiteout_meta = ".wh..wh.";
 constexpr std::string_view opaque_name = ".wh..wh..opq";
 // How much is written between two looks at the disk's reserve.
 constexpr std::uint64_t disk_check_every = 64ULL << 20;
-
-struct CleanName {
-  std::string parent;  // without slashes at its ends; "" for the top
-  std::string name;    // "" for the destination itself
-};
+// What an entry costs the disk beside its content, roughly.
+constexpr std::uint64_t entry_cost = 4096;
+// Directories are remembered until the end, for their times.
+constexpr std::size_t max_remembered = 128U << 20;
 
 // One archive on its way into one directory.
 class Extractor {
@@ -49,7 +48,8 @@ class Extractor {
 
  private:
   Result<> one(TarEntry& entry) {
-    const CleanName where = TRY(clean(entry.name));
+    CHECK(check_disk(entry_cost));
+    const CleanName where = TRY(clean_name(entry.name, options_.limits, base_.empty()));
     if (options_.owner) std::tie(entry.uid, entry.gid) = *options_.owner;
     if (where.name.empty()) return top(entry);
     const int parent = TRY(parent_fd(where.parent));
@@ -65,36 +65,6 @@ class Extractor {
       default: CHECK(make_special(parent, where, entry)); break;
     }
     return {};
-  }
-
-  // "a/./b//c/../d" → a/b/d. ".." at the top stays at the top, as in a chroot; with a destination inside a root it
-  // would leave the destination and is refused.
-  Result<CleanName> clean(std::string_view name) const {
-    if (name.size() > options_.limits.path_bytes)
-      return fail(ErrorKind::invalid, "name of {} bytes is longer than {}", name.size(), options_.limits.path_bytes);
-    std::vector<std::string_view> parts;
-    for (std::string_view rest = name; !rest.empty();) {
-      const std::size_t slash = rest.find('/');
-      const std::string_view part = rest.substr(0, slash);
-      rest.remove_prefix(slash == std::string_view::npos ? rest.size() : slash + 1);
-      if (part.empty() || part == ".") continue;
-      if (part != "..") {
-        if (part.size() > 255) return fail(ErrorKind::invalid, "file name of {} bytes is longer than 255", part.size());
-        parts.push_back(part);
-      } else if (!parts.empty()) {
-        parts.pop_back();
-      } else if (!base_.empty()) {
-        return fail(ErrorKind::invalid, "name is outside of the destination");
-      }
-    }
-    if (parts.size() > options_.limits.depth)
-      return fail(ErrorKind::invalid, "name has {} levels, at most {} are taken", parts.size(), options_.limits.depth);
-    CleanName out;
-    if (parts.empty()) return out;
-    out.name = parts.back();
-    parts.pop_back();
-    for (const std::string_view part : parts) out.parent += (out.parent.empty() ? "" : "/") + std::string(part);
-    return out;
   }
 
   std::string in_root(std::string_view path) const {
@@ -162,8 +132,7 @@ class Extractor {
     if (!base_.empty()) return {};  // `cp` leaves the directory it copies into as it is
     UniqueFd fd = TRY(sys::open_beneath(root_, ".", O_RDONLY | O_DIRECTORY));
     CHECK(set_owner_mode(fd.get(), entry));
-    directories_.push_back({"", times_of(entry)});
-    return {};
+    return remember("", entry);
   }
 
   enum class Existing : std::uint8_t { nothing, directory, whiteout };
@@ -185,7 +154,7 @@ class Extractor {
     }
     const bool was_whiteout = options_.layer && is_whiteout(status);
     if (is_directory) {
-      CHECK(remove_tree_at(parent, where.name.c_str()));
+      CHECK(sys::remove_tree_at(parent, where.name.c_str()));
       cached_fd_.reset();  // it may have been in what went
     } else if (::unlinkat(parent, where.name.c_str(), 0) != 0 && errno != ENOENT) {
       return sys_fail("replace");
@@ -207,14 +176,11 @@ class Extractor {
     if (!fd) return sys_fail("open directory");
     CHECK(set_owner_mode(fd.get(), entry));
     if (opaque) CHECK(mark_opaque(fd.get()));
-    directories_.push_back({where.parent.empty() ? where.name : where.parent + "/" + where.name, times_of(entry)});
-    return {};
+    return remember(where.path(), entry);
   }
 
   Result<> make_file(int parent, const CleanName& where, const TarEntry& entry) {
-    if (entry.size > options_.limits.bytes - stats_.bytes)
-      return fail(ErrorKind::invalid, "archive has more than {} bytes of content", options_.limits.bytes);
-    stats_.bytes += entry.size;
+    CHECK(count_bytes(entry.size));
     constexpr int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     UniqueFd fd(::openat(parent, where.name.c_str(), flags, 0600));
     if (!fd && errno == EEXIST) {
@@ -268,6 +234,13 @@ class Extractor {
     return {};
   }
 
+  Result<> count_bytes(std::uint64_t size) {
+    if (size > options_.limits.bytes - stats_.bytes)
+      return fail(ErrorKind::invalid, "archive has more than {} bytes of content", options_.limits.bytes);
+    stats_.bytes += size;
+    return {};
+  }
+
   // A bomb ends here, before the disk is full to the last block.
   Result<> check_disk(std::uint64_t about_to_write) {
     unchecked_ += about_to_write;
@@ -277,7 +250,7 @@ class Extractor {
   }
 
   Result<> make_hard_link(int parent, const CleanName& where, const TarEntry& entry) {
-    const CleanName target = TRY(clean(entry.link));
+    const CleanName target = TRY(clean_name(entry.link, options_.limits, base_.empty()));
     if (target.name.empty()) return fail(ErrorKind::invalid, "invalid hard link to {:?}", entry.link.substr(0, 200));
     if (target.parent == where.parent && target.name == where.name) return {};
     auto from = sys::open_beneath(root_, in_root(target.parent), O_PATH | O_DIRECTORY);
@@ -297,8 +270,12 @@ class Extractor {
 
   // A layer may link to a file of a layer below; links cannot reach there, so the file is copied up with its new name.
   Result<> copy_from_below(int parent, const CleanName& where, const CleanName& target) {
-    const std::string path = target.parent.empty() ? target.name : target.parent + "/" + target.name;
+    const std::string path = target.path();
     if (const UniqueFd from = options_.below ? options_.below(path) : UniqueFd(); from) {
+      struct stat status{};
+      if (::fstat(from.get(), &status) != 0) return sys_fail("stat");
+      if (S_ISREG(status.st_mode)) CHECK(count_bytes(static_cast<std::uint64_t>(status.st_size)));
+      CHECK(check_disk(static_cast<std::uint64_t>(status.st_blocks) * 512));
       CHECK(make_way(parent, where, false));
       parent = TRY(parent_fd(where.parent));
       return copy_node(from.get(), parent, where.name);
@@ -362,33 +339,12 @@ class Extractor {
     return fd ? mark_opaque(fd.get()) : Result<>();
   }
 
-  Result<> set_owner_mode(int fd, const TarEntry& entry) {
-    // The owner first: chown takes set-id bits and file capabilities away.
-    if (::fchown(fd, entry.uid, entry.gid) != 0) return sys_fail("set the owner to {}:{}", entry.uid, entry.gid);
-    if (::fchmod(fd, entry.mode & 07777) != 0) return sys_fail("set the mode to {:o}", entry.mode & 07777);
-    if (!entry.xattrs.empty()) return set_xattrs(fd_path(fd), entry);
+  Result<> remember(std::string path, const TarEntry& entry) {
+    remembered_ += path.size() + sizeof(directories_[0]);
+    if (remembered_ > max_remembered)
+      return fail(ErrorKind::invalid, "archive has more than {} MiB of directory names", max_remembered >> 20);
+    directories_.emplace_back(std::move(path), times_of(entry));
     return {};
-  }
-
-  static std::string fd_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
-
-  Result<> set_xattrs(const std::string& path, const TarEntry& entry) {
-    for (const auto& [key, value] : entry.xattrs) {
-      // overlayfs' own: from an archive they could point into other layers.
-      if (key.starts_with("trusted.overlay.") || key.starts_with("user.overlay.")) continue;
-      if (key.size() > 255 || value.size() > 65536) return fail(ErrorKind::invalid, "extended attribute is too large");
-      if (::setxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) == 0) continue;
-      // The file system or the kind of file has no such attributes: Docker goes on, too.
-      if (errno == ENOTSUP || errno == EPERM || errno == EINVAL) continue;
-      return sys_fail("set extended attribute {:?}", key);
-    }
-    return {};
-  }
-
-  using Times = std::array<timespec, 2>;
-  static Times times_of(const TarEntry& entry) {
-    const auto bounded = [](timespec time) { return time.tv_sec < 0 || time.tv_sec > (1LL << 40) ? timespec{} : time; };
-    return {bounded(entry.atime.value_or(entry.mtime)), bounded(entry.mtime)};
   }
 
   // Last, because writing into a directory changes its time.
@@ -409,14 +365,9 @@ class Extractor {
   UniqueFd cached_fd_;
   std::string cached_path_;
   std::vector<std::pair<std::string, Times>> directories_;
+  std::size_t remembered_ = 0;  // bytes
   std::uint64_t unchecked_ = 0;
 };
-
-Error printable(Error error) {
-  std::string text = error.text();
-  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return {error.kind(), std::move(text), error.sys_errno()};
-}
 
 std::string trimmed(std::string_view path) {
   while (path.starts_with('/')) path.remove_prefix(1);
@@ -434,7 +385,6 @@ Result<ExtractStats> extract(ByteSource& tar, int root_fd, std::string_view path
   if (options.decompress) plain = TRY(decompress(tar));
   Extractor extractor(plain ? *plain : tar, root_fd, base, options);
   auto done = extractor.run();
-  // Names from an archive may have line feeds and worse, and go from here into answers and logs.
   if (!done) return std::unexpected(printable(std::move(done).error()));
   return done;
 }

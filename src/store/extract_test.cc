@@ -1,16 +1,18 @@
 // Archives from people who mean harm, and from people who do not.
+#include <pthread.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
 #include "store/archive.h"
+#include "store/overlay_changes.h"
 #include "store/store_fixture.h"
 
 namespace corten::store {
 namespace {
 
 class Extract : public testing::Test {
- protected:
+ public:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "owners need root";
     ASSERT_EQ(::mkdir((scratch_.path() + "/root").c_str(), 0755), 0);
@@ -182,6 +184,81 @@ TEST_F(Extract, ABombEndsAtItsLimit) {
   ASSERT_FALSE(done);
   EXPECT_THAT(done.error().text(), testing::HasSubstr("bytes of content"));
   EXPECT_FALSE(exists(root_.get(), "bomb"));
+}
+
+// Any number of extended headers may come before an entry; together they are bounded.
+TEST_F(Extract, ExtendedHeadersDoNotAddUp) {
+  StringSink sink;
+  std::string tar;
+  for (int i = 0; i < 3; ++i) {
+    TarEntry entry{.type = TarType::file, .name = "f", .mode = 0644};
+    entry.xattrs["user.k" + std::to_string(i)] = std::string(500'000, 'v');
+    const std::string one = TarMaker().add(entry).cut();
+    tar += one.substr(0, one.size() - 512);  // without the entry's own header
+  }
+  tar += TarMaker().file("f", "").done();
+  const auto done = run(tar);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().kind(), ErrorKind::invalid);
+  EXPECT_THAT(done.error().text(), testing::HasSubstr("extended headers are larger"));
+}
+
+// Each copy of a lower file costs the disk what the file has, though the archive has only a link.
+TEST_F(Extract, CopiesOfLowerFilesCount) {
+  ASSERT_TRUE(spill(outside_.get(), "secret", std::string(1000, 's')));
+  ExtractOptions options{.layer = true};
+  options.limits.bytes = 2500;
+  options.below = [&](const std::string&) {
+    return UniqueFd(::openat(outside_.get(), "secret", O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  };
+  EXPECT_TRUE(run(TarMaker().hard_link("a", "lower").hard_link("b", "lower").done(), options));
+  const auto done =
+      run(TarMaker().hard_link("c", "lower").hard_link("d", "lower").hard_link("e", "lower").done(), options);
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().text(), testing::HasSubstr("bytes of content"));
+}
+
+// A container can nest directories deeper than a server's thread has stack for.
+TEST_F(Extract, WalksNeedNoStack) {
+  UniqueFd at(::openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int i = 0; i < 850; ++i) {
+    ASSERT_EQ(::mkdirat(at.get(), "d", 0755), 0);
+    at = UniqueFd(::openat(at.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  ASSERT_TRUE(spill(at.get(), "end", "x"));
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  ::pthread_attr_setstacksize(&attributes, 2 << 20);
+#else
+  ::pthread_attr_setstacksize(&attributes, 256 << 10);
+#endif
+  pthread_t thread{};
+  const auto walk = [](void* self) -> void* {
+    const int root = static_cast<Extract*>(self)->root_.get();
+    StringSink sink;
+    EXPECT_TRUE(pack(root, "/", sink, {.rename = ""}));
+    EXPECT_EQ(disk_usage(root)->inodes, 851U);
+    const TempTree empty;
+    EXPECT_EQ(overlay_changes(root, empty.open().get())->size(), 851U);
+    return nullptr;
+  };
+  ASSERT_EQ(::pthread_create(&thread, &attributes, walk, this), 0);
+  ::pthread_join(thread, nullptr);
+  ::pthread_attr_destroy(&attributes);
+}
+
+// A tree may have the names that a removal uses for what it moves aside.
+TEST_F(Extract, RemovalMeetsItsOwnNames) {
+  ASSERT_TRUE(run(TarMaker().file("t/.corten-removal-1", "x").file("t/.corten-removal-2/y", "x").done()));
+  UniqueFd at(::openat(root_.get(), "t", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int i = 0; i < 400; ++i) {
+    ASSERT_EQ(::mkdirat(at.get(), "d", 0755), 0);
+    at = UniqueFd(::openat(at.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  const auto removed = sys::remove_tree_at(root_.get(), "t");
+  EXPECT_TRUE(removed) << removed.error().text();
+  EXPECT_FALSE(exists(root_.get(), "t"));
 }
 
 TEST_F(Extract, AFullDiskIsSaidSo) {

@@ -11,10 +11,11 @@ using namespace std::chrono_literals;
 constexpr auto flush_delay = 2s;
 // Removals wait for a quiet moment: dozens of `rm` in a row should not compete with their own leftovers.
 constexpr auto removal_delay = 20ms;
+constexpr auto retry_delay = 500ms;
 
 }  // namespace
 
-Janitor::Janitor(std::function<void(const std::string&)> remove, std::function<void()> flush)
+Janitor::Janitor(std::function<bool(const std::string&)> remove, std::function<void()> flush)
     : remove_(std::move(remove)), flush_(std::move(flush)), thread_([this] { work(); }) {}
 
 Janitor::~Janitor() {
@@ -51,12 +52,18 @@ void Janitor::work() {
   for (;;) {
     wake_.wait(lock, [&] { return stop_ || flush_wanted_ || !names_.empty(); });
     if (!names_.empty()) wake_.wait_for(lock, removal_delay, [&] { return stop_; });
+    std::deque<std::string> again;
     while (!stop_ && !names_.empty()) {
       const std::string name = std::move(names_.front());
       names_.pop_front();
       lock.unlock();
-      remove_(name);
+      const bool done = remove_(name);
       lock.lock();
+      if (!done) again.push_back(name);
+    }
+    if (!again.empty()) {
+      wake_.wait_for(lock, retry_delay, [&] { return stop_; });
+      names_.insert(names_.end(), again.begin(), again.end());
     }
     if (stop_) return;
     if (!flush_wanted_) continue;

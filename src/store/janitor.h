@@ -13,8 +13,9 @@ namespace corten::store {
 
 class Janitor {
  public:
-  // `remove` gets each name; `flush` is called some seconds after the last flush_soon().
-  Janitor(std::function<void(const std::string&)> remove, std::function<void()> flush);
+  // `remove` gets each name, again after a while where it says false; `flush` is called some seconds after the last
+  // flush_soon().
+  Janitor(std::function<bool(const std::string&)> remove, std::function<void()> flush);
   // Stops after the job at hand: what is left is found again at the next start.
   ~Janitor();
   void remove(std::string name);
@@ -23,7 +24,7 @@ class Janitor {
  private:
   void work();
 
-  std::function<void(const std::string&)> remove_;
+  std::function<bool(const std::string&)> remove_;
   std::function<void()> flush_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -38,66 +38,82 @@ std::string capability_of(int directory, const std::string& name) {
 
 class Comparer {
  public:
-  std::vector<Change> changes;
-
-  // Says whether anything inside differs.
-  Result<bool> directory(int upper, int parent, const std::string& path) {
-    if (++depth_ > max_depth)
-      return fail(ErrorKind::invalid, "{:?}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
-    const std::size_t before = changes.size();
-    const auto names = TRY(list_names(upper));
-    for (const std::string& name : names) CHECK(entry(upper, parent, name, path + "/" + name));
-    if (is_opaque(upper)) CHECK(hidden(names, parent, path));
-    --depth_;
-    return changes.size() > before;
+  Result<std::vector<Change>> run(int upper, int parent) {
+    CHECK(enter(open_directory_at(upper, "."), open_directory_at(parent, "."), "", false));
+    while (!levels_.empty()) {
+      if (levels_.back().next == levels_.back().names.size())
+        CHECK(leave());
+      else
+        CHECK(entry());
+    }
+    std::sort(changes_.begin(), changes_.end(), [](const Change& a, const Change& b) { return a.path < b.path; });
+    return std::move(changes_);
   }
 
  private:
-  Result<> entry(int upper, int parent, const std::string& name, const std::string& path) {
-    const auto now = stat_at(upper, name);
-    if (!now) return {};
-    const auto old = stat_at(parent, name);
-    if (is_whiteout(*now)) {
-      if (old) changes.push_back({path, ChangeKind::deleted});
-      return {};
-    }
-    if (!old) {
-      changes.push_back({path, ChangeKind::added});
-      return S_ISDIR(now->st_mode) ? added_below(upper, name, path) : Result<>();
-    }
-    if (S_ISDIR(now->st_mode) && S_ISDIR(old->st_mode)) {
-      const std::size_t at = changes.size();
-      const UniqueFd upper_fd = open_directory_at(upper, name), parent_fd = open_directory_at(parent, name);
-      if (!upper_fd || !parent_fd) return sys_fail("open {:?}", path);
-      const bool inside = TRY(directory(upper_fd.get(), parent_fd.get(), path));
-      if (inside || differs(*old, *now, upper, parent, name))
-        changes.insert(changes.begin() + static_cast<std::ptrdiff_t>(at), {path, ChangeKind::modified});
-      return {};
-    }
-    if (differs(*old, *now, upper, parent, name)) changes.push_back({path, ChangeKind::modified});
-    return S_ISDIR(now->st_mode) ? added_below(upper, name, path) : Result<>();
-  }
+  // A directory under comparison. Without a parent all in it is new.
+  struct Level {
+    UniqueFd upper, parent;
+    std::string path;
+    std::vector<std::string> names;
+    std::size_t next = 0;
+    std::size_t changes_before = 0;
+    bool differs = false;  // by itself
+  };
 
-  Result<> added_below(int upper, const std::string& name, const std::string& path) {
-    if (++depth_ > max_depth)
+  Result<> enter(UniqueFd upper, UniqueFd parent, std::string path, bool differs) {
+    if (!upper) return sys_fail("open {:?}", path);
+    if (levels_.size() > max_depth)
       return fail(ErrorKind::invalid, "{:?}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
-    const UniqueFd fd = open_directory_at(upper, name);
-    if (!fd) return sys_fail("open {:?}", path);
-    for (const std::string& child : TRY(list_names(fd.get()))) {
-      const auto status = stat_at(fd.get(), child);
-      if (!status || is_whiteout(*status)) continue;
-      changes.push_back({path + "/" + child, ChangeKind::added});
-      if (S_ISDIR(status->st_mode)) CHECK(added_below(fd.get(), child, path + "/" + child));
-    }
-    --depth_;
+    auto names = TRY(list_names(upper.get()));
+    levels_.push_back(
+        {std::move(upper), std::move(parent), std::move(path), std::move(names), 0, changes_.size(), differs});
     return {};
   }
 
+  Result<> leave() {
+    Level level = std::move(levels_.back());
+    levels_.pop_back();
+    if (!level.parent) return {};
+    if (is_opaque(level.upper.get())) CHECK(hidden(level));
+    const bool inside = changes_.size() > level.changes_before;
+    if (!level.path.empty() && (inside || level.differs)) changes_.push_back({level.path, ChangeKind::modified});
+    return {};
+  }
+
+  // The next name of the directory at hand.
+  Result<> entry() {
+    Level& level = levels_.back();
+    const std::string name = level.names[level.next++];
+    const std::string path = level.path + "/" + name;
+    const int upper = level.upper.get(), parent = level.parent.get();
+    const auto now = stat_at(upper, name);
+    if (!now) return {};
+    const auto old = level.parent ? stat_at(parent, name) : std::nullopt;
+    if (is_whiteout(*now)) {
+      if (old) changes_.push_back({path, ChangeKind::deleted});
+      return {};
+    }
+    const bool is_directory = S_ISDIR(now->st_mode);
+    if (!old) {
+      changes_.push_back({path, ChangeKind::added});
+      return is_directory ? enter(open_directory_at(upper, name), {}, path, false) : Result<>();
+    }
+    const bool differs_here = differs(*old, *now, upper, parent, name);
+    if (is_directory && S_ISDIR(old->st_mode)) {
+      UniqueFd below = open_directory_at(parent, name);
+      if (!below) return sys_fail("open {:?}", path);
+      return enter(open_directory_at(upper, name), std::move(below), path, differs_here);
+    }
+    if (differs_here) changes_.push_back({path, ChangeKind::modified});
+    return is_directory ? enter(open_directory_at(upper, name), {}, path, false) : Result<>();
+  }
+
   // An opaque directory: what the parent has and it has not is gone.
-  Result<> hidden(const std::vector<std::string>& names, int parent, const std::string& path) {
-    for (const std::string& name : TRY(list_names(parent)))
-      if (!std::binary_search(names.begin(), names.end(), name))
-        changes.push_back({path + "/" + name, ChangeKind::deleted});
+  Result<> hidden(const Level& level) {
+    for (const std::string& name : TRY(list_names(level.parent.get())))
+      if (!std::binary_search(level.names.begin(), level.names.end(), name))
+        changes_.push_back({level.path + "/" + name, ChangeKind::deleted});
     return {};
   }
 
@@ -109,17 +125,12 @@ class Comparer {
     return S_ISREG(old.st_mode) && capability_of(upper, name) != capability_of(parent, name);
   }
 
-  int depth_ = 0;
+  std::vector<Level> levels_;
+  std::vector<Change> changes_;
 };
 
 }  // namespace
 
-Result<std::vector<Change>> overlay_changes(int upper, int parent) {
-  Comparer comparer;
-  CHECK(comparer.directory(upper, parent, ""));
-  std::sort(comparer.changes.begin(), comparer.changes.end(),
-            [](const Change& a, const Change& b) { return a.path < b.path; });
-  return std::move(comparer.changes);
-}
+Result<std::vector<Change>> overlay_changes(int upper, int parent) { return Comparer().run(upper, parent); }
 
 }  // namespace corten::store

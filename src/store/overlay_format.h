@@ -6,6 +6,7 @@
 #include <sys/xattr.h>
 
 #include "base/error.h"
+#include "store/tree.h"
 
 namespace corten::store {
 
@@ -27,8 +28,7 @@ inline bool is_opaque(int directory) {
 
 inline Result<> mark_opaque(int directory) {
   // O_PATH descriptors have no fsetxattr; the magic link is our own descriptor.
-  const std::string path = "/proc/self/fd/" + std::to_string(directory);
-  if (::setxattr(path.c_str(), opaque_xattr, "y", 1, 0) != 0) return sys_fail("mark a directory opaque");
+  if (::setxattr(fd_path(directory).c_str(), opaque_xattr, "y", 1, 0) != 0) return sys_fail("mark a directory opaque");
   return {};
 }
 

@@ -13,15 +13,14 @@
 #include <thread>
 
 #include "store/layout.h"
+#include "store/tree.h"
 #include "sys/mounts.h"
 
 namespace corten::store {
 namespace {
 
 constexpr std::size_t max_option = 255;  // bytes of one fsconfig value
-constexpr std::size_t max_layers = 500;
-
-std::string fd_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+constexpr std::size_t max_stacked = 500;
 
 // The options' paths: by the directory's own name, which mountinfo then shows, or by descriptor where the name is too
 // long or has characters with a meaning.
@@ -191,8 +190,8 @@ void forget_volatile(const OverlayMount& mount) {
 }  // namespace
 
 Result<UniqueFd> mount_overlay(const OverlayMount& mount) {
-  if (mount.lowers.size() > max_layers)
-    return fail(ErrorKind::invalid, "{} layers, overlayfs stacks at most {}", mount.lowers.size(), max_layers);
+  if (mount.lowers.size() > max_stacked)
+    return fail(ErrorKind::invalid, "{} layers, overlayfs stacks at most {}", mount.lowers.size(), max_stacked);
   if (!mount.upper.empty()) forget_volatile(mount);
   if (mount.legacy || !kernel_takes_single_layers()) return mount_legacy(mount);
   if (mount.userns_fd < 0) return mount_modern(mount);

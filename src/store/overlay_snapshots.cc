@@ -19,6 +19,7 @@
 #include "store/pack.h"
 #include "store/tree.h"
 #include "sys/beneath.h"
+#include "sys/files.h"
 #include "sys/placement.h"
 
 namespace corten::store {
@@ -60,7 +61,8 @@ class OverlaySnapshots : public Snapshots {
         database_(database),
         catalog_(std::move(catalog)),
         options_(options),
-        janitor_([this](const std::string& name) { remove_directory(name); }, [this] { static_cast<void>(sync()); }) {}
+        janitor_([this](const std::string& name) { return remove_directory(name); },
+                 [this] { static_cast<void>(sync()); }) {}
 
   Result<> start() {
     sys::spread_subdirectories(base_fd_.get());
@@ -216,7 +218,7 @@ class OverlaySnapshots : public Snapshots {
       CHECK(remove(key));
       return layer(chain_id);
     }
-    CHECK(remove_tree_at(base_fd_.get(), layout::snapshot_work(active.number)));
+    CHECK(sys::remove_tree_at(base_fd_.get(), layout::snapshot_work(active.number)));
     janitor_.flush_soon();
     return info;
   }
@@ -294,6 +296,8 @@ class OverlaySnapshots : public Snapshots {
 
   Result<ExtractStats> unpack(std::uint64_t number, std::string_view parent, ByteSource& tar, bool need_end_marker) {
     const auto chain = TRY(catalog_->chain(parent));
+    if (chain.size() >= max_layers)
+      return fail(ErrorKind::invalid, "max depth exceeded: {} layers are on each other already", chain.size());
     struct stat top{};
     top.st_mode = 0755;
     if (!chain.empty() &&
@@ -338,11 +342,13 @@ class OverlaySnapshots : public Snapshots {
     return fd;
   }
 
-  void remove_directory(const std::string& name) {
+  // False: to be tried again, because the database could not be written.
+  bool remove_directory(const std::string& name) {
     // First the record, then the files: a record without files would be a container that cannot start.
-    if (auto flushed = database_.flush(); !flushed) return;  // found again at the next start
-    if (auto removed = remove_tree_at(base_fd_.get(), name); !removed)
+    if (!database_.flush()) return false;
+    if (auto removed = sys::remove_tree_at(base_fd_.get(), name); !removed)
       log::warn("snapshot {} stays until the next start: {}", name, removed.error().text());
+    return true;
   }
 
   std::string base_;

@@ -10,8 +10,6 @@
 namespace corten::store {
 namespace {
 
-std::string fd_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
-
 TarEntry entry_of(const struct stat& status, std::string path) {
   TarEntry entry;
   entry.name = std::move(path);
@@ -44,32 +42,33 @@ bool TreePacker::on_other_mount(int fd) {
   return mount != mount_id_;
 }
 
-Result<> TreePacker::add(int parent, const std::string& name, const std::string& path) {
-  // First a descriptor that opens nothing: whatever stands at the name may be exchanged, and opening a device acts.
-  const UniqueFd fd(::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) {
-    if (errno == ENOENT) return {};  // gone meanwhile
-    return sys_fail("open {:?}", path);
-  }
-  return add_fd(fd.get(), path);
+Result<> TreePacker::add_fd(int fd, const std::string& path) {
+  if (TRY(add_one(fd, path))) return add_children(fd, path + "/");
+  return {};
 }
 
-Result<> TreePacker::add_fd(int fd, const std::string& path) {
+Result<bool> TreePacker::add_one(int fd, const std::string& path) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) return sys_fail("stat {:?}", path);
-  if (S_ISSOCK(status.st_mode)) return {};
-  if (options_.overlay && is_whiteout(status)) return add_whiteout(path, status);
+  if (S_ISSOCK(status.st_mode)) return false;
   if (S_ISDIR(status.st_mode)) {
-    CHECK(add_directory(fd, path + "/"));
-    if (on_other_mount(fd)) return {};
-    return add_children(fd, path + "/");
+    CHECK(add_directory(fd, status, path + "/"));
+    return !on_other_mount(fd);
   }
+  CHECK(options_.overlay && is_whiteout(status) ? add_whiteout(path, status) : add_node(fd, status, path));
+  return false;
+}
+
+Result<> TreePacker::add_node(int fd, const struct stat& status, const std::string& path) {
   TarEntry entry = entry_of(status, path);
   if (status.st_nlink > 1) {
-    const auto [first, is_new] = linked_.emplace(std::pair(status.st_dev, status.st_ino), path);
+    const auto [first, is_new] =
+        linked_.emplace(std::pair(status.st_dev, status.st_ino), Linked{path, status.st_nlink});
     if (!is_new) {
       entry.type = TarType::hard_link;
-      entry.link = first->second;
+      entry.link = first->second.path;
+      // All names have come: nobody will ask for it again.
+      if (--first->second.names <= 1) linked_.erase(first);
       return writer_.header(entry);
     }
   }
@@ -116,9 +115,7 @@ Result<> TreePacker::add_file(int fd, TarEntry& entry) {
   return {};
 }
 
-Result<> TreePacker::add_directory(int fd, const std::string& path) {
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) return sys_fail("stat {:?}", path);
+Result<> TreePacker::add_directory(int fd, const struct stat& status, const std::string& path) {
   TarEntry entry = entry_of(status, path);
   entry.type = TarType::directory;
   entry.xattrs = TRY_AS(kept_xattrs(fd), path);
@@ -126,9 +123,32 @@ Result<> TreePacker::add_directory(int fd, const std::string& path) {
 }
 
 Result<> TreePacker::add_children(int directory, const std::string& path) {
-  if (++depth_ > max_depth)
+  std::vector<Level> levels;
+  CHECK(enter(directory, path, levels));
+  while (!levels.empty()) {
+    Level& level = levels.back();
+    if (level.next == level.names.size()) {
+      levels.pop_back();
+      continue;
+    }
+    const std::string& name = level.names[level.next++];
+    const std::string child = level.path + name;
+    // First a descriptor that opens nothing: whatever stands at the name may be exchanged, and opening a device acts.
+    const UniqueFd fd(::openat(level.fd.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) {
+      if (errno == ENOENT) continue;  // gone meanwhile
+      return sys_fail("open {:?}", child);
+    }
+    if (TRY(add_one(fd.get(), child))) CHECK(enter(fd.get(), child + "/", levels));
+  }
+  return {};
+}
+
+// Goes into a directory: what it hides comes first, then its names.
+Result<> TreePacker::enter(int directory, const std::string& path, std::vector<Level>& levels) {
+  if (levels.size() > max_depth)
     return fail(ErrorKind::invalid, "{:?}: directories are nested deeper than {}", path.substr(0, 200), max_depth);
-  const UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return sys_fail("open {:?}", path);
   static_cast<void>(on_other_mount(fd.get()));  // the first one says which mount is ours
   if (options_.overlay && is_opaque(fd.get())) {
@@ -138,8 +158,8 @@ Result<> TreePacker::add_children(int directory, const std::string& path) {
     entry.mode = 0600;
     CHECK(writer_.file(entry, ""));
   }
-  for (const std::string& name : TRY_AS(list_names(fd.get()), path)) CHECK(add(fd.get(), name, path + name));
-  --depth_;
+  auto names = TRY_AS(list_names(fd.get()), path);
+  levels.push_back({std::move(fd), path, std::move(names), 0});
   return {};
 }
 

@@ -20,17 +20,30 @@ class TreePacker {
   };
   TreePacker(ByteSink& sink, Options options) : writer_(sink), options_(options), buffer_(256U << 10) {}
 
-  // `name` in `parent` as archive entry `path` with all below it.
-  Result<> add(int parent, const std::string& name, const std::string& path);
-  // What an O_PATH descriptor refers to, likewise.
+  // What an O_PATH descriptor refers to as archive entry `path`, with all below it.
   Result<> add_fd(int fd, const std::string& path);
   // The names in a directory, without an entry for itself. `path` is "" or ends with a slash.
   Result<> add_children(int directory, const std::string& path);
-  // The entry for a directory itself.
-  Result<> add_directory(int fd, const std::string& path);
   Result<> finish() { return writer_.finish(); }
 
  private:
+  struct Level {
+    UniqueFd fd;
+    std::string path;
+    std::vector<std::string> names;
+    std::size_t next = 0;
+  };
+  // A file with several names: the first of them, and how many there are.
+  struct Linked {
+    std::string path;
+    nlink_t names;
+  };
+
+  // True when it is a directory whose children are wanted, too.
+  Result<bool> add_one(int fd, const std::string& path);
+  Result<> add_node(int fd, const struct stat& status, const std::string& path);
+  Result<> add_directory(int fd, const struct stat& status, const std::string& path);
+  Result<> enter(int directory, const std::string& path, std::vector<Level>& levels);
   Result<> add_file(int fd, TarEntry& entry);
   Result<> add_whiteout(const std::string& path, const struct stat& status);
   bool on_other_mount(int fd);
@@ -38,9 +51,8 @@ class TreePacker {
   TarWriter writer_;
   Options options_;
   std::vector<std::byte> buffer_;
-  std::map<std::pair<dev_t, ino_t>, std::string> linked_;
+  std::map<std::pair<dev_t, ino_t>, Linked> linked_;
   std::optional<std::uint64_t> mount_id_;
-  int depth_ = 0;
 };
 
 }  // namespace corten::store

@@ -71,6 +71,10 @@ class StagedLayer {
   virtual Result<LayerInfo> commit(std::string_view chain_id) = 0;
 };
 
+// More layers on each other than this are refused ("max depth exceeded"): what overlayfs stacks, less what a container
+// needs beside its image.
+inline constexpr std::size_t max_layers = 490;
+
 class Snapshots {
  public:
   virtual ~Snapshots() = default;

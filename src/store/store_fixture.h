@@ -14,6 +14,7 @@
 #include "store/stream.h"
 #include "store/tar.h"
 #include "store/tree.h"
+#include "sys/files.h"
 
 namespace corten::store {
 
@@ -25,7 +26,7 @@ class TempTree {
   }
   TempTree(const TempTree&) = delete;
   TempTree& operator=(const TempTree&) = delete;
-  ~TempTree() { static_cast<void>(remove_tree_at(AT_FDCWD, path_)); }
+  ~TempTree() { static_cast<void>(sys::remove_tree_at(AT_FDCWD, path_)); }
   const std::string& path() const { return path_; }
   UniqueFd open(const std::string& name = "") const {
     return UniqueFd(::open((path_ + "/" + name).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -1,7 +1,7 @@
 // The tar format, both ways: what is read may be hostile, what is written is the same bytes for the same input.
 //
-// Read: ustar, pax (extended headers, records of at most 1 MiB) and GNU (long names, base-256 numbers, sparse files of
-// all three pax versions and the old form). Written: ustar with pax records where ustar cannot say it.
+// Read: ustar, pax (extended headers, at most 1 MiB for one entry) and GNU (long names, base-256 numbers, sparse files
+// of all three pax versions and the old form). Written: ustar with pax records where ustar cannot say it.
 #pragma once
 
 #include <sys/types.h>
@@ -65,14 +65,16 @@ class TarReader {
   Result<> apply_pax(Pax& pax, TarEntry& entry);
   Result<> read_old_sparse(std::span<const std::byte> header, TarEntry& entry);
   Result<> read_pax_sparse(Pax& pax, TarEntry& entry);
+  static Result<> check_sparse(const TarEntry& entry);
 
   ByteSource& source_;
   bool need_end_marker_;
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0, end_ = 0;
-  std::uint64_t left_ = 0;     // stored bytes of the present entry still to come
-  std::uint64_t padding_ = 0;  // after them
-  std::uint64_t offset_ = 0;   // in the archive, for error texts
+  std::uint64_t left_ = 0;      // stored bytes of the present entry still to come
+  std::uint64_t padding_ = 0;   // after them
+  std::uint64_t offset_ = 0;    // in the archive, for error texts
+  std::uint64_t extended_ = 0;  // bytes of the present entry's extended headers
   bool any_ = false, done_ = false;
 };
 

@@ -2,117 +2,16 @@
 #include <charconv>
 #include <cstring>
 
-#include "store/tar.h"
+#include "store/tar_pax.h"
 
 namespace corten::store {
+
+using namespace tar;
+
 namespace {
 
-constexpr std::size_t block = 512;
 constexpr std::size_t buffer_size = 256U << 10;
-constexpr std::uint64_t max_extended = 1U << 20;  // bytes of one pax or long-name header
-constexpr std::size_t max_sparse = 100'000;       // pieces of one sparse file
-constexpr std::uint64_t max_size = 1ULL << 62;
-
-std::unexpected<Error> bad(std::string_view what) { return fail(ErrorKind::invalid, "invalid tar header: {}", what); }
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-// A field up to its first NUL.
-std::string_view field(std::span<const std::byte> header, std::size_t at, std::size_t width) {
-  const std::string_view text = text_of(header.subspan(at, width));
-  return text.substr(0, text.find('\0'));
-}
-
-// Octal with spaces and NULs around, or GNU's base-256 for what does not fit.
-Result<std::int64_t> number(std::span<const std::byte> header, std::size_t at, std::size_t width,
-                            std::string_view what) {
-  const auto bytes = header.subspan(at, width);
-  const auto first = static_cast<unsigned>(bytes[0]);
-  if ((first & 0x80) != 0) {
-    const bool negative = (first & 0x40) != 0;
-    std::int64_t value = negative ? -1 : 0;
-    for (std::size_t i = 0; i < width; ++i) {
-      auto digit = static_cast<std::int64_t>(bytes[i]);
-      if (i == 0) digit = negative ? (digit | ~0xff) : (digit & 0x7f);
-      if (i == 0) {
-        value = digit;
-        continue;
-      }
-      if (value > (INT64_MAX >> 8) || value < (INT64_MIN >> 8)) return bad(fmt::format("{} is out of range", what));
-      value = value * 256 + digit;
-    }
-    return value;
-  }
-  std::string_view text = text_of(bytes);
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\0')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\0')) text.remove_suffix(1);
-  if (text.empty()) return 0;
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 8);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0)
-    return bad(fmt::format("{} is not a number", what));
-  return value;
-}
-
-bool checksum_right(std::span<const std::byte> header) {
-  const auto stored = number(header, 148, 8, "checksum");
-  if (!stored) return false;
-  std::int64_t as_unsigned = 0, as_signed = 0;
-  for (std::size_t i = 0; i < block; ++i) {
-    const unsigned char c = i >= 148 && i < 156 ? ' ' : static_cast<unsigned char>(header[i]);
-    as_unsigned += c;
-    as_signed += static_cast<signed char>(c);
-  }
-  return *stored == as_unsigned || *stored == as_signed;
-}
-
-bool all_zero(std::span<const std::byte> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
-
-Result<std::uint64_t> pax_number(std::string_view text, std::string_view what) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value > max_size)
-    return bad(fmt::format("{} {:?} is not a number", what, text.substr(0, 40)));
-  return value;
-}
-
-// "1350244992.023960108", also negative and without fraction.
-Result<timespec> pax_time(std::string_view text) {
-  const bool negative = text.starts_with('-');
-  const std::size_t dot = text.find('.');
-  const std::string_view whole = text.substr(0, dot);
-  timespec out{};
-  if (const auto [end, error] = std::from_chars(whole.data(), whole.data() + whole.size(), out.tv_sec);
-      error != std::errc() || end != whole.data() + whole.size())
-    return bad(fmt::format("time {:?}", text.substr(0, 40)));
-  if (dot == std::string_view::npos) return out;
-  std::string digits(text.substr(dot + 1, 9));
-  digits.resize(9, '0');
-  if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
-    return bad(fmt::format("time {:?}", text.substr(0, 40)));
-  std::from_chars(digits.data(), digits.data() + 9, out.tv_nsec);
-  if (negative && out.tv_nsec != 0) {
-    out.tv_sec -= 1;
-    out.tv_nsec = 1'000'000'000 - out.tv_nsec;
-  }
-  return out;
-}
-
-Result<> check_sparse(const TarEntry& entry) {
-  std::uint64_t at = 0, stored = 0;
-  for (const TarSparse& piece : *entry.sparse) {
-    if (piece.offset < at || piece.size > max_size || piece.offset > max_size || piece.offset + piece.size > entry.size)
-      return bad("sparse map out of order or range");
-    at = piece.offset + piece.size;
-    stored += piece.size;
-  }
-  if (stored != entry.stored) return bad("sparse map does not match the stored size");
-  return {};
-}
+constexpr std::uint64_t max_extended = 1U << 20;  // bytes of all the pax and long-name headers of one entry
 
 Result<> check_name(std::string_view text, std::string_view what) {
   if (text.find('\0') != std::string_view::npos) return bad(fmt::format("{} has a NUL byte", what));
@@ -120,12 +19,6 @@ Result<> check_name(std::string_view text, std::string_view what) {
 }
 
 }  // namespace
-
-struct TarReader::Pax {
-  std::map<std::string, std::string> records;
-  std::vector<TarSparse> sparse_pieces;  // GNU.sparse.offset / numbytes pairs of version 0.0
-  std::optional<std::string> long_name, long_link;
-};
 
 TarReader::TarReader(ByteSource& source, bool need_end_marker)
     : source_(source), need_end_marker_(need_end_marker), buffer_(buffer_size) {}
@@ -206,7 +99,10 @@ Result<bool> TarReader::read_block(std::span<const std::byte>& out) {
 }
 
 Result<std::string> TarReader::read_text(std::uint64_t size, std::string_view what) {
-  if (size > max_extended) return bad(fmt::format("{} of {} bytes is larger than {}", what, size, max_extended));
+  // Together, because any number of them may come before an entry.
+  if (size > max_extended - extended_)
+    return bad(fmt::format("{} of {} bytes: an entry's extended headers are larger than {}", what, size, max_extended));
+  extended_ += size;
   std::string out;
   out.reserve(static_cast<std::size_t>(size));
   left_ = size;
@@ -271,82 +167,6 @@ Result<> TarReader::apply_pax(Pax& pax, TarEntry& entry) {
   return {};
 }
 
-Result<> TarReader::read_old_sparse(std::span<const std::byte> header, TarEntry& entry) {
-  entry.size = static_cast<std::uint64_t>(TRY(number(header, 483, 12, "real size")));
-  auto& pieces = entry.sparse.emplace();
-  const auto add = [&pieces](std::span<const std::byte> from, std::size_t count) -> Result<> {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (all_zero(from.subspan(i * 24, 24))) break;
-      const std::int64_t offset = TRY(number(from, i * 24, 12, "sparse offset"));
-      const std::int64_t size = TRY(number(from, i * 24 + 12, 12, "sparse size"));
-      if (offset < 0 || size < 0 || pieces.size() >= max_sparse) return bad("sparse map");
-      pieces.push_back({static_cast<std::uint64_t>(offset), static_cast<std::uint64_t>(size)});
-    }
-    return {};
-  };
-  CHECK(add(header.subspan(386, 96), 4));
-  bool more = header[482] != std::byte{0};
-  while (more) {
-    const auto extra = TRY(take(block));
-    CHECK(add(extra, 21));
-    more = extra[504] != std::byte{0};
-  }
-  return {};
-}
-
-// Versions 0.0 and 0.1 carry the map in records; 1.0 at the front of the data, as decimal lines in whole blocks.
-Result<> TarReader::read_pax_sparse(Pax& pax, TarEntry& entry) {
-  const auto record = [&pax](const char* key) -> const std::string* {
-    auto found = pax.records.find(key);
-    return found == pax.records.end() ? nullptr : &found->second;
-  };
-  if (const std::string* name = record("GNU.sparse.name")) entry.name = *name;
-  if (const std::string* size = record("GNU.sparse.realsize")) entry.size = TRY(pax_number(*size, "sparse size"));
-  if (const std::string* size = record("GNU.sparse.size")) entry.size = TRY(pax_number(*size, "sparse size"));
-  if (!pax.sparse_pieces.empty()) entry.sparse = std::move(pax.sparse_pieces);
-  if (const std::string* map = record("GNU.sparse.map")) {
-    auto& pieces = entry.sparse.emplace();
-    std::string_view rest = *map;
-    while (!rest.empty()) {
-      std::uint64_t pair[2];
-      for (std::uint64_t& part : pair) {
-        const std::size_t comma = rest.find(',');
-        part = TRY(pax_number(rest.substr(0, comma), "sparse map"));
-        rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
-      }
-      pieces.push_back({pair[0], pair[1]});
-      if (pieces.size() > max_sparse) return bad("sparse map");
-    }
-  }
-  const std::string* major = record("GNU.sparse.major");
-  if (major == nullptr || *major != "1") return {};
-  auto& pieces = entry.sparse.emplace();
-  std::string_view rest;
-  std::uint64_t used = 0;
-  std::string text;
-  const auto next = [&]() -> Result<std::uint64_t> {
-    std::size_t end = 0;
-    while ((end = rest.find('\n')) == std::string_view::npos) {
-      if (rest.size() > 30 || used + block > entry.stored) return bad("sparse map");
-      text = std::string(rest) + std::string(text_of(TRY(take(block))));
-      rest = text;
-      used += block;
-    }
-    const auto value = TRY(pax_number(rest.substr(0, end), "sparse map"));
-    rest.remove_prefix(end + 1);
-    return value;
-  };
-  const std::uint64_t count = TRY(next());
-  if (count > max_sparse) return bad("sparse map");
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint64_t offset = TRY(next());
-    pieces.push_back({offset, TRY(next())});
-  }
-  left_ -= used;
-  entry.stored -= used;
-  return {};
-}
-
 namespace {
 
 Result<TarType> type_of(char flag, std::string_view name) {
@@ -397,6 +217,7 @@ Result<> read_fields(std::span<const std::byte> header, TarEntry& entry) {
 Result<bool> TarReader::next(TarEntry& entry) {
   if (done_) return false;
   CHECK(skip_rest());
+  extended_ = 0;
   Pax pax;
   for (;;) {
     std::span<const std::byte> view;

@@ -12,77 +12,9 @@
 namespace corten::store {
 namespace {
 
-constexpr int removal_depth = 64;
-
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
-
-std::string fd_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
-
-// Removes what is in `directory`. Deeper than removal_depth, directories are first moved up to `top`, so that neither
-// descriptors nor stack run out on a tree made to be deep.
-class Remover {
- public:
-  explicit Remover(int top) : top_(top) {}
-
-  Result<> empty(int directory, int depth) {
-    UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!fd) return sys_fail("open directory");
-    const std::unique_ptr<DIR, CloseDirectory> stream(::fdopendir(fd.get()));
-    if (stream == nullptr) return sys_fail("read directory");
-    const int at = fd.release();  // the stream's now
-    while (const dirent* entry = ::readdir(stream.get())) {
-      const std::string name = entry->d_name;
-      if (name == "." || name == "..") continue;
-      if (entry->d_type != DT_DIR && ::unlinkat(at, name.c_str(), 0) == 0) continue;
-      if (entry->d_type != DT_DIR && errno != EISDIR && errno != ENOENT) return sys_fail("remove {:?}", name);
-      if (::unlinkat(at, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) continue;
-      CHECK(directory_at(at, name, depth));
-    }
-    return {};
-  }
-
-  bool moved() { return std::exchange(moved_, false); }
-
- private:
-  Result<> directory_at(int parent, const std::string& name, int depth) {
-    if (depth >= removal_depth) {
-      const std::string aside = ".corten-removal-" + std::to_string(++count_);
-      if (::renameat(parent, name.c_str(), top_, aside.c_str()) != 0) return sys_fail("move {} aside", name);
-      moved_ = true;
-      return {};
-    }
-    UniqueFd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd) return sys_fail("open directory {:?}", name);
-    CHECK(empty(fd.get(), depth + 1));
-    if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return sys_fail("remove {:?}", name);
-    return {};
-  }
-
-  int top_;
-  int count_ = 0;
-  bool moved_ = false;
-};
-
-Result<> count_usage(int directory, int depth, std::set<std::pair<dev_t, ino_t>>& linked, DiskUsage& usage) {
-  if (depth > max_depth) return fail(ErrorKind::invalid, "directories are nested deeper than {}", max_depth);
-  for (const std::string& name : TRY(list_names(directory))) {
-    struct stat status{};
-    if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == ENOENT) continue;  // a running container removes files meanwhile
-      return sys_fail("stat {:?}", name);
-    }
-    if (status.st_nlink > 1 && !S_ISDIR(status.st_mode) && !linked.emplace(status.st_dev, status.st_ino).second)
-      continue;
-    usage.bytes += static_cast<std::uint64_t>(status.st_blocks) * 512;
-    ++usage.inodes;
-    if (!S_ISDIR(status.st_mode)) continue;
-    const UniqueFd fd(::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (fd) CHECK(count_usage(fd.get(), depth + 1, linked, usage));
-  }
-  return {};
-}
 
 Result<> copy_bytes(int from, int to) {
   for (;;) {
@@ -119,6 +51,8 @@ Result<> make_copy(int from, const struct stat& status, int parent, const std::s
 
 }  // namespace
 
+std::string fd_path(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
+
 Result<std::vector<std::string>> list_names(int directory) {
   UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return sys_fail("open directory");
@@ -136,17 +70,6 @@ Result<std::vector<std::string>> list_names(int directory) {
   if (errno != 0) return sys_fail("read directory");
   std::sort(names.begin(), names.end());
   return names;
-}
-
-Result<> remove_tree_at(int parent, const std::string& name) {
-  if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) return {};
-  UniqueFd top(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!top) return sys_fail("remove {:?}", name);
-  Remover remover(top.get());
-  do CHECK_AS(remover.empty(top.get(), 0), "remove " + name);
-  while (remover.moved());
-  if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) return sys_fail("remove {:?}", name);
-  return {};
 }
 
 Result<> copy_node(int from, int parent, const std::string& name) {
@@ -199,9 +122,43 @@ Result<std::map<std::string, std::string>> kept_xattrs(int fd) {
 }
 
 Result<DiskUsage> disk_usage(int directory) {
+  struct Level {
+    UniqueFd fd;
+    std::vector<std::string> names;  // still to be looked at
+  };
   DiskUsage usage;
   std::set<std::pair<dev_t, ino_t>> linked;
-  CHECK(count_usage(directory, 0, linked, usage));
+  std::vector<Level> levels;
+  const auto enter = [&levels](UniqueFd fd) -> Result<> {
+    if (levels.size() > max_depth) return fail(ErrorKind::invalid, "directories are nested deeper than {}", max_depth);
+    auto names = TRY(list_names(fd.get()));
+    levels.push_back({std::move(fd), std::move(names)});
+    return {};
+  };
+  UniqueFd top(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!top) return sys_fail("open directory");
+  CHECK(enter(std::move(top)));
+  while (!levels.empty()) {
+    Level& level = levels.back();
+    if (level.names.empty()) {
+      levels.pop_back();
+      continue;
+    }
+    const std::string name = std::move(level.names.back());
+    level.names.pop_back();
+    struct stat status{};
+    if (::fstatat(level.fd.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) continue;  // a running container removes files meanwhile
+      return sys_fail("stat {:?}", name);
+    }
+    const bool is_directory = S_ISDIR(status.st_mode);
+    if (status.st_nlink > 1 && !is_directory && !linked.emplace(status.st_dev, status.st_ino).second) continue;
+    usage.bytes += static_cast<std::uint64_t>(status.st_blocks) * 512;
+    ++usage.inodes;
+    if (!is_directory) continue;
+    UniqueFd fd(::openat(level.fd.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (fd) CHECK(enter(std::move(fd)));
+  }
   return usage;
 }
 

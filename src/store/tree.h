@@ -1,4 +1,4 @@
-// Walking, copying and removing directory trees by descriptor. Never follows a symbolic link.
+// Walking and copying directory trees by descriptor. Never follows a symbolic link.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,15 @@
 
 namespace corten::store {
 
-// Deeper trees are refused by whatever walks them with one descriptor a level (removal is not: it has no limit).
-inline constexpr int max_depth = 900;
+// Deeper trees are refused by whatever walks them with one descriptor a level (removal is not: it has no limit). No
+// walk calls itself: trees are made by people who know how small the stack of a server's thread is.
+inline constexpr std::size_t max_depth = 900;
+
+// "/proc/self/fd/N": what a descriptor refers to, for calls that take no descriptor, or no O_PATH one.
+std::string fd_path(int fd);
 
 // The names in a directory, sorted by bytes, without "." and "..". Takes an O_PATH descriptor, too.
 Result<std::vector<std::string>> list_names(int directory);
-
-// rm -rf of `name`, of any depth. Missing is no error.
-Result<> remove_tree_at(int parent, const std::string& name);
 
 // A file, link or special file (no directory) with owner, mode, times and attributes, by O_PATH descriptor.
 Result<> copy_node(int from, int parent, const std::string& name);

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -183,6 +184,12 @@ class Copier {
 
 }  // namespace
 
-Result<> copy_tree(int from, int to) { return Copier(to).directory(from, to, 0); }
+// On a thread of its own: the copier calls itself once a level, and an image can nest directories deeper than the stack
+// of a server's thread reaches.
+Result<> copy_tree(int from, int to) {
+  Result<> done;
+  std::thread([&] { done = Copier(to).directory(from, to, 0); }).join();
+  return done;
+}
 
 }  // namespace corten::sys

@@ -1,6 +1,5 @@
 #include "sys/files.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -22,66 +21,6 @@ Result<std::string> read_opened(const UniqueFd& fd, const std::string& path, std
   if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {}", path);
   if (!S_ISREG(status.st_mode)) return fail(ErrorKind::invalid, "read {}: not a regular file", path);
   return wrap(read_all(fd.get(), max_bytes), "read " + path);
-}
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
-
-Result<std::vector<std::string>> names_in(UniqueFd fd, const std::string& path) {
-  Directory directory(::fdopendir(fd.get()));
-  if (!directory) return sys_fail("list {}", path);
-  (void)fd.release();
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
-  }
-  if (errno != 0) return sys_fail("list {}", path);
-  return names;
-}
-
-constexpr int directory_only = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-
-// Hostile trees can be deeper than any stack: one level is one descriptor of `open`, not one call.
-struct Level {
-  UniqueFd directory;
-  std::vector<std::string> names;
-  std::string name;  // in the level above
-};
-
-Result<> remove_below(UniqueFd top, const std::string& path) {
-  std::vector<Level> levels;
-  const auto enter = [&](UniqueFd fd, std::string name) -> Result<> {
-    if (levels.size() > 4096) return fail(ErrorKind::invalid, "remove {}: too deep", path);
-    UniqueFd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
-    if (!copy) return sys_fail("remove {}", path);
-    auto names = TRY(names_in(std::move(copy), path));
-    levels.push_back({std::move(fd), std::move(names), std::move(name)});
-    return {};
-  };
-  CHECK(enter(std::move(top), {}));
-  while (!levels.empty()) {
-    auto& level = levels.back();
-    if (level.names.empty()) {
-      const std::string name = std::move(level.name);
-      levels.pop_back();
-      if (!levels.empty() && ::unlinkat(levels.back().directory.get(), name.c_str(), AT_REMOVEDIR) != 0 &&
-          errno != ENOENT)
-        return sys_fail("remove {}/…/{}", path, name);
-      continue;
-    }
-    std::string name = std::move(level.names.back());
-    level.names.pop_back();
-    if (::unlinkat(level.directory.get(), name.c_str(), 0) == 0 || errno == ENOENT) continue;
-    if (errno != EISDIR && errno != EPERM) return sys_fail("remove {}/…/{}", path, name);
-    UniqueFd child(::openat(level.directory.get(), name.c_str(), directory_only));
-    if (!child) return sys_fail("remove {}/…/{}", path, name);
-    CHECK(enter(std::move(child), std::move(name)));
-  }
-  return {};
 }
 
 }  // namespace
@@ -171,16 +110,6 @@ Result<> make_directories(const std::string& path, mode_t mode) {
     return sys_fail_text(saved, "make directory " + path);
   CHECK(make_directories(path.substr(0, slash), mode));
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return sys_fail("make directory {}", path);
-  return {};
-}
-
-Result<> remove_tree(const std::string& path) {
-  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
-  if (errno != EISDIR && errno != EPERM) return sys_fail("remove {}", path);
-  UniqueFd top(::open(path.c_str(), directory_only));
-  if (!top) return sys_fail("remove {}", path);
-  CHECK(remove_below(std::move(top), path));
-  if (::rmdir(path.c_str()) != 0 && errno != ENOENT) return sys_fail("remove {}", path);
   return {};
 }
 

@@ -33,8 +33,9 @@ Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode = 0);
 Result<UniqueFd> open_directory(const std::string& path);
 // mkdir -p on the machine's own (trusted) paths.
 Result<> make_directories(const std::string& path, mode_t mode = 0755);
-// rm -rf that never follows a link and never crosses into what it did not open; not_found is no error.
+// rm -rf of any depth that never follows a link and never crosses into what it did not open; not_found is no error.
 Result<> remove_tree(const std::string& path);
+Result<> remove_tree_at(int parent, const std::string& name);
 
 // Anonymous memory file. `sealed` content cannot change any more.
 Result<UniqueFd> make_memfd(const char* name);

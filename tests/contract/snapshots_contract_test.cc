@@ -461,14 +461,19 @@ TEST_P(SnapshotsContract, OwnersAreMapped) {
 
 TEST_P(SnapshotsContract, ManyLayers) {
   std::string chain;
-  for (int i = 0; i < 200; ++i) chain = layer(chain, TarMaker().file("f" + std::to_string(i), "x").done());
+  for (std::size_t i = 0; i < max_layers; ++i)
+    chain = layer(chain, TarMaker().file("f" + std::to_string(i), "x").done());
   ASSERT_TRUE(snapshots_->prepare("c", chain));
   const UniqueFd c = mounted("c");
   EXPECT_EQ(slurp(c.get(), "f0"), "x");
-  EXPECT_EQ(slurp(c.get(), "f199"), "x");
+  EXPECT_EQ(slurp(c.get(), "f" + std::to_string(max_layers - 1)), "x");
   auto view = snapshots_->mount_layer(chain);
   ASSERT_TRUE(view) << view.error().text();
   EXPECT_EQ(slurp(view->get(), "f7"), "x");
+  StringSource tar(TarMaker().file("one-more", "x").done());
+  const auto refused = snapshots_->apply_layer("sha256:" + std::string(64, 'e'), chain, tar);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().text(), testing::HasSubstr("max depth exceeded"));
 }
 
 TEST_P(SnapshotsContract, ConcurrentUse) {

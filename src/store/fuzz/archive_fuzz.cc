@@ -20,7 +20,7 @@ void extract_all(const std::string& bytes) {
   static const TempTree scratch;
   for (const bool layer : {false, true}) {
     const UniqueFd top = scratch.open();
-    static_cast<void>(remove_tree_at(top.get(), "root"));
+    static_cast<void>(sys::remove_tree_at(top.get(), "root"));
     if (::mkdirat(top.get(), "root", 0755) != 0) std::abort();
     const UniqueFd root = scratch.open("root");
     StringSource source(bytes);
