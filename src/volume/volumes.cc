@@ -7,11 +7,13 @@
 
 #include <cctype>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
+#include "base/cleanup.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "json/codec.h"
+#include "sys/beneath.h"
+#include "sys/files.h"
 
 namespace corten::volume {
 namespace {
@@ -34,33 +36,23 @@ struct Record {
   }
 };
 
+// Where a volume is while its files are removed: no volume's name begins so. What is found there at start goes on to be
+// removed.
+constexpr std::string_view removing_prefix = ".removing-";
+
 Result<> make_directory(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return sys_fail("create directory {}", path);
   return {};
 }
 
 Result<std::string> read_bounded(const std::string& path) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return sys_fail("open {}", path);
-  std::string text;
-  char chunk[4096];
-  for (;;) {
-    const ssize_t count = read(fd.get(), chunk, sizeof chunk);
-    if (count < 0) return sys_fail("read {}", path);
-    if (count == 0) return text;
-    text.append(chunk, static_cast<std::size_t>(count));
-    if (text.size() > max_record_bytes) return fail(ErrorKind::invalid, "read {}: larger than 1 MiB", path);
-  }
+  const UniqueFd fd = TRY(sys::open_file(path, O_RDONLY | O_NOFOLLOW));
+  return wrap(sys::read_all(fd.get(), max_record_bytes), "read " + path);
 }
 
-Result<> write_durably(const std::string& path, std::string_view text) {
-  const std::string temporary = path + ".new";
-  const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd) return sys_fail("create {}", temporary);
-  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
-    return sys_fail("write {}", temporary);
-  if (fsync(fd.get()) != 0) return sys_fail("sync {}", temporary);
-  if (rename(temporary.c_str(), path.c_str()) != 0) return sys_fail("rename {}", temporary);
+Result<> flush_directory(const std::string& path) {
+  const UniqueFd fd = TRY(sys::open_directory(path));
+  if (fsync(fd.get()) != 0) return sys_fail("flush {}", path);
   return {};
 }
 
@@ -82,6 +74,25 @@ Result<bool> directory_is_empty(int fd) {
   }
   closedir(directory);
   return empty;
+}
+
+Result<> write_record(const std::string& directory, const Record& record, sys::Sync sync) {
+  return sys::write_file_atomic(directory + "/volume.json", json::to_text(record), 0600, sync);
+}
+
+// What a creation that was cut short has left. rmdir takes only what is empty, so data cannot be lost here; false when
+// there are some.
+bool clear_half_made(const std::string& directory) {
+  if (rmdir((directory + "/_data").c_str()) != 0 && errno != ENOENT) return false;
+  std::error_code error;
+  for (const auto& item : std::filesystem::directory_iterator(directory, error))
+    if (item.path().filename().string().starts_with("volume.json.")) unlink(item.path().c_str());
+  return rmdir(directory.c_str()) == 0;
+}
+
+// As random_id() makes them for anonymous volumes.
+bool is_random_id(std::string_view name) {
+  return name.size() == 64 && name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
 std::unexpected<Error> no_such_volume(std::string_view name) {
@@ -110,24 +121,31 @@ Result<> Volumes::load() {
   std::error_code error;
   for (const auto& item : std::filesystem::directory_iterator(root_, error)) {
     const std::string name = item.path().filename();
-    if (is_valid_name(name)) CHECK(load_one(name));
+    if (is_valid_name(name)) load_one(name);
+    if (!name.starts_with(removing_prefix)) continue;
+    if (auto removed = sys::remove_tree(path(name)); !removed) log::warn("{}", removed.error().text());
   }
   if (error) return fail(ErrorKind::internal, "list {}: {}", root_, error.message());
   return {};
 }
 
-Result<> Volumes::load_one(const std::string& name) {
+void Volumes::load_one(const std::string& name) {
   const std::string directory = path(name);
-  auto text = read_bounded(directory + "/volume.json");
-  if (!text) {
-    // Half made or half removed. rmdir takes only what is empty, so data cannot be lost here.
-    unlink((directory + "/volume.json.new").c_str());
-    rmdir((directory + "/_data").c_str());
-    rmdir(directory.c_str());
-    return {};
+  const auto text = read_bounded(directory + "/volume.json");
+  const bool missing = !text && text.error().kind() == ErrorKind::not_found;
+  if (missing && clear_half_made(directory)) return;
+  auto record = text ? json::from_text<Record>(*text, "volume.json") : std::unexpected(text.error());
+  if (!record && is_random_id(name)) {
+    // An anonymous one, whose record is not flushed to the disk when it is made: its name says what it said.
+    record = Record{format_rfc3339(now()), {}, {}, true};
+    if (auto written = write_record(directory, *record, sys::Sync::no); !written)
+      log::warn("volume {}: {}", name, written.error().text());
   }
-  auto record = json::from_text<Record>(*text, "volume.json");
-  if (!record) return std::unexpected(std::move(record).error().wrap(directory));
+  if (!record) {
+    // It costs only itself, and its data stay: creating a volume of this name takes them over.
+    log::error("volume {} is left out: {}", name, record.error().text());
+    return;
+  }
   Entry entry;
   entry.info.name = name;
   entry.info.mountpoint = directory + "/_data";
@@ -136,7 +154,6 @@ Result<> Volumes::load_one(const std::string& name) {
   entry.info.options = std::move(record->options);
   entry.info.anonymous = record->anonymous;
   entries_.emplace(name, std::move(entry));
-  return {};
 }
 
 Result<VolumeInfo> Volumes::create(const CreateVolume& request) {
@@ -163,10 +180,18 @@ Result<VolumeInfo> Volumes::create(const CreateVolume& request) {
   entry.info.created = now();
   entry.info.labels = request.labels;
   entry.info.anonymous = anonymous;
+  // Takes away nothing but empty directories.
+  Cleanup undo([&] {
+    rmdir(entry.info.mountpoint.c_str());
+    rmdir(path(name).c_str());
+  });
   CHECK(make_directory(path(name), 0701));
   CHECK(make_directory(entry.info.mountpoint, 0755));
   const Record record{format_rfc3339(entry.info.created), entry.info.labels, entry.info.options, anonymous};
-  CHECK(write_durably(path(name) + "/volume.json", json::to_text(record)));
+  // An anonymous one is on the path of a start, which flushes nothing: see load_one.
+  CHECK(write_record(path(name), record, anonymous ? sys::Sync::no : sys::Sync::yes));
+  if (!anonymous) CHECK(flush_directory(root_));
+  undo.cancel();
   return entries_.emplace(name, std::move(entry)).first->second.info;
 }
 
@@ -191,6 +216,8 @@ std::vector<VolumeInfo> Volumes::list() const {
 }
 
 Result<> Volumes::remove(std::string_view name, bool force) {
+  const std::string aside = path(fmt::format("{}{}", removing_prefix, random_id().substr(0, 16)));
+  bool anonymous = false;
   {
     const std::scoped_lock lock(mutex_);
     const auto found = entries_.find(name);
@@ -201,15 +228,14 @@ Result<> Volumes::remove(std::string_view name, bool force) {
     if (!found->second.users.empty())
       return fail(ErrorKind::conflict, "remove {}: volume is in use - [{}]", name,
                   fmt::join(found->second.users, ", "));
-    if (unlink((path(name) + "/volume.json").c_str()) != 0 && errno != ENOENT)
-      return sys_fail("remove the record of volume {}", name);
+    // One step, after which the name is free for a new volume.
+    if (rename(path(name).c_str(), aside.c_str()) != 0 && errno != ENOENT) return sys_fail("remove volume {}", name);
+    anonymous = found->second.info.anonymous;
     entries_.erase(found);
   }
-  // Outside the lock: a volume may hold millions of files. remove_all does not follow symbolic links.
-  std::error_code error;
-  std::filesystem::remove_all(path(name), error);
-  if (error) return fail(ErrorKind::internal, "remove {}: {}", path(name), error.message());
-  return {};
+  // Outside the lock: a volume may hold millions of files.
+  if (!anonymous) CHECK(flush_directory(root_));
+  return wrap(sys::remove_tree(aside), fmt::format("remove {}", name));
 }
 
 Result<> Volumes::reference(std::string_view name, const std::string& container_id) {
@@ -229,6 +255,15 @@ Result<UniqueFd> Volumes::open_data(std::string_view name) const {
   const VolumeInfo info = TRY(get(name));
   UniqueFd fd(::open(info.mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return sys_fail("open volume {}", name);
+  return fd;
+}
+
+Result<UniqueFd> Volumes::open_subpath(std::string_view name, std::string_view subpath) const {
+  const UniqueFd data = TRY(open_data(name));
+  auto fd = sys::open_beneath(data.get(), subpath, O_PATH);
+  if (!fd && fd.error().kind() == ErrorKind::not_found)
+    return fail(ErrorKind::not_found, "cannot access path {}/{}: no such file or directory", TRY(get(name)).mountpoint,
+                subpath);
   return fd;
 }
 

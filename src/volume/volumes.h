@@ -3,9 +3,10 @@
 //   <root>/<name>/_data         what containers see
 //   <root>/<name>/volume.json   created, labels, options, anonymous
 //
-// A volume exists when its volume.json does: it is written last on creation (rename) and removed first on removal, so a
-// crash in between leaves a directory that open() clears away if it is empty of data, and keeps otherwise.
-// Nothing ever cleans inside _data but an explicit remove.
+// A volume exists when its volume.json does: that is written last on creation (rename), so a crash before leaves a
+// directory that open() clears away if it is empty of data, and keeps otherwise. A removal first renames the directory
+// to .removing-<random>, which open() removes if a crash came in between. A volume whose record cannot be read is left
+// out, its data untouched. Nothing ever cleans inside _data but an explicit remove.
 //
 // Volumes may be used from any number of threads.
 #pragma once
@@ -61,6 +62,9 @@ class Volumes {
 
   // A descriptor of _data for *at calls.
   Result<UniqueFd> open_data(std::string_view name) const;
+  // An O_PATH descriptor of what is at `subpath` in _data, links resolved inside it (they cannot lead out). not_found
+  // with Docker's text.
+  Result<UniqueFd> open_subpath(std::string_view name, std::string_view subpath) const;
   // True when _data has no entry at all.
   Result<bool> is_empty(std::string_view name) const;
 
@@ -71,7 +75,7 @@ class Volumes {
   };
   explicit Volumes(std::string root) : root_(std::move(root)) {}
   Result<> load();
-  Result<> load_one(const std::string& name);
+  void load_one(const std::string& name);
   std::string path(std::string_view name) const;
 
   std::string root_;

@@ -1,10 +1,13 @@
 #include "volume/volumes.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace corten::volume {
 namespace {
@@ -72,6 +75,102 @@ TEST_F(VolumesTest, ClearsWhatACrashLeftButNeverData) {
   EXPECT_FALSE(std::filesystem::exists(base_ + "/volumes/half"));
   EXPECT_TRUE(std::filesystem::exists(base_ + "/volumes/lost/_data/file"));
   EXPECT_FALSE(volumes->get("lost"));
+}
+
+TEST_F(VolumesTest, GoesOnWithARemovalThatWasCutShort) {
+  auto volumes = open();
+  const auto made = volumes->create({.name = "data"});
+  ASSERT_TRUE(made);
+  volumes.reset();
+  std::ofstream(made->mountpoint + "/file") << "x";
+  std::filesystem::rename(base_ + "/volumes/data", base_ + "/volumes/.removing-0123");
+  volumes = open();
+  EXPECT_TRUE(std::filesystem::is_empty(base_ + "/volumes"));
+  EXPECT_TRUE(volumes->list().empty());
+}
+
+TEST_F(VolumesTest, ADamagedRecordCostsOnlyItself) {
+  auto volumes = open();
+  const auto made = volumes->create({.name = "bad"});
+  ASSERT_TRUE(made);
+  ASSERT_TRUE(volumes->create({.name = "good"}));
+  std::ofstream(made->mountpoint + "/file") << "kept";
+  std::ofstream(base_ + "/volumes/bad/volume.json") << "{";
+  volumes = open();
+  EXPECT_TRUE(volumes->get("good"));
+  EXPECT_FALSE(volumes->get("bad"));
+  ASSERT_TRUE(volumes->create({.name = "bad"}));
+  EXPECT_TRUE(std::filesystem::exists(made->mountpoint + "/file"));
+  EXPECT_TRUE(open()->get("bad"));
+}
+
+// Its record is not flushed: after a power cut it may be empty or missing while the container's data are there.
+TEST_F(VolumesTest, AnonymousOnesOutliveTheirRecord) {
+  auto volumes = open();
+  for (const bool missing : {false, true}) {
+    const auto made = volumes->create({});
+    ASSERT_TRUE(made);
+    std::ofstream(made->mountpoint + "/file") << "kept";
+    const std::string record = base_ + "/volumes/" + made->name + "/volume.json";
+    if (missing)
+      std::filesystem::remove(record);
+    else
+      std::ofstream(record, std::ios::trunc);
+    volumes = open();
+    const auto found = volumes->get(made->name);
+    ASSERT_TRUE(found) << missing;
+    EXPECT_TRUE(found->anonymous);
+    EXPECT_FALSE(*volumes->is_empty(made->name));
+  }
+}
+
+TEST_F(VolumesTest, RemovesTreesOfAnyDepth) {
+  auto volumes = open();
+  const auto made = volumes->create({.name = "deep"});
+  ASSERT_TRUE(made);
+  UniqueFd at(::open(made->mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_EQ(::mkdirat(at.get(), "d", 0755), 0);
+    at = UniqueFd(::openat(at.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  const auto removed = volumes->remove("deep");
+  EXPECT_TRUE(removed) << removed.error().text();
+  EXPECT_TRUE(std::filesystem::is_empty(base_ + "/volumes"));
+}
+
+// A new volume of the name must not lose its files to the removal of the old one.
+TEST_F(VolumesTest, RemovalAndCreationOfOneNameAtOnce) {
+  auto volumes = open();
+  std::atomic<bool> stop = false;
+  std::thread remover([&] {
+    while (!stop) static_cast<void>(volumes->remove("data", true));
+  });
+  for (int i = 0; i < 200; ++i) {
+    const auto made = volumes->create({.name = "data"});
+    ASSERT_TRUE(made) << made.error().text();
+    if (!volumes->reference("data", "user")) continue;
+    EXPECT_TRUE(std::filesystem::exists(base_ + "/volumes/data/volume.json"));
+    EXPECT_TRUE(volumes->open_data("data"));
+    volumes->release("data", "user");
+  }
+  stop = true;
+  remover.join();
+}
+
+TEST_F(VolumesTest, SubpathsStayInside) {
+  auto volumes = open();
+  const auto made = volumes->create({.name = "data"});
+  ASSERT_TRUE(made);
+  std::filesystem::create_directories(made->mountpoint + "/a/b");
+  std::filesystem::create_symlink("/a/b", made->mountpoint + "/abs");
+  std::filesystem::create_symlink(base_, made->mountpoint + "/out");
+  std::filesystem::create_symlink("../../..", made->mountpoint + "/up");
+  EXPECT_TRUE(volumes->open_subpath("data", "a/b"));
+  EXPECT_TRUE(volumes->open_subpath("data", "abs"));
+  EXPECT_FALSE(volumes->open_subpath("data", "out/volumes"));
+  EXPECT_FALSE(volumes->open_subpath("data", "up/volumes"));
+  EXPECT_EQ(volumes->open_subpath("data", "a/c").error().text(),
+            "cannot access path " + made->mountpoint + "/a/c: no such file or directory");
 }
 
 }  // namespace
