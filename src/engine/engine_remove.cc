@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "engine/engine_impl.h"
 #include "engine/failpoint.h"
+#include "image/images.h"
 #include "store/store.h"
 #include "sys/files.h"
 #include "volume/volumes.h"
@@ -85,6 +86,7 @@ Result<> EngineImpl::remove_locked(const ContainerRef& container, bool volumes) 
     return std::unexpected(
         std::move(gone).error().wrap(fmt::format("cannot remove container \"/{}\"", definition->name)));
   }
+  images_.container_gone(definition->image_id);
   failpoint("remove.after_snapshot");
   if (::rename(layout_.container(id).c_str(), layout_.removing(id).c_str()) != 0 && errno != ENOENT) {
     const int saved = errno;

@@ -3,8 +3,10 @@
 namespace corten::image {
 namespace {
 
-constexpr std::size_t max_files = 20'000;
+constexpr std::size_t max_entries = 50'000;  // links and directories included, repeated names too
 constexpr std::size_t max_document = 8U << 20;
+// All configs and manifests of an archive: the daemon keeps what is in them for as long as it has the images.
+constexpr std::uint64_t max_documents = 64U << 20;
 constexpr int max_links = 8;
 
 // "./a//b/../c" → "a/c"; ".." at the top stays there.
@@ -33,9 +35,9 @@ Result<ArchiveFiles> ArchiveFiles::read(store::ByteSource& tar, const store::Con
   const auto plain = TRY(store::decompress(tar));
   store::TarReader reader(*plain);
   store::TarEntry entry;
+  std::size_t entries = 0;
   while (TRY(reader.next(entry))) {
-    if (out.paths_.size() + out.links_.size() >= max_files)
-      return fail(ErrorKind::invalid, "image archive has more than {} files", max_files);
+    if (++entries > max_entries) return fail(ErrorKind::invalid, "image archive has more than {} entries", max_entries);
     CHECK(out.add(reader, entry));
   }
   return out;
@@ -44,6 +46,10 @@ Result<ArchiveFiles> ArchiveFiles::read(store::ByteSource& tar, const store::Con
 Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entry) {
   const std::string path = normal(entry.name);
   if (path.size() > 4096) return fail(ErrorKind::invalid, "image archive has a name of {} bytes", path.size());
+  if (entry.type == store::TarType::directory) return {};
+  // The last entry of a name is the one that counts.
+  paths_.erase(path);
+  links_.erase(path);
   if (entry.type == store::TarType::symlink) {
     const std::size_t slash = path.rfind('/');
     links_[path] = normal(path.substr(0, slash == std::string::npos ? 0 : slash) + "/" + entry.link);
@@ -62,7 +68,6 @@ Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entr
     CHECK(blob.write(piece));
   }
   const store::BlobInfo info = TRY(blob.seal());
-  links_.erase(path);
   paths_[path] = info.digest;
   sizes_[info.digest.text()] = info.size;
   writers_.emplace(info.digest.text(), std::move(blob));
@@ -96,7 +101,11 @@ Result<UniqueFd> ArchiveFiles::open(const oci::Digest& digest) {
 
 Result<std::string> ArchiveFiles::text(const oci::Digest& digest) {
   store::FdSource source(TRY(open(digest)));
-  return store::read_all(source, max_document, "document in the image archive");
+  std::string text = TRY(store::read_all(source, max_document, "document in the image archive"));
+  documents_ += text.size();
+  if (documents_ > max_documents)
+    return fail(ErrorKind::invalid, "image archive has more than {} MiB of configs and manifests", max_documents >> 20);
+  return text;
 }
 
 std::uint64_t ArchiveFiles::size(const oci::Digest& digest) const {
@@ -107,7 +116,7 @@ std::uint64_t ArchiveFiles::size(const oci::Digest& digest) const {
 Result<> ArchiveFiles::keep(const oci::Digest& digest) {
   const auto found = writers_.find(digest.text());
   if (found == writers_.end()) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
-  if (content_->has(digest)) return {};
+  if (TRY(content_->has_durably(digest))) return {};
   CHECK(found->second.commit(digest));
   return {};
 }

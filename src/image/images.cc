@@ -85,6 +85,17 @@ void Images::Impl::collect_everything() {
   collect(names);
 }
 
+void Images::Impl::container_gone(std::string_view image_id) {
+  if (!complete_ || catalog()->images.contains(image_id)) return;
+  std::set<std::string> chains;
+  for (const store::LayerInfo& layer : store_.snapshots().layers()) chains.insert(layer.chain_id);
+  const std::lock_guard lock(write_mutex_);
+  const CatalogPtr now = catalog();
+  for (const auto& [id, image] : now->images)
+    for (const std::string& used : names_used(*image)) chains.erase(used);
+  static_cast<void>(collect_layers(chains, *now));
+}
+
 // --- opening
 
 Result<std::shared_ptr<Image>> Images::Impl::read_image(const oci::Digest& manifest, const oci::Digest& config) const {
@@ -108,7 +119,6 @@ Result<std::shared_ptr<Image>> Images::Impl::read_image(const oci::Digest& manif
 
 Result<> Images::Impl::open() {
   auto next = std::make_shared<Catalog>();
-  bool complete = true;
   for (const store::SqlRow& row : TRY(store_.database().query("SELECT id, manifest, parent, tagged FROM images"))) {
     const auto config = oci::Digest::parse(store::as_text(row[0])),
                manifest = oci::Digest::parse(store::as_text(row[1]));
@@ -116,7 +126,7 @@ Result<> Images::Impl::open() {
                                     : Result<std::shared_ptr<Image>>(fail(ErrorKind::internal, "damaged record"));
     if (!image) {
       log::error("image {} is left out: {}", store::as_text(row[0]), image.error().text());
-      complete = false;
+      complete_ = false;
       continue;
     }
     (*image)->parent = store::as_text(row[2]);
@@ -128,18 +138,25 @@ Result<> Images::Impl::open() {
   replace(std::move(next));
   repair_layers();
   // What belongs to an image that could not be read must not be taken for rubbish.
-  if (complete) collect_everything();
+  if (complete_) collect_everything();
   return {};
 }
 
 // Layers whose files the power cut may have torn, made again from their blobs.
 void Images::Impl::repair_layers() {
-  const auto suspects = store_.snapshots().suspect_layers();
+  auto suspects = store_.snapshots().suspect_layers();
   std::map<std::string, std::string> blobs;
+  std::map<std::string, std::size_t> depths;
   for (const auto& [id, image] : catalog()->images) {
     const auto chains = oci::chain_ids(image->config.rootfs.diff_ids);
-    for (std::size_t i = 0; i < chains.size(); ++i) blobs[chains[i]] = image->manifest.layers[i].digest;
+    for (std::size_t i = 0; i < chains.size(); ++i) {
+      blobs[chains[i]] = image->manifest.layers[i].digest;
+      depths[chains[i]] = i;
+    }
   }
+  // A layer is unpacked by the look of those below it.
+  std::stable_sort(suspects.begin(), suspects.end(),
+                   [&](const std::string& a, const std::string& b) { return depths[a] < depths[b]; });
   for (const std::string& chain : suspects) {
     const auto rebuild = [&]() -> Result<> {
       const auto blob = blobs.find(chain);
@@ -322,6 +339,7 @@ Result<std::string> Images::raw_config(std::string_view image_id) const {
 }
 
 UsageReport Images::usage() const { return impl_->usage(); }
+void Images::container_gone(std::string_view image_id) { impl_->container_gone(image_id); }
 
 Result<std::string> Images::import(store::ByteSource& tar, const ImportOptions& options) {
   return impl_->import(tar, options);

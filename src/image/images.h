@@ -163,6 +163,9 @@ class Images {
   // Docker's rmi: untags, and deletes when the last name goes; conflicts carry Docker's texts.
   Result<std::vector<DeleteItem>> remove(std::string_view reference, const RemoveOptions& options);
   Result<PruneReport> prune(const PruneOptions& options);
+  // A container of this image has lost its snapshot. Where the image was removed before it (by force), the layers that
+  // only the container held go now.
+  void container_gone(std::string_view image_id);
 
  public:
   class Impl;

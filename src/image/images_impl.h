@@ -61,6 +61,7 @@ class Images::Impl {
   Result<std::vector<ImageSummary>> list(const ListOptions& options) const;
   Result<std::vector<HistoryItem>> history(std::string_view reference) const;
   UsageReport usage() const;
+  void container_gone(std::string_view image_id);
 
   store::Store& store() const { return store_; }
 
@@ -80,6 +81,7 @@ class Images::Impl {
   Result<std::vector<std::string>> delete_locked(const std::string& id);
 
   store::Store& store_;
+  bool complete_ = true;  // every recorded image could be read; set by open()
   // Serialises what changes the catalogue. Held over the database's commit: whoever changes images waits for the disk,
   // readers do not.
   std::mutex write_mutex_;

@@ -334,6 +334,80 @@ std::string old_archive(const std::string& layer, const std::string& diff_id, co
       .done();
 }
 
+// The same name over and over: each entry costs something while the archive is read.
+std::string many_entries() {
+  TarMaker tar;
+  for (int i = 0; i <= 50'000; ++i) tar.hard_link("x", "y");
+  return tar.done();
+}
+
+// One small blob as a thousand layers.
+std::string many_layers(const std::string& layer, const std::string& diff_id) {
+  std::string ids, names;
+  for (int i = 0; i < 1000; ++i) {
+    ids += (i == 0 ? "\"" : ",\"") + diff_id + "\"";
+    names += i == 0 ? "\"l\"" : ",\"l\"";
+  }
+  return TarMaker()
+      .file("l", layer)
+      .file("c", R"({"os":"linux","rootfs":{"type":"layers","diff_ids":[)" + ids + "]}}")
+      .file("manifest.json", R"([{"Config":"c","RepoTags":["deep:1"],"Layers":[)" + names + "]}]")
+      .done();
+}
+
+TEST_F(ImagesTest, TheLastOfEqualNamesCounts) {
+  const std::string layer = TarMaker().file("f", "x").done();
+  const std::string good = old_archive(layer, oci::Digest::of(layer).text(), "old:1");
+  TarMaker before;
+  before.file("manifest.json", "[]").symlink("one/layer.tar", "elsewhere");
+  const auto loaded = load(before.cut() + good);
+  ASSERT_TRUE(loaded) << loaded.error().text();
+  EXPECT_EQ(loaded->size(), 1U);
+}
+
+// A container can outlive its image's name; what only it held goes with it.
+TEST_F(ImagesTest, LayersOfAForcedRemovalGoWithTheContainer) {
+  const std::string id = import("base");
+  import("other", "y");
+  ASSERT_TRUE(store_->snapshots().prepare("c", (*images_->resolve("base"))->chain_id));
+  const UsersOf users = [](const std::string&) { return std::vector<ImageUser>{{"c", false}}; };
+  ASSERT_TRUE(images_->remove("base", {.force = true, .prune_parents = true, .users = users}));
+  images_->container_gone(id);
+  EXPECT_EQ(store_->snapshots().layers().size(), 2U) << "the container still stands on it";
+  ASSERT_TRUE(store_->snapshots().remove("c"));
+  images_->container_gone(id);
+  EXPECT_EQ(store_->snapshots().layers().size(), 1U);
+  EXPECT_TRUE(images_->resolve("other"));
+}
+
+// A layer that links to a file below it can only be made again after the one below.
+TEST_F(ImagesTest, TornLayersAreUnpackedFromTheBottom) {
+  const std::string upper = TarMaker().hard_link("copy", "d/low").done();
+  std::string lower, bottom, top;
+  for (int i = 0; top >= bottom; ++i) {  // so that the order of the names is the wrong one
+    lower = TarMaker().dir("d", 0700).file("d/low", "text " + std::to_string(i)).done();
+    bottom = oci::chain_id("", oci::Digest::of(lower).text());
+    top = oci::chain_id(bottom, oci::Digest::of(upper).text());
+  }
+  const std::string ids = "\"" + oci::Digest::of(lower).text() + "\",\"" + oci::Digest::of(upper).text() + "\"";
+  ASSERT_TRUE(load(TarMaker()
+                       .file("l", lower)
+                       .file("u", upper)
+                       .file("c", R"({"os":"linux","rootfs":{"type":"layers","diff_ids":[)" + ids + "]}}")
+                       .file("manifest.json", R"([{"Config":"c","RepoTags":["two:1"],"Layers":["l","u"]}])")
+                       .done()));
+  ASSERT_TRUE(store_->database().commit({{"UPDATE layers SET boot = 'before the power cut'"}}));
+  for (const auto& [key, path] : store_->snapshots().describe(bottom))
+    if (key == "UpperDir") {
+      ASSERT_TRUE(std::filesystem::remove(path + "/d/low"));
+    }
+  open();
+  EXPECT_TRUE(store_->snapshots().suspect_layers().empty());
+  const auto mount = store_->snapshots().mount_layer(top);
+  ASSERT_TRUE(mount);
+  EXPECT_TRUE(store::slurp(mount->get(), "copy").starts_with("text "));
+}
+
 TEST_F(ImagesTest, LoadsOldArchives) {
   const std::string layer = TarMaker().file("f", "x").done();
   const auto loaded = load(old_archive(layer, oci::Digest::of(layer).text(), "old:1"));
@@ -365,6 +439,9 @@ TEST_F(ImagesTest, BadArchivesLeaveNothing) {
       {"rubbish", "truncated"},
       {std::string(1024, 'r'), "not a tar archive"},
       {good.substr(0, good.size() - 1024), "truncated"},
+      {old_archive(layer, diff_id, "old:1@sha256:" + std::string(64, 'a')), "invalid tag"},
+      {many_entries(), "more than 50000 entries"},
+      {many_layers(layer, diff_id), "at most 500 can be stacked"},
   };
   for (const auto& [tar, text] : bad) {
     const auto loaded = load(tar);

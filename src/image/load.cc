@@ -111,7 +111,8 @@ Result<ArchiveImage> image_of(ArchiveFiles& files, const ArchiveManifest& entry)
   for (const std::string& tag : entry.repo_tags) {
     const oci::Reference parsed =
         TRY_AS(oci::parse_reference(tag), fmt::format("invalid tag {:?}", tag.substr(0, 300)));
-    if (parsed.tag.empty()) return fail(ErrorKind::invalid, "invalid tag {:?}", tag.substr(0, 300));
+    if (parsed.tag.empty() || !parsed.digest.empty())
+      return fail(ErrorKind::invalid, "invalid tag {:?}", tag.substr(0, 300));
     image.names.push_back(parsed.full());
   }
   return image;
@@ -166,7 +167,7 @@ class ImageLoader {
   Result<> layer(const oci::Digest& blob, const std::string& parent, const std::string& diff_id) {
     const std::string chain = oci::chain_id(parent, diff_id);
     if (!impl_.store().snapshots().has_layer(chain)) CHECK(unpack(blob, parent, diff_id, chain));
-    if (impl_.store().content().has(blob)) return {};
+    if (TRY(impl_.store().content().has_durably(blob))) return {};
     return files_.keep(blob);
   }
 

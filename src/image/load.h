@@ -60,6 +60,7 @@ class ArchiveFiles {
   std::map<std::string, std::string> links_;          // old archives link equal layers
   std::map<std::string, store::BlobWriter> writers_;  // by digest
   std::map<std::string, std::uint64_t> sizes_;
+  std::uint64_t documents_ = 0;  // bytes given out by text()
 };
 
 // By manifest.json or, without it, by index.json. `invalid` when the archive has neither.

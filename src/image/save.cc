@@ -144,6 +144,8 @@ Result<> Images::Impl::save(const std::vector<std::string>& references, store::B
     pins.add(saved.image->id);
     pins.add(saved.image->manifest_digest);
     for (const oci::Descriptor& layer : saved.image->manifest.layers) pins.add(layer.digest);
+    // Pinned now; but somebody may have removed the image just before.
+    if (!this->catalog()->images.contains(saved.image->id)) return no_such_image(saved.image->id);
   }
   return SaveWriter(store_.content(), tar).run(images);
 }
