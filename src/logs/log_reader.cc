@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <deque>
+#include <limits>
 
 #include "logs/log_files.h"
 #include "logs/record_parser.h"
@@ -18,6 +19,8 @@ namespace {
 constexpr std::size_t read_size = 64U << 10;
 // Where the kernel has no inotify instance left for us.
 constexpr int poll_interval_ms = 200;
+// How many records that nobody wants ready() looks at.
+constexpr std::size_t ready_records = 1000;
 // A last resort against a missed event.
 constexpr int watched_interval_ms = 5000;
 
@@ -37,7 +40,7 @@ class Reader final : public LogReader {
     wake();
   }
   bool ready() override {
-    auto filled = fill();
+    auto filled = fill({}, ready_records);
     if (!filled) failure_ = std::move(filled).error();
     return pending_ || failure_;
   }
@@ -48,7 +51,8 @@ class Reader final : public LogReader {
   void watch_directory();
   Result<> apply_tail();
   // Makes pending_ the next record wanted, if there is one without waiting.
-  Result<> fill();
+  // Stops early when asked to, or after `most` records that are not wanted.
+  Result<> fill(const std::stop_token& stop, std::size_t most);
   Result<Step> read_record(Record& record);
   // False: no more bytes in this file now.
   Result<bool> read_more();
@@ -201,12 +205,13 @@ bool Reader::wanted(const Record& record) {
   return record.stream == Stream::out ? options_.want_stdout : options_.want_stderr;
 }
 
-Result<> Reader::fill() {
+Result<> Reader::fill(const std::stop_token& stop, std::size_t most) {
   if (failure_) return std::unexpected(*std::exchange(failure_, std::nullopt));
   Record record;
-  while (!pending_ && !finished_) {
+  while (!pending_ && !finished_ && most > 0 && !stop.stop_requested()) {
     if (TRY(read_record(record)) == Step::record) {
       if (wanted(record)) pending_ = std::move(record);
+      --most;
       continue;
     }
     if (!files_.empty() || !options_.follow) {
@@ -245,7 +250,8 @@ Result<std::optional<Record>> Reader::next(std::stop_token stop) {
     if (stop.stop_requested()) return fail(ErrorKind::cancelled, "reading the log was cancelled");
     // Before looking: what is written before the end of the log is announced is then seen.
     const bool ended = log_ended_;
-    CHECK(fill());
+    CHECK(fill(stop, std::numeric_limits<std::size_t>::max()));
+    if (stop.stop_requested()) continue;
     if (pending_) return std::exchange(pending_, std::nullopt);
     if (finished_ || ended) return std::nullopt;
     wait();
