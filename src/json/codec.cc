@@ -1,6 +1,7 @@
 #include "json/codec.h"
 
 #include <cctype>
+#include <cmath>
 
 namespace corten::json {
 namespace {
@@ -26,6 +27,72 @@ std::string_view kind_name(const Value& value) {
   }
 }
 
+// How many bytes at the start of `text` are one character of UTF-8; 0 where they are none (RFC 3629).
+std::size_t character_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  if (first < 0xC2 || first > 0xF4) return 0;
+  for (std::size_t i = 1; i < length; ++i)
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  const unsigned char second = byte(1);
+  const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
+  const bool surrogate = first == 0xED && second > 0x9F;
+  return overlong || surrogate || (first == 0xF4 && second > 0x8F) ? 0 : length;
+}
+
+// File names and what programs print need not be UTF-8, but JSON must: what is not becomes U+FFFD, as in Go.
+void write_string(std::string_view text, std::string& out) {
+  std::size_t good = 0;
+  while (good < text.size()) {
+    const std::size_t length = character_length(text.substr(good));
+    if (length == 0) break;
+    good += length;
+  }
+  if (good == text.size()) {
+    out += boost::json::serialize(boost::json::string_view(text.data(), text.size()));
+    return;
+  }
+  std::string repaired(text.substr(0, good));
+  while (good < text.size()) {
+    const std::size_t length = character_length(text.substr(good));
+    if (length == 0) repaired += "\xEF\xBF\xBD";
+    repaired += text.substr(good, length);
+    good += std::max<std::size_t>(length, 1);
+  }
+  out += boost::json::serialize(boost::json::string_view(repaired.data(), repaired.size()));
+}
+
+// Boost writes 1.5 as 1.5E0; Go and every reader of `docker stats` expects 1.5.
+void write_to(const Value& value, std::string& out) {
+  if (value.is_double()) {
+    fmt::format_to(std::back_inserter(out), "{}", value.get_double());
+  } else if (value.is_object()) {
+    out += '{';
+    bool first = true;
+    for (const auto& item : value.get_object()) {
+      if (!std::exchange(first, false)) out += ',';
+      write_string({item.key().data(), item.key().size()}, out);
+      out += ':';
+      write_to(item.value(), out);
+    }
+    out += '}';
+  } else if (value.is_array()) {
+    out += '[';
+    bool first = true;
+    for (const Value& item : value.get_array()) {
+      if (!std::exchange(first, false)) out += ',';
+      write_to(item, out);
+    }
+    out += ']';
+  } else if (value.is_string()) {
+    write_string({value.get_string().data(), value.get_string().size()}, out);
+  } else {
+    out += boost::json::serialize(value);
+  }
+}
+
 void pretty(const Value& value, std::string_view indent, std::size_t level, std::string& out) {
   const auto line = [&](std::size_t depth) {
     out += '\n';
@@ -37,7 +104,7 @@ void pretty(const Value& value, std::string_view indent, std::size_t level, std:
     for (const auto& item : value.get_object()) {
       if (!std::exchange(first, false)) out += ',';
       line(level + 1);
-      out += boost::json::serialize(item.key());
+      write_string({item.key().data(), item.key().size()}, out);
       out += ": ";
       pretty(item.value(), indent, level + 1, out);
     }
@@ -55,33 +122,6 @@ void pretty(const Value& value, std::string_view indent, std::size_t level, std:
     out += ']';
   } else {
     out += write(value);
-  }
-}
-
-// Boost writes 1.5 as 1.5E0; Go and every reader of `docker stats` expects 1.5.
-void write_to(const Value& value, std::string& out) {
-  if (value.is_double()) {
-    fmt::format_to(std::back_inserter(out), "{}", value.get_double());
-  } else if (value.is_object()) {
-    out += '{';
-    bool first = true;
-    for (const auto& item : value.get_object()) {
-      if (!std::exchange(first, false)) out += ',';
-      out += boost::json::serialize(item.key());
-      out += ':';
-      write_to(item.value(), out);
-    }
-    out += '}';
-  } else if (value.is_array()) {
-    out += '[';
-    bool first = true;
-    for (const Value& item : value.get_array()) {
-      if (!std::exchange(first, false)) out += ',';
-      write_to(item, out);
-    }
-    out += ']';
-  } else {
-    out += boost::json::serialize(value);
   }
 }
 
@@ -127,8 +167,7 @@ Result<std::int64_t> to_signed(const Value& value, std::string_view path) {
   if (value.is_double()) {
     // 1e9 is an integer to Go's decoder only when written without fraction; a whole double is the nearest we can tell.
     const double number = value.get_double();
-    if (number == static_cast<double>(static_cast<std::int64_t>(number)) && number > -9.0e18 && number < 9.0e18)
-      return static_cast<std::int64_t>(number);
+    if (number > -9.0e18 && number < 9.0e18 && number == std::trunc(number)) return static_cast<std::int64_t>(number);
   }
   return wrong_type(path, "an integer", value);
 }

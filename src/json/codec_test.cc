@@ -66,5 +66,29 @@ TEST(Codec, RefusesDeepNesting) {
   EXPECT_TRUE(parse(std::string(50, '[') + std::string(50, ']')));
 }
 
+TEST(Codec, WritesUtf8WhateverTheBytes) {
+  const auto written = [](std::string_view bytes) { return write(Value(boost::json::string(bytes))); };
+  const std::string bad = "\xEF\xBF\xBD";
+  EXPECT_EQ(written("gr\xC3\xBC\xC3\x9F \xF0\x9F\x90\xB3"), "\"gr\xC3\xBC\xC3\x9F \xF0\x9F\x90\xB3\"");
+  EXPECT_EQ(written("a\xFF"
+                    "b"),
+            "\"a" + bad + "b\"");
+  EXPECT_EQ(written("\xC3"), "\"" + bad + "\"");                                // cut off
+  EXPECT_EQ(written("\xC0\x80"), "\"" + bad + bad + "\"");                      // overlong
+  EXPECT_EQ(written("\xED\xA0\x80"), "\"" + bad + bad + bad + "\"");            // half of a surrogate pair
+  EXPECT_EQ(written("\xF4\x90\x80\x80"), "\"" + bad + bad + bad + bad + "\"");  // beyond the last character
+  const std::string keyed = write(Object{{"k\xFE", 1}});
+  EXPECT_EQ(keyed, "{\"k" + bad + "\":1}");
+  EXPECT_TRUE(parse(keyed));
+  EXPECT_TRUE(parse(write_pretty(Object{{"k\xFE", "\xFE"}})));
+}
+
+TEST(Codec, RefusesIntegersThatDoNotFit) {
+  for (const auto* text : {R"({"Number":1e30})", R"({"Number":-1e30})", R"({"Number":2147483648})", R"({"Number":1.5})",
+                           R"({"Number":9223372036854775808})"})
+    EXPECT_FALSE(from_text<Inner>(text)) << text;
+  EXPECT_EQ(from_text<Inner>(R"({"Number":1e3})")->number, 1000);
+}
+
 }  // namespace
 }  // namespace corten::json
