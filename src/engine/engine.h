@@ -100,6 +100,7 @@ struct AttachOptions {
   bool stream = true;
   bool logs = false;  // first what was logged
   bool use_stdin = false, use_stdout = false, use_stderr = false;
+  bool raw = false;         // no frames, even where there is no terminal
   std::string detach_keys;  // empty: the default
   // Called when everything has been checked and the HTTP head must be sent: gives the connection up. `tty` decides
   // raw or multiplexed.
@@ -198,6 +199,8 @@ class Engine {
   virtual Result<> boot() = 0;
   // Stops (live_restore off) or leaves (on) the containers and flushes state.
   virtual void shutdown() = 0;
+  // What may change while running: how shutdown() goes. Not to be called beside it.
+  virtual void reconfigure(bool live_restore, std::chrono::seconds shutdown_timeout) = 0;
 
   // --- reading: never blocks
   virtual std::vector<ContainerPtr> list() const = 0;  // newest first

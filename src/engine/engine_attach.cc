@@ -70,7 +70,8 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
   spec.want_stdin = options.use_stdin && definition->config.open_stdin;
   spec.want_stdout = options.use_stdout;
   spec.want_stderr = options.use_stderr;
-  spec.multiplexed = !tty;
+  const bool framed = !tty && !options.raw;
+  spec.multiplexed = framed;
   if (!tty) spec.detach_keys.clear();
 
   // A client may ask for the start as soon as it has read our head, so a start must not pass us before the connection
@@ -82,7 +83,7 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
   auto stream = TRY(options.hijack(tty));
   if (!options.stream) {
     if (options.logs) {
-      if (auto sent = replay_log(stream.fd.get(), !tty, layout_, *definition, options, {}); !sent) {
+      if (auto sent = replay_log(stream.fd.get(), framed, layout_, *definition, options, {}); !sent) {
         log::debug("container {}: attach: {}", short_id(container->id()), sent.error().text());
       }
     }
@@ -102,7 +103,7 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
   });
   if (waits && !options.logs) return {};
   if (waits) {
-    (void)replay_log(stream.fd.get(), !tty, layout_, *definition, options, {});
+    (void)replay_log(stream.fd.get(), framed, layout_, *definition, options, {});
     container->with([&](Container::Data& data) { data.attaches.push_back({std::move(stream), spec}); });
     return {};
   }
@@ -117,7 +118,7 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
     return {};
   }
   if (!options.logs) return {};
-  if (auto sent = replay_log(stream.fd.get(), !tty, layout_, *definition, options, reply->log_until); !sent) {
+  if (auto sent = replay_log(stream.fd.get(), framed, layout_, *definition, options, reply->log_until); !sent) {
     log::debug("container {}: attach: {}", short_id(container->id()), sent.error().text());
   }
   if (auto resumed = client->resume_attach(reply->attach_id); !resumed) {

@@ -46,6 +46,7 @@ class EngineImpl final : public Engine {
 
   Result<> boot() override;
   void shutdown() override;
+  void reconfigure(bool live_restore, std::chrono::seconds shutdown_timeout) override;
 
   std::vector<ContainerPtr> list() const override;
   Result<ContainerPtr> find(std::string_view ref) const override;

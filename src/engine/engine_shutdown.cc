@@ -9,6 +9,11 @@
 
 namespace corten::engine {
 
+void EngineImpl::reconfigure(bool live_restore, std::chrono::seconds shutdown_timeout) {
+  settings_.live_restore = live_restore;
+  settings_.shutdown_timeout = shutdown_timeout;
+}
+
 void EngineImpl::shutdown() {
   if (shutting_down_.exchange(true)) return;
   if (!settings_.live_restore) stop_everything();

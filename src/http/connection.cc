@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "http/head.h"
+#include "http/relay.h"
 #include "http/responder.h"
 #include "http/server_core.h"
 #include "http/socket_address.h"
@@ -79,6 +80,12 @@ std::expected<Request, HeadFailure> make_request(const RequestHead& head, const 
   if (head.framing == Framing::length) request.content_length = head.length;
   request.has_body = head.framing != Framing::none;
   return request;
+}
+
+Result<std::pair<UniqueFd, UniqueFd>> socket_pair() {
+  std::array<int, 2> pair{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) return sys_fail("make a socket pair");
+  return std::pair(UniqueFd(pair[0]), UniqueFd(pair[1]));
 }
 
 void call_handler(const ServerCore& core, Request& request, ResponseWriter& writer) {
@@ -218,15 +225,25 @@ Result<HijackedConnection> ServerConnection::hand_over() {
     result.fd = stream_->take_fd();
     return result;
   }
-  std::array<int, 2> pair{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) return sys_fail("make a socket pair");
-  result.fd = UniqueFd(pair[0]);
-  result.is_tls = true;
-  UniqueFd local(pair[1]);
+  auto [ours, theirs] = TRY(socket_pair());
   std::unique_ptr<TlsStream> stream(static_cast<TlsStream*>(stream_.release()));
   core_.forget(this);
-  CHECK(core_.start_relay(std::move(stream), std::move(local)));
+  const int fd = stream->fd();
+  CHECK(core_.start_relay(
+      fd, [remote = std::move(stream), end = std::move(ours)]() mutable { relay(*remote, std::move(end)); }));
+  result.fd = std::move(theirs);
+  result.is_tls = true;
   return result;
+}
+
+Result<HijackedConnection> ServerConnection::hand_over_websocket(WebSocketOpcode kind) {
+  HijackedConnection client = TRY(hand_over());
+  auto [ours, theirs] = TRY(socket_pair());
+  const int fd = client.fd.get();
+  CHECK(core_.start_relay(fd, [client = std::move(client), end = std::move(ours), kind]() mutable {
+    relay_websocket(client.fd.get(), client.already_read, std::move(end), kind);
+  }));
+  return HijackedConnection{.fd = std::move(theirs)};
 }
 
 }  // namespace corten::http

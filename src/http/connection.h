@@ -9,6 +9,7 @@
 #include "http/poller.h"
 #include "http/request.h"
 #include "http/stream.h"
+#include "http/websocket.h"
 
 namespace corten::http {
 
@@ -38,6 +39,8 @@ class ServerConnection {
   std::stop_token watched_stop_token();
   // The connection is HTTP no more.
   Result<HijackedConnection> hand_over();
+  // The same, with WebSocket messages on the client's side of what is handed over.
+  Result<HijackedConnection> hand_over_websocket(WebSocketOpcode kind);
 
  private:
   enum class Next : unsigned char { request, close, park };

@@ -99,6 +99,10 @@ class ResponseWriter {
   // Sends "101 UPGRADED" where the client asked to upgrade, else "200 OK" without a length, and hands the connection
   // over.
   virtual Result<HijackedConnection> hijack(std::string_view content_type) = 0;
+  // Answers a WebSocket handshake (RFC 6455) and hands over a socket: what is written there goes out as messages
+  // (`text`: of that kind, else binary), the payload of the client's messages comes out of it. invalid: the request is
+  // no such handshake.
+  virtual Result<HijackedConnection> hijack_websocket(bool text) = 0;
 
  protected:
   Headers headers_;

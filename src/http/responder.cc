@@ -29,6 +29,8 @@ std::string error_body(std::string_view message) {
     if (c == '"' || c == '\\') {
       body += '\\';
       body += c;
+    } else if (static_cast<unsigned char>(c) >= 0x7f) {
+      body += '?';  // a stranger's bytes, perhaps not even UTF-8
     } else if (static_cast<unsigned char>(c) < 0x20) {
       body += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
     } else {
@@ -56,9 +58,10 @@ ConnectionBody::ConnectionBody(ServerConnection& connection, const RequestHead& 
       continue_pending_(head.expects_continue && head.framing != Framing::none) {}
 
 Result<std::size_t> ConnectionBody::read(std::span<std::byte> into) {
+  const auto deadline = Deadline::after(connection_.core().options.idle_timeout);
   if (std::exchange(continue_pending_, false) && connection_.input().empty())
-    CHECK(write_text(connection_.stream(), {"HTTP/1.1 100 Continue\r\n\r\n"}, Deadline::never()));
-  auto count = reader_.read(into, Deadline::after(connection_.core().options.idle_timeout));
+    CHECK(write_text(connection_.stream(), {"HTTP/1.1 100 Continue\r\n\r\n"}, deadline));
+  auto count = reader_.read(into, deadline);
   if (!count && count.error().kind() == ErrorKind::deadline)
     return std::unexpected(std::move(count).error().as(ErrorKind::cancelled));
   return count;
@@ -112,9 +115,9 @@ std::string Responder::make_head(std::string_view content_type, std::string_view
   return head;
 }
 
-Result<> Responder::send(std::initializer_list<std::string_view> pieces) {
+Result<> Responder::send(std::initializer_list<std::string_view> pieces, Deadline deadline) {
   if (broken_) return fail(ErrorKind::cancelled, "the client is gone");
-  auto sent = write_text(connection_.stream(), pieces, Deadline::never());
+  auto sent = write_text(connection_.stream(), pieces, deadline);
   if (!sent) broken_ = true;
   return sent;
 }
@@ -124,7 +127,7 @@ Result<> Responder::write_all(int status, std::string_view body, std::string_vie
   CHECK(claim(status, Mode::complete));
   const auto head = make_head(content_type, fmt::format("Content-Length: {}\r\n", body.size()));
   if (request_.method == "HEAD") body = {};
-  return send({head, body});
+  return send({head, body}, Deadline::after(connection_.core().options.idle_timeout));
 }
 
 Result<> Responder::write_empty(int status) {
@@ -170,14 +173,36 @@ void Responder::fail_stream() {
   keep_alive_ = false;
 }
 
-Result<HijackedConnection> Responder::hijack(std::string_view content_type) {
+Result<> Responder::begin_hijack(int status) {
   // Bytes of the body must not be taken for the stream's.
   if (!body_.worth_draining()) return fail(ErrorKind::invalid, "the request's body is in the way of its stream");
   CHECK_AS(body_.drain(), "read the request's body");
-  CHECK(claim(0, Mode::complete));
+  CHECK(claim(status, Mode::complete));
   keep_alive_ = false;
+  return {};
+}
+
+Result<HijackedConnection> Responder::hijack_websocket(bool text) {
+  const std::string accept = TRY(accept_websocket(request_.method, request_.headers));
+  CHECK(begin_hijack(101));
+  std::string head = "HTTP/1.1 101 Switching Protocols\r\n";
+  for (const auto& [name, value] : headers_) append_field(head, name, value);
+  append_field(head, "Upgrade", "websocket");
+  append_field(head, "Connection", "Upgrade");
+  append_field(head, "Sec-WebSocket-Accept", accept);
+  // A single proposal is agreed to, as Docker does: a browser hangs up on an answer without one.
+  const auto protocol = request_.headers.get("Sec-WebSocket-Protocol");
+  if (protocol && !protocol->contains(',')) append_field(head, "Sec-WebSocket-Protocol", *protocol);
+  head += "\r\n";
+  CHECK(send({head}));
+  auto connection = connection_.hand_over_websocket(text ? WebSocketOpcode::text : WebSocketOpcode::binary);
+  hijacked_ = true;
+  return connection;
+}
+
+Result<HijackedConnection> Responder::hijack(std::string_view content_type) {
   const auto asked = request_.headers.get("Upgrade");
-  status_ = asked ? 101 : 200;
+  CHECK(begin_hijack(asked ? 101 : 200));
   std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status_, reason_phrase(status_));
   for (const auto& [name, value] : headers_) append_field(head, name, value);
   if (!content_type.empty() && !headers_.has("Content-Type")) append_field(head, "Content-Type", content_type);

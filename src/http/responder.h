@@ -40,6 +40,7 @@ class Responder final : public ResponseWriter {
   Result<> write(std::string_view bytes) override;
   void fail_stream() override;
   Result<HijackedConnection> hijack(std::string_view content_type) override;
+  Result<HijackedConnection> hijack_websocket(bool text) override;
 
   bool hijacked() const { return hijacked_; }
   // After the handler: ends a stream, answers for a handler that did not. True: another request may follow.
@@ -51,7 +52,10 @@ class Responder final : public ResponseWriter {
   // Status line and fields up to the empty line.
   std::string make_head(std::string_view content_type, std::string_view framing);
   Result<> begin(int status, std::string_view content_type, Mode mode, std::string framing);
-  Result<> send(std::initializer_list<std::string_view> pieces);
+  // With a stream the client sets the pace, for ever if it likes; a whole answer has a time.
+  Result<> send(std::initializer_list<std::string_view> pieces, Deadline deadline = Deadline::never());
+  // The request is answered with what is not HTTP any more.
+  Result<> begin_hijack(int status);
 
   ServerConnection& connection_;
   const RequestHead& request_;

@@ -211,21 +211,20 @@ void ServerCore::drop_parked(Drop which) {
   for (const auto& parked : dropped) poller.remove(parked.watch);
 }
 
-Result<> ServerCore::start_relay(std::unique_ptr<TlsStream> stream, UniqueFd local) {
-  TlsStream* const key = stream.get();
+Result<> ServerCore::start_relay(int fd, WorkerPool::Job relay) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return fail(ErrorKind::unavailable, "the server is shutting down");
-    relays_.insert(key);
+    relays_.insert(fd);
   }
-  const auto forget_relay = [core = shared_from_this(), key] {
+  const auto forget_relay = [core = shared_from_this(), fd] {
     const std::lock_guard lock(core->mutex_);
-    core->relays_.erase(key);
+    core->relays_.erase(fd);
     core->changed_.notify_all();
   };
-  auto submitted = pool_->submit([forget_relay, remote = std::move(stream), end = std::move(local)]() mutable {
-    relay(*remote, std::move(end));
-    forget_relay();
+  auto submitted = pool_->submit([forget_relay, run = std::move(relay)]() mutable {
+    run();
+    forget_relay();  // before `run` goes, and with it the socket
   });
   if (!submitted) forget_relay();
   return submitted;
@@ -262,7 +261,7 @@ void ServerCore::stop_handlers() {
 void ServerCore::cut_everything() {
   const std::lock_guard lock(mutex_);
   for (const auto& [connection, waiting] : connections_) connection->cut();
-  for (auto* stream : relays_) stream->shutdown_both();
+  for (const int fd : relays_) ::shutdown(fd, SHUT_RDWR);
 }
 
 Result<> ServerCore::shutdown(std::chrono::milliseconds grace) {

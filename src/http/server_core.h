@@ -19,7 +19,6 @@
 namespace corten::http {
 
 class ServerConnection;
-class TlsStream;
 
 class ServerCore : public std::enable_shared_from_this<ServerCore> {
  public:
@@ -45,8 +44,8 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   void forget(ServerConnection* connection);
   // Gives the thread back until the client sends something, at most for options.idle_timeout.
   void park(std::unique_ptr<ServerConnection> connection);
-  // Connects `stream` and `local` until both directions are closed, on a thread of its own.
-  Result<> start_relay(std::unique_ptr<TlsStream> stream, UniqueFd local);
+  // Runs `relay` on a thread of its own. shutdown() cuts the socket `fd`, which `relay` keeps open until it returns.
+  Result<> start_relay(int fd, WorkerPool::Job relay);
   bool stopping() const { return stopping_; }
 
  private:
@@ -78,7 +77,7 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   std::vector<Poller::Id> listener_watches_;
   std::unordered_map<ServerConnection*, bool> connections_;  // value: waiting for a request
   std::unordered_map<ServerConnection*, Parked> parked_;
-  std::unordered_set<TlsStream*> relays_;
+  std::unordered_set<int> relays_;  // their sockets
   bool started_ = false;
   std::atomic<bool> stopping_ = false;  // written under the lock
 };

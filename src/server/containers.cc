@@ -1,4 +1,5 @@
 // Routes of a container's life.
+#include <algorithm>
 #include <array>
 #include <thread>
 
@@ -85,7 +86,9 @@ Result<> start(Call& call) {
 Result<engine::StopOptions> stop_options(const Call& call) {
   engine::StopOptions options;
   options.signal = call.query("signal");
-  if (!call.query("t").empty()) options.timeout = std::chrono::seconds(TRY(call.number("t", 0)));
+  // More than a few years is for ever, and must not overflow where a deadline is made of it.
+  constexpr std::int64_t longest = 10LL * 365 * 24 * 3600;
+  if (!call.query("t").empty()) options.timeout = std::chrono::seconds(std::min(TRY(call.number("t", 0)), longest));
   return options;
 }
 

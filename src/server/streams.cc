@@ -33,9 +33,35 @@ Result<> attach(Call& call) {
   return call.services.engine.attach(call.path("id"), std::move(options));
 }
 
-Result<> attach_websocket(Call&) {
-  return fail(ErrorKind::not_implemented,
-              "attach over a WebSocket is not supported: use POST /containers/{{id}}/attach");
+// A browser sends its page's origin along. A page of somebody else's must not get at a daemon that its reader's machine
+// can reach without a certificate.
+Result<> check_origin(const http::Request& request) {
+  const std::string_view origin = request.headers.get("Origin").value_or("");
+  if (origin.empty() || request.peer.transport == http::Transport::unix_socket) return {};
+  const std::size_t slashes = origin.find("//");
+  const std::string_view site = slashes == std::string_view::npos ? "" : origin.substr(slashes + 2);
+  if (site == request.headers.get("Host").value_or("")) return {};
+  return fail(ErrorKind::forbidden, "a page of {} may not attach to containers of this daemon", origin);
+}
+
+// The messages carry the bytes of the streams as they are, both outputs without frames.
+Result<> attach_websocket(Call& call) {
+  CHECK(check_origin(call.request));
+  engine::AttachOptions options;
+  options.stream = call.flag("stream");
+  options.logs = call.flag("logs");
+  // Which streams are wanted can be said since API 1.42; all before.
+  const bool asks = call.version >= ApiVersion{1, 42};
+  options.use_stdin = !asks || call.flag("stdin");
+  options.use_stdout = !asks || call.flag("stdout");
+  options.use_stderr = !asks || call.flag("stderr");
+  options.raw = true;
+  options.detach_keys = call.query("detachKeys");
+  options.hijack = [&](bool) -> Result<engine::ClientStream> {
+    auto connection = TRY(call.response.hijack_websocket(call.version < ApiVersion{1, 28}));
+    return engine::ClientStream{std::move(connection.fd), std::move(connection.already_read)};
+  };
+  return call.services.engine.attach(call.path("id"), std::move(options));
 }
 
 struct Size {

@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import os
+import pathlib
+import re
 import socket
 
 import pytest
@@ -201,6 +204,175 @@ def test_older_versions_get_their_fields(api, daemon):
     assert "VirtualSize" not in api("GET", "/v1.51/images/json")[1][0]
     assert api("GET", "/v1.24/containers/json?all=1")[1][0]["Names"] == ["/old"]
     assert api("GET", "/v1.51/containers/old/json")[1]["NetworkSettings"]["Networks"]["bridge"]["MacAddress"] == ""
+
+
+def api_definition():
+    path = pathlib.Path(__file__).resolve().parents[3] / "shared" / "reference" / "engine-api" / "engine-api-v1.51.yaml"
+    yaml = pytest.importorskip("yaml", reason="needs python3-yaml")
+    if not path.exists():
+        pytest.skip("the Engine API's definition is not at hand")
+    return yaml.safe_load(path.read_text())
+
+
+def test_every_endpoint_of_the_definition_answers(api):
+    """What is not there says so in words; no path of the definition is unknown."""
+    problems = []
+    for path, operations in api_definition()["paths"].items():
+        for method in {"get", "head", "post", "put", "delete"} & operations.keys():
+            if path == "/events":
+                continue  # has no end
+            body, headers = ("{}", {"Content-Type": "application/json"}) if method in ("post", "put") and "prune" not in path else (None, {})
+            status, answer, _ = api(method.upper(), "/v1.51" + re.sub(r"\{\w+\}", "nobody", path), body, headers)
+            if answer == {"message": "page not found"} or status == 500:
+                problems.append(f"{method} {path}: {status} {answer}")
+            if path.startswith(("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs")):
+                if status not in (501, 503) or "swarm" not in answer["message"]:
+                    problems.append(f"{method} {path}: {status} {answer}")
+    assert not problems, "\n".join(problems)
+
+
+def test_numbers_out_of_all_bounds(api, daemon):
+    daemon.corten("run", "-d", "--name", "nnn", "busybox", "sleep", "100")
+    for number in ("9223372036854775807", "-9223372036854775808", "9223372036854775808", "1e9", "0x10", "1" * 400):
+        for path in (f"/containers/json?limit={number}", f"/containers/nnn/logs?stdout=1&tail={number}", f"/containers/nnn/logs?stdout=1&since={number}",
+                     f"/containers/nnn/logs?stdout=1&until={number}", f"/events?since=0&until={number}&filters=%7B%22type%22%3A%5B%22node%22%5D%7D"):  # fmt: skip
+            if "/events" in path and number.startswith("9223372036854775807"):
+                continue  # until the end of time
+            assert api("GET", path)[0] in (200, 400), path
+        for path in (f"/containers/nnn/resize?h={number}&w={number}", f"/containers/nnn/stop?t={number}x"):
+            assert api("POST", path)[0] == 400, path
+    for field, value in (("StopTimeout", 1 << 62), ("StopTimeout", -(1 << 62)), ("HostConfig", {"Memory": 1 << 70}), ("HostConfig", {"PidsLimit": 1.5}),
+                         ("HostConfig", {"CpuShares": 1 << 63}), ("HostConfig", {"BlkioWeight": 70000})):  # fmt: skip
+        status, answer, _ = api("POST", "/containers/create", {"Image": "busybox", "Cmd": ["true"], field: value})
+        assert status == 400, (field, value, answer)
+    assert api("POST", "/containers/nnn/stop?t=0")[0] == 204
+
+
+def test_bytes_that_are_no_text(api, daemon):
+    """Names of files, and what a request says, need not be UTF-8; answers are JSON all the same."""
+    status, answer, _ = api("GET", "/containers/%ff%fe/json")
+    assert status == 404 and "\ufffd" in answer["message"]
+    daemon.corten("run", "--name", "bbb", "busybox", "sh", "-c", "touch $(printf '/tmp/\\377x')")
+    assert "/tmp/\ufffdx" in [change["Path"] for change in api("GET", "/containers/bbb/changes")[1]]
+    api("GET", "/containers/%0aforged%20line/json")
+    assert not any(line.startswith("forged") for line in daemon.log.read_text(errors="replace").splitlines())
+
+
+def test_pipelined_requests_are_answered_in_order(daemon):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(daemon.socket))
+        requests = [b"GET /_ping", b"GET /nowhere", b"GET /version", b"POST /nowhere"]
+        client.sendall(b"".join(line + b" HTTP/1.1\r\nHost: x\r\n" + (b"Content-Length: 3\r\n\r\nabc" if line.startswith(b"POST") else b"\r\n") for line in requests)
+                       + b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")  # fmt: skip
+        answer = b""
+        while chunk := client.recv(65536):
+            answer += chunk
+    assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"200", b"404", b"200", b"404", b"200"]
+
+
+def test_clients_that_vanish_leave_nothing_running(api, daemon):
+    """Streams end with their clients: no thread, no descriptor stays."""
+    daemon.corten("run", "-d", "--name", "vvv", "busybox", "sh", "-c", "while :; do echo output; usleep 1000; done")
+    pid = daemon.process.pid
+
+    def descriptors():
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    before = descriptors()
+    identity = api("POST", "/containers/vvv/exec", {"Cmd": ["cat"], "AttachStdin": True, "AttachStdout": True})[1]["Id"]
+    start = b'POST /exec/%s/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n{}'
+    requests = [b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /containers/vvv/logs?stdout=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+                b"GET /containers/vvv/stats HTTP/1.1\r\nHost: x\r\n\r\n", b"POST /containers/vvv/wait HTTP/1.1\r\nHost: x\r\n\r\n",
+                b"POST /containers/vvv/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n", start % identity.encode(),
+                b"GET /containers/vvv/export HTTP/1.1\r\nHost: x\r\n\r\n"]  # fmt: skip
+    for request in requests * 3:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(daemon.socket))
+            client.sendall(request)
+            client.recv(10)
+    wait_until(lambda: descriptors() <= before + 3, 15, f"descriptors to go back to {before} from {descriptors()}")
+
+
+class WebSocket:
+    """As much of the protocol as a test needs; small frames only."""
+
+    def __init__(self, daemon, path, *fields):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(10)
+        self.socket.connect(str(daemon.socket))
+        lines = [f"GET {path} HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *fields]  # fmt: skip
+        self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self.file = self.socket.makefile("rb")
+        self.status = int(self.file.readline().split()[1])
+        self.headers = http.client.parse_headers(self.file)
+
+    def send(self, payload, opcode=2):
+        mask = b"abcd"
+        self.socket.sendall(bytes([0x80 | opcode, 0x80 | len(payload)]) + mask + bytes(c ^ mask[i % 4] for i, c in enumerate(payload)))
+
+    def receive(self):
+        """Opcode and payload of the next frame."""
+        first, length = self.file.read(2)
+        if length == 126:
+            length = int.from_bytes(self.file.read(2), "big")
+        return first & 15, self.file.read(length)
+
+    def read_until(self, end, opcode=2):
+        data = b""
+        while not data.endswith(end):
+            kind, payload = self.receive()
+            assert kind == opcode, (kind, payload, data)
+            data += payload
+        return data
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def test_attach_over_a_websocket(daemon):
+    daemon.corten("run", "-d", "-i", "--name", "www", "busybox", "sh", "-c", "cat; echo bye >&2; exit 3")
+    one = WebSocket(daemon, "/v1.51/containers/www/attach/ws?stream=1&stdin=1&stdout=1&stderr=1")
+    assert one.status == 101 and one.headers["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    two = WebSocket(daemon, "/v1.27/containers/www/attach/ws?stream=1")
+    three = WebSocket(daemon, "/v1.51/containers/www/attach/ws?stream=1&stderr=1")
+    one.send(b"hello\n")
+    assert one.read_until(b"hello\n") == b"hello\n", "no frames inside the messages"
+    assert two.read_until(b"hello\n", opcode=1) == b"hello\n", "text for old clients"
+    one.send(b"are you there?", opcode=9)
+    assert one.receive() == (10, b"are you there?")
+    two.send(b"", opcode=8)
+    assert two.receive()[0] == 8 and two.file.read(1) == b""
+    one.send(b"more\n", opcode=1)
+    assert one.read_until(b"more\n") == b"more\n"
+    daemon.corten("kill", "-s", "KILL", "www")
+    for client in (one, three):
+        assert client.receive() == (8, b"\x03\xe8")
+        client.close()
+    two.close()
+
+
+def test_websocket_on_a_terminal_and_before_the_start(daemon):
+    daemon.corten("create", "-it", "--name", "ttt", "busybox", "sh", "-c", "read x; echo got $x")
+    client = WebSocket(daemon, "/containers/ttt/attach/ws?stream=1&stdin=1&stdout=1")
+    daemon.corten("start", "ttt")
+    client.send(b"this\n")
+    assert client.read_until(b"got this\r\n") == b"this\r\ngot this\r\n"
+    assert client.receive()[0] == 8
+    client.close()
+    assert daemon.corten("wait", "ttt") == "0"
+
+
+def test_refused_websockets(api, daemon):
+    daemon.corten("run", "-d", "--name", "rrr", "busybox", "sleep", "100")
+    assert api("GET", "/containers/rrr/attach/ws?stream=1")[0] == 400
+    assert api("GET", "/containers/rrr/attach/ws?stream=1", headers={"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "8"})[0] == 400
+    missing = WebSocket(daemon, "/containers/nobody/attach/ws?stream=1")
+    assert missing.status == 404
+    missing.close()
 
 
 def test_docker_py(daemon):
