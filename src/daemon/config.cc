@@ -4,13 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
-#include <functional>
 #include <set>
 
-#include "base/time.h"
-#include "base/unique_fd.h"
+#include "daemon/options.h"
 #include "json/codec.h"
 #include "sys/files.h"
 
@@ -18,263 +15,6 @@ namespace corten::daemon {
 namespace {
 
 constexpr std::size_t max_config_bytes = 1 << 20;
-
-enum class Kind : std::uint8_t { text, flag, list, map };
-
-struct Option {
-  std::string_view name;  // both the flag and the key, unless `key` says otherwise
-  std::string_view key;   // of daemon.json; "-": not in the file
-  char letter;            // 0: none
-  Kind kind;
-  std::string_view help;
-  std::function<Result<>(Config&, const std::string&)> apply;
-};
-
-Result<bool> parse_flag(const std::string& value) {
-  if (value == "true" || value == "1") return true;
-  if (value == "false" || value == "0") return false;
-  return fail(ErrorKind::invalid, "\"{}\" is neither true nor false", value);
-}
-
-template <class Number>
-Result<Number> parse_number(const std::string& value) {
-  Number number{};
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  if (error != std::errc() || end != value.data() + value.size())
-    return fail(ErrorKind::invalid, "\"{}\" is not a number", value);
-  return number;
-}
-
-// "64M", "1g", "4096"
-Result<std::int64_t> parse_bytes(const std::string& value) {
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-  std::string unit(end, value.data() + value.size());
-  std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (unit.size() > 1 && unit.ends_with('b')) unit.pop_back();
-  const std::map<std::string, int> shifts{{"", 0}, {"b", 0}, {"k", 10}, {"m", 20}, {"g", 30}, {"t", 40}};
-  const auto shift = shifts.find(unit);
-  if (error != std::errc() || shift == shifts.end() || number < 0 || number > (std::int64_t{1} << 20))
-    if (error != std::errc() || shift == shifts.end() || number < 0 || shift->second != 0)
-      return fail(ErrorKind::invalid, "\"{}\" is not a size", value);
-  return number << shift->second;
-}
-
-Option text(std::string_view name, std::string Config::* member, std::string_view help, char letter = 0) {
-  return {name, name, letter, Kind::text, help, [member](Config& config, const std::string& value) -> Result<> {
-            config.*member = value;
-            return {};
-          }};
-}
-
-Option flag(std::string_view name, bool Config::* member, std::string_view help, char letter = 0) {
-  return {name, name, letter, Kind::flag, help, [member](Config& config, const std::string& value) -> Result<> {
-            config.*member = TRY(parse_flag(value));
-            return {};
-          }};
-}
-
-Option engine_text(std::string_view name, std::string engine::Settings::* member, std::string_view help) {
-  return {name, name, 0, Kind::text, help, [member](Config& config, const std::string& value) -> Result<> {
-            config.engine.*member = value;
-            return {};
-          }};
-}
-
-Option engine_flag(std::string_view name, bool engine::Settings::* member, std::string_view help) {
-  return {name, name, 0, Kind::flag, help, [member](Config& config, const std::string& value) -> Result<> {
-            config.engine.*member = TRY(parse_flag(value));
-            return {};
-          }};
-}
-
-Option list(std::string_view name, std::string_view key, std::vector<std::string> Config::* member,
-            std::string_view help, char letter = 0) {
-  return {name, key, letter, Kind::list, help, [member](Config& config, const std::string& value) -> Result<> {
-            (config.*member).push_back(value);
-            return {};
-          }};
-}
-
-Option engine_list(std::string_view name, std::string_view key, std::vector<std::string> engine::Settings::* member,
-                   std::string_view help) {
-  return {name, key, 0, Kind::list, help, [member](Config& config, const std::string& value) -> Result<> {
-            (config.engine.*member).push_back(value);
-            return {};
-          }};
-}
-
-// "nofile=1024:2048" or, from the file, name, soft and hard joined the same way.
-Result<> add_ulimit(Config& config, const std::string& value) {
-  const std::size_t equals = value.find('=');
-  const std::size_t colon = value.find(':', equals);
-  if (equals == std::string::npos)
-    return fail(ErrorKind::invalid, "invalid ulimit \"{}\": want NAME=SOFT[:HARD]", value);
-  spec::Ulimit limit;
-  limit.name = value.substr(0, equals);
-  limit.soft = TRY(
-      parse_number<std::int64_t>(value.substr(equals + 1, colon == std::string::npos ? colon : colon - equals - 1)));
-  limit.hard = colon == std::string::npos ? limit.soft : TRY(parse_number<std::int64_t>(value.substr(colon + 1)));
-  config.engine.default_ulimits.push_back(limit);
-  return {};
-}
-
-// "base=10.10.0.0/16,size=24": that prefix cut into networks of that size.
-Result<> add_address_pool(Config& config, const std::string& value) {
-  std::string base;
-  unsigned size = 0;
-  std::string_view rest = value;
-  while (!rest.empty()) {
-    const std::string_view part = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-    if (part.starts_with("base=")) {
-      base = part.substr(5);
-    } else if (part.starts_with("size=")) {
-      size = TRY(parse_number<unsigned>(std::string(part.substr(5))));
-    } else {
-      return fail(ErrorKind::invalid, "invalid address pool \"{}\": want base=PREFIX,size=BITS", value);
-    }
-  }
-  const network::Ipv4Prefix whole = TRY(network::parse_ipv4_prefix(base));
-  if (size < whole.length || size > 30)
-    return fail(ErrorKind::invalid, "invalid address pool \"{}\": size must be {}..30", value, whole.length);
-  const std::uint64_t count = std::uint64_t{1} << (size - whole.length);
-  constexpr std::uint64_t enough = 4096;
-  for (std::uint64_t i = 0; i < std::min(count, enough); ++i)
-    config.address_pools.push_back(
-        {{whole.network().value + static_cast<std::uint32_t>(i << (32 - size))}, static_cast<std::uint8_t>(size)});
-  return {};
-}
-
-Option one_of(std::string_view name, std::string_view help, std::vector<std::string> accepted, std::string_view why) {
-  return {name, name, 0, Kind::text, help, [=](Config&, const std::string& value) -> Result<> {
-            if (std::ranges::find(accepted, value) != accepted.end()) return {};
-            return fail(ErrorKind::invalid, "\"{}\" is not supported: {}", value, why);
-          }};
-}
-
-std::vector<Option> network_options() {
-  std::vector<Option> options;
-  options.push_back(
-      text("bridge", &Config::bridge, "Bridge device of the default network; none for no such network", 'b'));
-  options.push_back(text("bip", &Config::bridge_address, "Address and prefix of the bridge (10.1.0.1/24)"));
-  options.push_back(text("fixed-cidr", &Config::fixed_cidr, "Part of the prefix that containers get addresses from"));
-  options.push_back(text("ip", &Config::default_binding, "Host address of published ports that name none"));
-  options.push_back(flag("icc", &Config::inter_container, "Containers of the default network reach each other"));
-  options.push_back(flag("ip-forward", &Config::ip_forward, "Switch on the kernel's IP forwarding"));
-  options.push_back(flag("ip-masq", &Config::masquerade, "Masquerade traffic to the outside"));
-  options.push_back({"mtu", "mtu", 0, Kind::text, "MTU of the default network",
-                     [](Config& config, const std::string& value) -> Result<> {
-                       config.mtu = TRY(parse_number<std::uint32_t>(value));
-                       if (config.mtu < 68 || config.mtu > 65535)
-                         return fail(ErrorKind::invalid, "MTU {} is not between 68 and 65535", value);
-                       return {};
-                     }});
-  options.push_back({"default-address-pool", "default-address-pools", 0, Kind::list,
-                     "Prefixes for networks (base=10.10.0.0/16,size=24)", add_address_pool});
-  options.push_back(engine_list("dns", "dns", &engine::Settings::dns, "DNS servers of containers"));
-  options.push_back(engine_list("dns-opt", "dns-opts", &engine::Settings::dns_options, "DNS options of containers"));
-  options.push_back(
-      engine_list("dns-search", "dns-search", &engine::Settings::dns_search, "DNS search domains of containers"));
-  options.push_back(one_of("userland-proxy", "Only false: published ports need no proxy process", {"false"},
-                           "there is no proxy process"));
-  return options;
-}
-
-std::vector<Option> container_options() {
-  std::vector<Option> options;
-  options.push_back(
-      {"default-ulimit", "default-ulimits", 0, Kind::list, "Limits of containers (nofile=1024:2048)", add_ulimit});
-  options.push_back({"default-shm-size", "default-shm-size", 0, Kind::text, "Size of /dev/shm (64M)",
-                     [](Config& config, const std::string& value) -> Result<> {
-                       config.engine.default_shm_size = TRY(parse_bytes(value));
-                       return {};
-                     }});
-  options.push_back(engine_text("default-ipc-mode", &engine::Settings::default_ipc_mode, "private or shareable"));
-  options.push_back(engine_text("default-cgroupns-mode", &engine::Settings::default_cgroupns_mode, "private or host"));
-  options.push_back(
-      engine_text("cgroup-parent", &engine::Settings::cgroup_parent, "Control group above all containers"));
-  options.push_back(engine_flag("init", &engine::Settings::default_init,
-                                "Run an init in containers that forwards signals and reaps"));
-  options.push_back(engine_text("init-path", &engine::Settings::init_program, "Path of that init"));
-  options.push_back(
-      engine_flag("no-new-privileges", &engine::Settings::no_new_privileges, "Containers cannot gain privileges"));
-  options.push_back(engine_text("seccomp-profile", &engine::Settings::seccomp_profile, "File, builtin or unconfined"));
-  options.push_back(engine_text("userns-remap", &engine::Settings::userns_remap,
-                                "User (and group) whose subordinate ids containers use"));
-  options.push_back(
-      engine_flag("live-restore", &engine::Settings::live_restore, "Containers go on while the daemon is down"));
-  options.push_back({"shutdown-timeout", "shutdown-timeout", 0, Kind::text, "Seconds for containers to stop",
-                     [](Config& config, const std::string& value) -> Result<> {
-                       config.engine.shutdown_timeout = std::chrono::seconds(TRY(parse_number<int>(value)));
-                       return {};
-                     }});
-  options.push_back({"log-driver", "log-driver", 0, Kind::text, "json-file, local, syslog, journald or none",
-                     [](Config& config, const std::string& value) -> Result<> {
-                       config.engine.default_log_config.type = value;
-                       return {};
-                     }});
-  options.push_back({"log-opt", "log-opts", 0, Kind::map, "Options of the log driver (max-size=10m)",
-                     [](Config& config, const std::string& value) -> Result<> {
-                       const std::size_t equals = value.find('=');
-                       if (equals == std::string::npos)
-                         return fail(ErrorKind::invalid, "\"{}\" is not NAME=VALUE", value);
-                       config.engine.default_log_config.config[value.substr(0, equals)] = value.substr(equals + 1);
-                       return {};
-                     }});
-  options.push_back({"exec-opt", "exec-opts", 0, Kind::list, "native.cgroupdriver=cgroupfs",
-                     [](Config&, const std::string& value) -> Result<> {
-                       if (value == "native.cgroupdriver=cgroupfs") return {};
-                       return fail(ErrorKind::invalid,
-                                   "\"{}\" is not supported: control groups are made through the file system", value);
-                     }});
-  return options;
-}
-
-std::vector<Option> make_options() {
-  std::vector<Option> options;
-  options.push_back({"config-file", "-", 0, Kind::text, "Configuration file (/etc/corten/daemon.json)",
-                     [](Config& config, const std::string& value) -> Result<> {
-                       config.config_file = value;
-                       config.config_file_said = true;
-                       return {};
-                     }});
-  options.push_back(
-      list("host", "hosts", &Config::hosts, "Socket to listen on: unix:///PATH, tcp://ADDRESS:PORT or fd://", 'H'));
-  options.push_back(text("group", &Config::group, "Group that owns the unix socket", 'G'));
-  options.push_back(text("data-root", &Config::data_root, "Where images, containers and volumes are kept"));
-  options.push_back(text("exec-root", &Config::exec_root, "Where run-time state is kept"));
-  options.push_back(text("pidfile", &Config::pidfile, "File to write the daemon's process id to", 'p'));
-  options.push_back(flag("debug", &Config::debug, "Log what is done", 'D'));
-  options.push_back(text("log-level", &Config::log_level, "debug, info, warn, error or fatal", 'l'));
-  options.push_back(text("log-format", &Config::log_format, "text or json"));
-  options.push_back(flag("tls", &Config::tls, "Use TLS on tcp:// hosts; implied by --tlsverify"));
-  options.push_back(flag("tlsverify", &Config::tls_verify, "Use TLS and ask clients for a certificate"));
-  options.push_back(text("tlscacert", &Config::tls_ca, "Signers of client certificates"));
-  options.push_back(text("tlscert", &Config::tls_certificate, "The daemon's certificate"));
-  options.push_back(text("tlskey", &Config::tls_key, "The daemon's key"));
-  options.push_back(list("label", "labels", &Config::labels, "name=value shown by info"));
-  options.push_back(
-      one_of("storage-driver", "overlay2", {"overlay2", "overlay"}, "layers are directories under overlayfs"));
-  options.push_back(one_of("experimental", "Only false", {"false"}, "there are no experimental features"));
-  for (auto& more : {network_options(), container_options()}) options.insert(options.end(), more.begin(), more.end());
-  options.push_back({"validate", "-", 0, Kind::flag, "Check the configuration and exit",
-                     [](Config& config, const std::string& value) -> Result<> {
-                       config.validate_only = TRY(parse_flag(value));
-                       return {};
-                     }});
-  options.push_back({"version", "-", 'v', Kind::flag, "Print the version and exit",
-                     [](Config& config, const std::string&) -> Result<> {
-                       config.show_version = true;
-                       return {};
-                     }});
-  options.push_back(
-      {"help", "-", 'h', Kind::flag, "Print this and exit", [](Config& config, const std::string&) -> Result<> {
-         config.show_help = true;
-         return {};
-       }});
-  return options;
-}
 
 struct Given {
   const Option* option;
@@ -313,13 +53,12 @@ std::string scalar_text(const json::Value& value) {
 }
 
 // An element of a list may be an object in the file where the command line has a compact form.
-std::string element_text(std::string_view key, const json::Value& value) {
+std::string element_text(const json::Value& value) {
   if (!value.is_object()) return scalar_text(value);
   std::string joined;
   for (const auto& item : value.get_object())
     joined += fmt::format("{}{}={}", joined.empty() ? "" : ",", std::string_view(item.key().data(), item.key().size()),
                           scalar_text(item.value()));
-  (void)key;
   return joined;
 }
 
@@ -336,7 +75,7 @@ Result<std::vector<std::string>> values_of(const Option& option, const json::Val
       values.push_back(
           fmt::format("{}={}", std::string_view(item.key().data(), item.key().size()), scalar_text(item.value())));
   } else if (option.kind == Kind::list && value.is_array()) {
-    for (const json::Value& element : value.get_array()) values.push_back(element_text(option.key, element));
+    for (const json::Value& element : value.get_array()) values.push_back(element_text(element));
   } else if ((option.kind == Kind::text && !value.is_structured()) || (option.kind == Kind::flag && value.is_bool())) {
     values.push_back(scalar_text(value));
   } else {
@@ -362,9 +101,18 @@ Result<> apply_file(Config& config, const std::vector<Option>& options, const st
     if (said.contains(found->name))
       return fail(ErrorKind::invalid,
                   "the following directives are specified both as a flag and in the configuration file: {}", key);
-    for (const std::string& value : TRY(values_of(*found, item.value()))) CHECK_AS(found->apply(config, value), key);
+    const auto values = TRY(values_of(*found, item.value()));
+    for (const std::string& value : values) CHECK_AS(found->apply(config, value), key);
+    config.given[key] = values;
   }
   return {};
+}
+
+// FNV-1a: the same for ever, and nobody gains by a collision, which is told as a conflict at the start.
+std::uint32_t short_hash(std::string_view text) {
+  std::uint32_t hash = 0x811c9dc5;
+  for (const unsigned char c : text) hash = (hash ^ c) * 0x01000193;
+  return hash;
 }
 
 Result<> check(Config& config) {
@@ -381,6 +129,13 @@ Result<> check(Config& config) {
   if (!config.fixed_cidr.empty()) CHECK_AS(network::parse_ipv4_prefix(config.fixed_cidr), "fixed-cidr");
   if (!config.bridge_address.empty()) CHECK_AS(network::parse_ipv4_prefix(config.bridge_address), "bip");
   if (config.debug) config.log_level = "debug";
+  TRY(parse_log_level(config.log_level));
+  if (config.log_format != "text" && config.log_format != "json")
+    return fail(ErrorKind::invalid, "invalid log format \"{}\": want text or json", config.log_format);
+  // Groups beneath a parent are this daemon's own: what no container of its record claims is ended at its start.
+  if (config.engine.cgroup_parent.empty())
+    config.engine.cgroup_parent =
+        config.exec_root == default_exec_root ? "corten" : fmt::format("corten-{:08x}", short_hash(config.exec_root));
   config.engine.data_root = config.data_root;
   config.engine.exec_root = config.exec_root;
   return {};
@@ -388,9 +143,18 @@ Result<> check(Config& config) {
 
 }  // namespace
 
+Result<log::Level> parse_log_level(std::string_view text) {
+  if (text == "debug") return log::Level::debug;
+  if (text == "info") return log::Level::info;
+  if (text == "warn") return log::Level::warn;
+  if (text == "error" || text == "fatal") return log::Level::error;
+  return fail(ErrorKind::invalid, "invalid logging level \"{}\": want debug, info, warn, error or fatal", text);
+}
+
 Result<Config> load_config(const std::vector<std::string>& arguments) {
   const std::vector<Option> options = make_options();
   Config config;
+  config.engine.cgroup_parent.clear();  // depends on the roots
   const auto given = TRY(parse_arguments(options, arguments));
   std::set<std::string_view> said;
   for (const Given& item : given) {

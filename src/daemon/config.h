@@ -11,10 +11,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "engine/engine.h"
 #include "network/address.h"
 
 namespace corten::daemon {
+
+inline constexpr std::string_view default_exec_root = "/run/corten";
 
 struct Config {
   std::string config_file = "/etc/corten/daemon.json";
@@ -22,7 +25,7 @@ struct Config {
   std::vector<std::string> hosts;  // "unix:///run/corten/corten.sock", "tcp://127.0.0.1:2375", "fd://"
   std::string group = "corten";    // owner group of unix sockets, when it exists
   std::string data_root = "/var/lib/corten";
-  std::string exec_root = "/run/corten";
+  std::string exec_root{default_exec_root};
   std::string pidfile;
 
   bool debug = false;
@@ -44,7 +47,14 @@ struct Config {
   std::string default_binding;  // --ip
 
   std::vector<std::string> labels;
+  std::vector<std::string> registry_mirrors, insecure_registries;
+  int max_concurrent_downloads = 3;
+  int max_concurrent_uploads = 5;
+  int max_download_attempts = 5;
   engine::Settings engine;  // what the engine itself takes
+
+  // What the file says, as text: to find out on a reload what has changed there.
+  std::map<std::string, std::vector<std::string>> given;
 
   bool show_version = false;
   bool show_help = false;
@@ -53,6 +63,7 @@ struct Config {
 
 // `arguments` without the program's name. Kind invalid names the flag or key.
 Result<Config> load_config(const std::vector<std::string>& arguments);
+Result<log::Level> parse_log_level(std::string_view text);
 std::string help_text();
 
 }  // namespace corten::daemon

@@ -21,6 +21,9 @@
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "daemon/host_info.h"
+#include "daemon/listening.h"
+#include "daemon/preflight.h"
+#include "daemon/reload.h"
 #include "engine/make_engine.h"
 #include "http/server.h"
 #include "json/codec.h"
@@ -40,14 +43,6 @@ sigset_t handled_signals() {
   sigemptyset(&signals);
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
   return signals;
-}
-
-Result<> make_root(const std::string& path, mode_t mode) {
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return fail(ErrorKind::internal, "create {}: {}", path, error.message());
-  if (chmod(path.c_str(), mode) != 0) return sys_fail("change the mode of {}", path);
-  return {};
 }
 
 // corten-shim and corten-init stand beside this program.
@@ -105,51 +100,6 @@ Result<network::NetworkConfig> bridge_config(const Config& config, std::string i
   return bridge;
 }
 
-struct Endpoint {
-  std::string host;
-  std::uint16_t port = 0;
-};
-
-Result<Endpoint> parse_tcp(std::string_view text) {
-  const std::size_t colon = text.rfind(':');
-  Endpoint endpoint;
-  const std::string_view number = colon == std::string_view::npos ? "" : text.substr(colon + 1);
-  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), endpoint.port);
-  if (number.empty() || error != std::errc() || end != number.data() + number.size())
-    return fail(ErrorKind::invalid, "invalid host tcp://{}: want tcp://ADDRESS:PORT", text);
-  endpoint.host = text.substr(0, colon);
-  if (endpoint.host.starts_with('[') && endpoint.host.ends_with(']'))
-    endpoint.host = endpoint.host.substr(1, endpoint.host.size() - 2);
-  return endpoint;
-}
-
-Result<> listen_on(http::Server& server, const std::string& host, const Config& config) {
-  if (host.starts_with("unix://")) {
-    http::UnixEndpoint endpoint{.path = host.substr(7)};
-    std::error_code ignored;
-    std::filesystem::create_directories(std::filesystem::path(endpoint.path).parent_path(), ignored);
-    if (const group* entry = getgrnam(config.group.c_str())) endpoint.group = entry->gr_gid;
-    return server.listen(std::move(endpoint));
-  }
-  if (host.starts_with("tcp://")) {
-    const Endpoint address = TRY(parse_tcp(host.substr(6)));
-    http::TcpEndpoint endpoint{.host = address.host, .port = address.port};
-    if (config.tls)
-      endpoint.tls = http::TlsServerConfig{config.tls_certificate, config.tls_key, config.tls_ca, config.tls_verify};
-    if (!config.tls_verify)
-      log::warn("the API on {} is not protected by client certificates: whoever reaches it is root on this host", host);
-    return server.listen(std::move(endpoint));
-  }
-  if (host == "fd://") {
-    const char* count_text = std::getenv("LISTEN_FDS");
-    const int count = count_text == nullptr ? 0 : std::atoi(count_text);
-    if (count <= 0) return fail(ErrorKind::invalid, "host fd://: the service manager has passed no socket");
-    for (int fd = 3; fd < 3 + count; ++fd) CHECK(server.listen(UniqueFd(fd)));
-    return {};
-  }
-  return fail(ErrorKind::invalid, "invalid host \"{}\": want unix:///PATH, tcp://ADDRESS:PORT or fd://", host);
-}
-
 // sd_notify(3) in the few lines that it takes.
 void notify_service_manager(std::string_view state) {
   const char* path = std::getenv("NOTIFY_SOCKET");
@@ -175,19 +125,38 @@ void raise_descriptor_limit() {
   }
 }
 
+// The errors of a kernel that lacks what a bridge or its firewall is made of.
+Error explain_network(const Error& error) {
+  switch (error.sys_errno()) {
+    case EPROTONOSUPPORT:
+    case EAFNOSUPPORT:
+    case EOPNOTSUPP:
+    case EINVAL:
+    case ENOENT:
+      return with_advice(error,
+                         "the kernel needs bridge, veth and nf_tables with its nat and masq modules (modprobe "
+                         "nft_chain_nat nft_masq bridge veth); --bridge none does without");
+    default: return error;
+  }
+}
+
 class Daemon {
  public:
   Daemon(Config config, std::vector<std::string> arguments)
       : config_(std::move(config)), arguments_(std::move(arguments)) {}
 
   Result<> start() {
-    CHECK(make_root(config_.data_root, 0711));
-    CHECK(make_root(config_.exec_root, 0711));
+    CHECK(check_overlayfs());
+    CHECK(make_root(config_.data_root, 0711, "data-root"));
+    CHECK(make_root(config_.exec_root, 0711, "exec-root"));
+    exec_root_claim_ = TRY(claim_directory(config_.exec_root, "exec root", "exec-root"));
     config_.engine.shim_program = TRY(beside_this_program("corten-shim"));
     if (config_.engine.init_program.empty()) config_.engine.init_program = TRY(beside_this_program("corten-init"));
     CHECK_AS(open_state(), "open the data root");
-    CHECK_AS(open_network(), "set up the default network");
+    if (const auto opened = open_network(); !opened)
+      return std::unexpected(explain_network(Error(opened.error()).wrap("set up the default network")));
     engine_ = TRY(engine::make_engine(config_.engine, {*store_, *images_, *volumes_, driver_, bridge_, nullptr}));
+    CHECK(claim_cgroup_parent());
     CHECK(describe());
     router_ = std::make_unique<server::Router>(services());
     http_ = TRY(http::Server::create(
@@ -237,6 +206,15 @@ class Daemon {
     return {};
   }
 
+  Result<> claim_cgroup_parent() {
+    const auto trees = TRY(sys::CgroupHost::detect()).trees_for();
+    if (trees.empty()) return {};
+    const std::string parent = TRY(sys::clean_cgroup_path(config_.engine.cgroup_parent));
+    cgroup_claim_ =
+        TRY(claim_directory(fmt::format("{}/{}", trees[0].mount_point, parent), "control group", "cgroup-parent"));
+    return {};
+  }
+
   Result<> describe() {
     describe_host(info_);
     info_.id = TRY(daemon_id(store_->database()));
@@ -254,9 +232,7 @@ class Daemon {
     if (config_.engine.no_new_privileges) info_.security_options.emplace_back("name=no-new-privileges");
     if (!config_.engine.userns_remap.empty()) info_.security_options.emplace_back("name=userns");
     info_.warnings = feature_warnings(info_.features);
-    info_.labels = config_.labels;
-    info_.live_restore = config_.engine.live_restore;
-    info_.debug = config_.debug;
+    describe_settings();
     const auto environment = [](const char* name) {
       return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name));
     };
@@ -264,6 +240,16 @@ class Daemon {
     info_.https_proxy = environment("HTTPS_PROXY");
     info_.no_proxy = environment("NO_PROXY");
     return {};
+  }
+
+  // The part that a reload changes.
+  void describe_settings() {
+    const std::scoped_lock lock(info_mutex_);
+    info_.labels = config_.labels;
+    info_.live_restore = config_.engine.live_restore;
+    info_.debug = config_.debug;
+    info_.registry_mirrors = config_.registry_mirrors;
+    info_.insecure_registries = config_.insecure_registries;
   }
 
   server::Services services() {
@@ -292,23 +278,24 @@ class Daemon {
       log::error("reload: {}: going on with the old configuration", fresh.error().text());
       return;
     }
-    (void)log::setup(fresh->log_level, fresh->log_format);
-    {
-      const std::scoped_lock lock(info_mutex_);
-      info_.debug = fresh->debug;
-      info_.labels = fresh->labels;
-    }
+    for (const std::string& key : take_over(config_, *fresh))
+      log::warn("reload: {} has changed in the configuration file: that takes a restart of the daemon", key);
+    if (const auto level = parse_log_level(config_.log_level)) log::set_level(*level);
+    engine_->reconfigure(config_.engine.live_restore, config_.engine.shutdown_timeout);
+    describe_settings();
     engine::Event event;
     event.type = "daemon";
     event.action = "reload";
     event.actor_id = info_.id;
+    event.attributes = reload_attributes(config_);
     event.attributes["name"] = info_.name;
     engine_->events().publish(std::move(event));
-    log::info("reloaded the configuration: debug, log-level, log-format and labels; all else takes a restart");
+    log::info("reloaded the configuration");
   }
 
   Config config_;
   std::vector<std::string> arguments_;
+  UniqueFd exec_root_claim_, cgroup_claim_;
   std::mutex info_mutex_;
   server::DaemonInfo info_;
   std::unique_ptr<store::Store> store_;
@@ -344,7 +331,7 @@ Result<> run(Config config, const std::vector<std::string>& arguments) {
   mallopt(M_ARENA_MAX, 2);
   raise_descriptor_limit();
   CHECK(log::setup(config.log_level, config.log_format));
-  if (geteuid() != 0) return fail(ErrorKind::forbidden, "cortend needs to be started as root");
+  CHECK(check_root_user());
   const auto began = std::chrono::steady_clock::now();
   Daemon daemon(std::move(config), arguments);
   CHECK(daemon.start());

@@ -32,7 +32,7 @@ struct DaemonInfo {
   std::vector<std::string> security_options;
   std::vector<std::string> warnings;
   std::vector<std::string> labels;
-  std::vector<std::string> insecure_registries;
+  std::vector<std::string> registry_mirrors, insecure_registries;
   bool live_restore = true;
   bool debug = false;
   std::string http_proxy, https_proxy, no_proxy;

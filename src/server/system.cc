@@ -80,6 +80,24 @@ void add_limits(Object& object, const engine::HostFeatures& features) {
   object["OomKillDisable"] = can.oom_kill_disable;
 }
 
+// Registries by name, and what may be spoken to without verified TLS.
+Object registry_config(const DaemonInfo& daemon) {
+  Array prefixes{"::1/128", "127.0.0.0/8"};
+  Object indexes{{"docker.io", Object{{"Name", "docker.io"},
+                                      {"Mirrors", json::to_json(daemon.registry_mirrors)},
+                                      {"Secure", true},
+                                      {"Official", true}}}};
+  for (const std::string& registry : daemon.insecure_registries) {
+    if (registry.find('/') != std::string::npos)
+      prefixes.emplace_back(registry);
+    else
+      indexes[registry] = Object{{"Name", registry}, {"Mirrors", Array()}, {"Secure", false}, {"Official", false}};
+  }
+  return Object{{"InsecureRegistryCIDRs", std::move(prefixes)},
+                {"IndexConfigs", std::move(indexes)},
+                {"Mirrors", json::to_json(daemon.registry_mirrors)}};
+}
+
 Result<> info(Call& call) {
   const DaemonInfo daemon = call.services.info();
   Object object{{"ID", daemon.id}};
@@ -110,8 +128,7 @@ Result<> info(Call& call) {
                            : daemon.architecture == "arm64" ? "aarch64"
                                                             : daemon.architecture;
   object["IndexServerAddress"] = "https://index.docker.io/v1/";
-  object["RegistryConfig"] = Object{
-      {"InsecureRegistryCIDRs", Array{"::1/128", "127.0.0.0/8"}}, {"IndexConfigs", Object()}, {"Mirrors", nullptr}};
+  object["RegistryConfig"] = registry_config(daemon);
   object["NCPU"] = daemon.cpus;
   object["MemTotal"] = daemon.memory;
   object["GenericResources"] = nullptr;

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -128,6 +130,137 @@ def test_one_data_root_one_daemon(make_daemon):
     daemon = make_daemon()
     second = subprocess.run([*daemon.arguments()[:-1], "--host", f"unix://{daemon.base}/other.sock"], capture_output=True, text=True, timeout=20)
     assert second.returncode == 1 and "another" in second.stderr.lower()
+
+
+def test_two_daemons_do_not_share_what_belongs_to_one(make_daemon):
+    """A second daemon would take the first one's containers for what a crash has left behind."""
+    daemon = make_daemon()
+    daemon.corten("run", "-d", "--name", "stays", "busybox", "sleep", "100")
+    pid = daemon.corten("inspect", "-f", "{{.State.Pid}}", "stays")
+    arguments = daemon.arguments()
+
+    def start_other(*replaced):
+        other = list(arguments)
+        for flag, value in replaced:
+            other[other.index(flag) + 1] = value
+        return subprocess.run(other, capture_output=True, text=True, timeout=20)
+
+    elsewhere = [("--host", f"unix://{daemon.base}/other.sock"), ("--data-root", f"{daemon.base}/other"), ("--bridge", "none")]
+    del arguments[arguments.index("--bip") : arguments.index("--bip") + 2]
+    for replaced, said in ((elsewhere, "exec root"), (elsewhere + [("--exec-root", f"{daemon.base}/other-exec")], "control group")):
+        result = start_other(*replaced)
+        assert result.returncode == 1, result
+        assert f"{said} " in result.stderr and "is in use by another daemon: stop it or choose another --" in result.stderr
+    assert daemon.corten("inspect", "-f", "{{.State.Pid}} {{.State.Status}}", "stays") == f"{pid} running"
+    assert daemon.corten("exec", "stays", "echo", "alive") == "alive"
+
+
+def start_failure(tmp_path, *arguments, wrapper=()):
+    """The one line that cortend says when it cannot start."""
+    (tmp_path / "daemon.json").write_text("{}")
+    given = {"--config-file": tmp_path / "daemon.json", "--host": f"unix://{tmp_path}/c.sock", "--data-root": tmp_path / "data",
+             "--exec-root": tmp_path / "exec", "--bridge": "none"}  # fmt: skip
+    given.update(zip(arguments[::2], arguments[1::2]))
+    command = [*wrapper, BIN / "cortend", *[word for pair in given.items() for word in pair]]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=30)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("cortend: ")]
+    assert result.returncode == 1 and len(lines) == 1, result
+    return lines[0]
+
+
+def test_start_errors_say_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("x")
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as readable:
+        print("{}", file=readable, flush=True)
+        os.chmod(readable.name, 0o644)
+        assert start_failure(tmp_path, "--config-file", readable.name, wrapper=["setpriv", "--reuid=65534", "--clear-groups"]) == (
+            "cortend: cortend needs to be started as root: use sudo, or run it as a system service")  # fmt: skip
+    assert start_failure(tmp_path, "--data-root", tmp_path / "file").endswith("/file: not a directory: choose another place with --data-root")
+    assert "choose another place with --exec-root" in start_failure(tmp_path, "--exec-root", "/proc/corten")
+    assert "choose another --host" in start_failure(tmp_path, "--host", "unix:///proc/x/c.sock")
+    assert "there is a file that is no socket" in start_failure(tmp_path, "--host", f"unix://{tmp_path}/file")
+    import socket
+
+    with socket.socket() as busy, socket.socket(socket.AF_UNIX) as served:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        said = start_failure(tmp_path, "--host", f"tcp://127.0.0.1:{busy.getsockname()[1]}")
+        assert said.endswith("address already in use: stop what uses it or choose another --host")
+        served.bind(f"{tmp_path}/c.sock")
+        served.listen()
+        assert start_failure(tmp_path).endswith("another process is serving this socket: stop what uses it or choose another --host")
+
+
+def test_a_read_only_data_root(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    (tmp_path / "ro").mkdir()
+    mount = f"mount -t tmpfs -o ro none {tmp_path}/ro && exec \"$@\""
+    for root in ("ro", "ro/below"):
+        said = start_failure(tmp_path, "--data-root", tmp_path / root, wrapper=["unshare", "-m", "sh", "-c", mount, "sh"])
+        assert said.endswith("read-only file system: choose another place with --data-root"), said
+
+
+@pytest.mark.parametrize(
+    "inject, extra, said",
+    [
+        ("fsopen:error=ENODEV", (), "modprobe overlay"),
+        ("socket:error=EPROTONOSUPPORT", ("--bridge", "ct-none", "--bip", "10.63.255.1/24"), "--bridge none does without"),
+    ],
+)
+def test_kernels_that_lack_something(tmp_path, inject, extra, said):
+    if shutil.which("strace") is None or os.geteuid() != 0:
+        pytest.skip("needs root and strace, which stands for a kernel without the feature")
+    wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={inject.split(':')[0]}", "-e", f"inject={inject}"]
+    assert said in start_failure(tmp_path, *extra, wrapper=wrapper)
+
+
+def test_reload(make_daemon):
+    daemon = make_daemon(start=False)
+    config = daemon.base / "daemon.json"
+    config.write_text('{"labels":["a=b"],"default-shm-size":"8M"}')
+    arguments = daemon.arguments
+    daemon.arguments = lambda: [a for a in arguments() if a != "--debug"]
+    daemon.start()
+
+    def info():
+        return daemon.corten.json("info", "--format", "{{json .}}")
+
+    assert info()["LiveRestoreEnabled"] is True and info()["Debug"] is False
+    begin = time.time()
+    config.write_text(json.dumps({"labels": ["c=d"], "default-shm-size": "9M", "live-restore": False, "debug": True, "shutdown-timeout": 3,
+                                  "registry-mirrors": ["https://mirror.test"], "insecure-registries": ["plain.test:5000", "10.1.0.0/16"],
+                                  "max-concurrent-downloads": 6}))  # fmt: skip
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: info()["Labels"] == ["c=d"], 5, "the reload")
+    after = info()
+    assert after["LiveRestoreEnabled"] is False and after["Debug"] is True
+    registry = after["RegistryConfig"]
+    assert registry["Mirrors"] == ["https://mirror.test"] and registry["IndexConfigs"]["plain.test:5000"]["Secure"] is False
+    assert "10.1.0.0/16" in registry["InsecureRegistryCIDRs"]
+    events = daemon.corten("events", "--since", str(int(begin) - 1), "--until", str(int(time.time()) + 1), "--filter", "type=daemon", "--format", "{{json .}}")
+    attributes = json.loads(events.splitlines()[-1])["Actor"]["Attributes"]
+    assert attributes["labels"] == '["c=d"]' and attributes["max-concurrent-downloads"] == "6" and attributes["live-restore"] == "false"
+    assert attributes["shutdown-timeout"] == "3" and attributes["debug"] == "true" and attributes["name"]
+    log = daemon.log.read_text()
+    assert "default-shm-size has changed in the configuration file: that takes a restart of the daemon" in log
+    config.write_text('{"labels":["e=f"],"no-such-key":1}')
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "don't match any configuration option: no-such-key" in daemon.log.read_text(), 5, "the refusal")
+    assert info()["Labels"] == ["c=d"]
+
+
+def test_a_reload_decides_whether_containers_outlive_the_daemon(make_daemon):
+    daemon = make_daemon()
+    daemon.corten("run", "-d", "--name", "sss", "busybox", "sleep", "100")
+    pid = daemon.corten("inspect", "-f", "{{.State.Pid}}", "sss")
+    (daemon.base / "daemon.json").write_text('{"live-restore":false,"shutdown-timeout":1}')
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: daemon.corten("info", "--format", "{{.LiveRestoreEnabled}}") == "false", 5, "the reload")
+    assert daemon.stop() == 0
+    assert not os.path.exists(f"/proc/{pid}")
 
 
 def test_configuration_file(make_daemon):
