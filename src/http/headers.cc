@@ -1,5 +1,7 @@
 #include "http/headers.h"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
 
 namespace corten::http {
@@ -139,6 +141,15 @@ std::string percent_encode(std::string_view text, std::string_view keep) {
     encoded += digits[byte >> 4];
     encoded += digits[byte & 15];
   }
+  return encoded;
+}
+
+std::string base64_encode(std::string_view bytes) {
+  std::string encoded(4 * ((bytes.size() + 2) / 3) + 1, '\0');
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
+  encoded.resize(static_cast<std::size_t>(length));
   return encoded;
 }
 

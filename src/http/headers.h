@@ -77,6 +77,9 @@ Result<std::string> percent_decode(std::string_view text, bool plus_is_space = f
 // Escapes all but RFC 3986's unreserved characters. `keep` lists further characters to leave alone, "/" for a path.
 std::string percent_encode(std::string_view text, std::string_view keep = "");
 
+// Base64 with padding (RFC 4648 section 4), on one line.
+std::string base64_encode(std::string_view bytes);
+
 // "Not Found" for 404; "Status" for a number nobody has named.
 std::string_view reason_phrase(int status);
 

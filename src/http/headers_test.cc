@@ -65,5 +65,12 @@ TEST(PercentEncoding, LeavesPlusAloneInPaths) {
   EXPECT_EQ(percent_encode("a/b"), "a%2Fb");
 }
 
+TEST(Base64, Pads) {
+  EXPECT_EQ(base64_encode(""), "");
+  EXPECT_EQ(base64_encode("f"), "Zg==");
+  EXPECT_EQ(base64_encode("fo"), "Zm8=");
+  EXPECT_EQ(base64_encode("foo\xFF"), "Zm9v/w==");
+}
+
 }  // namespace
 }  // namespace corten::http

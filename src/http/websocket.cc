@@ -1,6 +1,5 @@
 #include "http/websocket.h"
 
-#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -55,9 +54,7 @@ Result<std::string> accept_websocket(std::string_view method, const Headers& hea
   const std::string text = std::string(*key) + std::string(accept_suffix);
   std::array<unsigned char, SHA_DIGEST_LENGTH> digest{};
   SHA1(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-  std::array<unsigned char, 4 * ((SHA_DIGEST_LENGTH + 2) / 3) + 1> encoded{};
-  const int length = EVP_EncodeBlock(encoded.data(), digest.data(), static_cast<int>(digest.size()));
-  return std::string(reinterpret_cast<const char*>(encoded.data()), static_cast<std::size_t>(length));
+  return base64_encode({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
 void append_frame_head(std::string& out, WebSocketOpcode opcode, std::size_t length) {

@@ -1,6 +1,4 @@
 // Routes that move files in and out of containers.
-#include <openssl/evp.h>
-
 #include <array>
 
 #include "json/codec.h"
@@ -12,22 +10,13 @@ namespace {
 using json::Array;
 using json::Object;
 
-std::string base64(std::string_view text) {
-  std::string encoded(4 * ((text.size() + 2) / 3) + 1, '\0');
-  const int length =
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
-                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
-  encoded.resize(static_cast<std::size_t>(length));
-  return encoded;
-}
-
 void set_stat_header(Call& call, const engine::PathStat& stat) {
   const Object object{{"name", stat.name},
                       {"size", stat.size},
                       {"mode", stat.mode},
                       {"mtime", format_rfc3339(stat.mtime)},
                       {"linkTarget", stat.link_target}};
-  call.response.headers().set("X-Docker-Container-Path-Stat", base64(json::write(object)));
+  call.response.headers().set("X-Docker-Container-Path-Stat", http::base64_encode(json::write(object)));
 }
 
 Result<std::string> wanted_path(const Call& call) {
