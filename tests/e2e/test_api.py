@@ -298,10 +298,11 @@ def test_clients_that_vanish_leave_nothing_running(api, daemon):
 class WebSocket:
     """As much of the protocol as a test needs; small frames only."""
 
-    def __init__(self, daemon, path, *fields):
-        self.socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, daemon, path, *fields, tcp=None):
+        self.socket = socket.create_connection(tcp) if tcp else socket.socket(socket.AF_UNIX)
         self.socket.settimeout(10)
-        self.socket.connect(str(daemon.socket))
+        if not tcp:
+            self.socket.connect(str(daemon.socket))
         lines = [f"GET {path} HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", *fields]  # fmt: skip
         self.socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -373,6 +374,18 @@ def test_refused_websockets(api, daemon):
     missing = WebSocket(daemon, "/containers/nobody/attach/ws?stream=1")
     assert missing.status == 404
     missing.close()
+
+
+def test_a_web_page_from_elsewhere_may_not_attach(make_daemon):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    daemon = make_daemon("--host", f"tcp://127.0.0.1:{address[1]}")
+    daemon.corten("run", "-d", "--name", "ppp", "busybox", "sleep", "100")
+    for origin, tcp, status in (("http://evil.test", address, 403), ("null", address, 403), ("http://x", address, 101), ("http://evil.test", None, 101)):
+        client = WebSocket(daemon, "/containers/ppp/attach/ws?stream=1&stdout=1", f"Origin: {origin}", tcp=tcp)
+        assert client.status == status, (origin, tcp)
+        client.close()
 
 
 def test_docker_py(daemon):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -159,10 +160,12 @@ def start_failure(tmp_path, *arguments, wrapper=()):
     """The one line that cortend says when it cannot start."""
     (tmp_path / "daemon.json").write_text("{}")
     given = {"--config-file": tmp_path / "daemon.json", "--host": f"unix://{tmp_path}/c.sock", "--data-root": tmp_path / "data",
-             "--exec-root": tmp_path / "exec", "--bridge": "none"}  # fmt: skip
+             "--exec-root": tmp_path / "exec", "--bridge": "none", "--cgroup-parent": "corten-test-start"}  # fmt: skip
     given.update(zip(arguments[::2], arguments[1::2]))
     command = [*wrapper, BIN / "cortend", *[word for pair in given.items() for word in pair]]
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=30)
+    for group in pathlib.Path("/sys/fs/cgroup").glob("**/corten-test-start"):
+        group.rmdir()
     lines = [line for line in result.stderr.splitlines() if line.startswith("cortend: ")]
     assert result.returncode == 1 and len(lines) == 1, result
     return lines[0]
