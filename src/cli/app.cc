@@ -5,6 +5,7 @@
 #include "cli/context.h"
 #include "cli/global_flags.h"
 #include "cli/help.h"
+#include "cli/style.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
 
@@ -26,7 +27,7 @@ struct Output {
     return code;
   }
   int complain(std::string_view text, int code) const {
-    (void)write_all(err, text);
+    (void)write_all(err, coloured(text, can_colour(err) ? Colour::red : Colour::none));
     return code;
   }
 };
@@ -119,8 +120,9 @@ int help_command(std::span<const std::string> words, const Output& io) {
 
 int run_group(const Group& group, const GlobalOptions& options, std::span<const std::string> words, int in,
               const Output& io) {
-  if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help")
-    return io.print(group_help(group));
+  // Without a word that says help was wanted, help is a complaint.
+  if (words.empty()) return Output{io.err, io.err}.print(group_help(group));
+  if (words[0] == "--help" || words[0] == "-h" || words[0] == "help") return io.print(group_help(group));
   const std::string path = fmt::format("{} {}", group.name, words[0]);
   if (const Entry* entry = find_entry(path)) return run_entry(*entry, options, words.subspan(1), in, io);
   if (words[0].starts_with('-')) {
@@ -165,6 +167,9 @@ int run_command_line(std::span<const std::string> words, int in, int out, int er
   if (parsed->flags.boolean("version")) return io.print(fmt::format("Corten version {}\n", version_text));
   if (parsed->help_deprecated) (void)write_all(err, "Flag shorthand -h has been deprecated, use --help\n");
   if (parsed->help || parsed->arguments.empty()) return io.print(program_help(help_columns(out)));
+  if (parsed->flags.list("host").size() > 1) {
+    return io.complain("Failed to initialize: unable to resolve corten endpoint: Specify only one -H\n", 1);
+  }
   const GlobalOptions options = global_options(parsed->flags);
   if (!options.host.empty() && !options.context.empty()) {
     return io.complain("conflicting options: cannot specify both --host and --context\n", 1);

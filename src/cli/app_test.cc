@@ -123,7 +123,9 @@ TEST_F(CommandLine, HelpNeedsNoDaemon) {
               testing::StartsWith("Usage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nCreate and run"));
   EXPECT_THAT(run({"help", "container", "ls"}).out,
               testing::HasSubstr("Aliases:\n  corten container ls, corten container list"));
-  EXPECT_THAT(run({"container"}).out, testing::StartsWith("Usage:  corten container COMMAND\n\nManage containers\n"));
+  const std::string_view group = "Usage:  corten container COMMAND\n\nManage containers\n";
+  EXPECT_THAT(run({"container", "--help"}).out, testing::StartsWith(group));
+  EXPECT_THAT(run({"container"}).err, testing::StartsWith(group));
   EXPECT_EQ(run({"--version"}).out, "Corten version 0.1.0\n");
   for (const auto& entry : all_entries()) {
     std::vector<std::string> words;

@@ -80,20 +80,24 @@ Result<bool> confirm(Context& context, std::string_view question) {
   return line == "y" || line == "Y";
 }
 
-Result<> copy_body(http::ClientResponse& response, int fd) {
+Result<> copy_body(http::ClientResponse& response, int fd, TransferMeter* meter) {
   std::string chunk(64 << 10, '\0');
   for (;;) {
     const std::size_t count = TRY(response.read(std::as_writable_bytes(std::span(chunk))));
     if (count == 0) return {};
     CHECK(write_all(fd, std::string_view(chunk).substr(0, count)));
+    if (meter != nullptr) meter->add(count);
   }
 }
 
-http::BodySource body_from(int fd) {
-  return [fd](std::span<std::byte> into) -> Result<std::size_t> {
+http::BodySource body_from(int fd, TransferMeter* meter) {
+  return [fd, meter](std::span<std::byte> into) -> Result<std::size_t> {
     for (;;) {
       const ssize_t count = ::read(fd, into.data(), into.size());
-      if (count >= 0) return static_cast<std::size_t>(count);
+      if (count >= 0) {
+        if (meter != nullptr && count > 0) meter->add(static_cast<std::uint64_t>(count));
+        return static_cast<std::size_t>(count);
+      }
       if (errno == EAGAIN) {
         pollfd wait{fd, POLLIN, 0};
         ::poll(&wait, 1, -1);

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "cli/context.h"
 #include "cli/flags.h"
+#include "cli/meter.h"
 #include "cli/validators.h"
 
 namespace corten::cli {
@@ -27,9 +28,9 @@ std::string filters_json(const std::vector<std::string>& given);
 Result<bool> confirm(Context& context, std::string_view question);
 
 // Copies a body to a descriptor.
-Result<> copy_body(http::ClientResponse& response, int fd);
-// A source for request bodies that reads a descriptor.
-http::BodySource body_from(int fd);
+Result<> copy_body(http::ClientResponse& response, int fd, TransferMeter* meter = nullptr);
+// A source for request bodies that reads a descriptor. `meter` must outlive it.
+http::BodySource body_from(int fd, TransferMeter* meter = nullptr);
 
 // "2024-05-01 10:00:00 +0200 CEST", as Go's Time.String().
 std::string go_time(std::int64_t seconds);

@@ -107,9 +107,12 @@ Result<Value> row_networks(const ContainerRow& row, Arguments) {
   return text_value(join(names, ","));
 }
 
+// A pointer, so that its absence prints as <nil>.
+constexpr gotemplate::Shape platform_shape{.kind = gotemplate::Shape::Kind::pointer};
+
 Result<Value> row_platform(const ContainerRow& row, Arguments) {
   const json::Value* platform = find(*row.summary, "ImageManifestDescriptor", "platform");
-  return Value::own(platform == nullptr ? json::Value(nullptr) : *platform);
+  return Value::own(platform == nullptr ? json::Value(nullptr) : *platform, &platform_shape);
 }
 
 constexpr Column<ContainerRow> columns[] = {
@@ -210,8 +213,13 @@ bool is_container_field(std::string_view name) {
   return std::any_of(std::begin(columns), std::end(columns), [&](const auto& column) { return column.name == name; });
 }
 
-Result<std::string> format_containers(std::string_view format, std::span<const ContainerRow> rows) {
-  return format_rows<ContainerRow>(format, container_table(false), "*formatter.ContainerContext", columns, rows);
+Result<std::string> format_containers(std::string_view format, std::span<const ContainerRow> rows, bool bold_headers) {
+  return format_rows<ContainerRow>(format, container_table(false), "*formatter.ContainerContext", columns, rows,
+                                   bold_headers);
+}
+
+boost::json::array containers_json(std::span<const ContainerRow> rows) {
+  return rows_json<ContainerRow>(columns, rows);
 }
 
 }  // namespace corten::cli

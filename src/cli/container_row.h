@@ -21,9 +21,11 @@ std::string container_table(bool size);
 // A line for each field.
 std::string container_raw(bool size);
 bool is_container_field(std::string_view name);
-Result<std::string> format_containers(std::string_view format, std::span<const ContainerRow> rows);
+Result<std::string> format_containers(std::string_view format, std::span<const ContainerRow> rows,
+                                      bool bold_headers = false);
 
 // "0.0.0.0:8080->80/tcp, 443/tcp", neighbouring ports as ranges.
 std::string displayed_ports(const json::Array& ports);
+boost::json::array containers_json(std::span<const ContainerRow> rows);
 
 }  // namespace corten::cli

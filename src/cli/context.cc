@@ -8,6 +8,7 @@
 
 #include "base/unique_fd.h"
 #include "cli/files.h"
+#include "cli/style.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
 #include "json/codec.h"
@@ -102,10 +103,16 @@ Result<> Context::flush() {
 
 void Context::warn(std::string_view line) {
   (void)flush();
-  (void)write_all(err_, std::string(line) + "\n");
+  const std::string text = is_terminal(err_) ? printable_lines(line) : std::string(line);
+  const bool warning = line.starts_with("WARNING") && can_colour(err_);
+  (void)write_all(err_, coloured(text, warning ? Colour::yellow : Colour::none) + "\n");
 }
 
-void Context::report(const Error& error) { warn(error.text()); }
+void Context::complain(std::string_view text) {
+  (void)flush();
+  const std::string shown = is_terminal(err_) ? printable_lines(text) : std::string(text);
+  (void)write_all(err_, coloured(shown, can_colour(err_) ? Colour::red : Colour::none) + "\n");
+}
 
 std::string Context::endpoint() const { return resolve_host(options_).value_or(std::string(default_host)); }
 

@@ -35,9 +35,12 @@ class Context {
   void print(std::string_view text);
   void print_line(std::string_view text);
   Result<> flush();
-  void warn(std::string_view line);  // one line to standard error
+  // To standard error, without the control characters that a daemon or an image may have put in where that is a
+  // terminal.
+  void warn(std::string_view line);
+  void complain(std::string_view text);  // the same for errors, the first line in red
   // "Error response from daemon: ..." or another one-line error to standard error.
-  void report(const Error& error);
+  void report(const Error& error) { complain(error.text()); }
 
   int in() const { return in_; }
   int out() const { return out_; }

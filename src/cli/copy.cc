@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cli/files.h"
 #include "cli/json_get.h"
 
 namespace corten::cli {
@@ -37,7 +38,9 @@ std::pair<std::string, std::string> split_path(std::string path) {
   return {slash == 0 ? "/" : path.substr(0, slash), path.substr(slash + 1)};
 }
 
-bool asserts_directory(std::string_view path) { return path.ends_with('/') || path == "." || path.ends_with("/."); }
+bool asserts_directory(std::string_view path) {
+  return path.empty() || path.ends_with('/') || path == "." || path.ends_with("/.");
+}
 
 }  // namespace
 
@@ -85,16 +88,20 @@ Result<> check_local_destination(const std::string& path) {
   const std::string directory = split_path(path).first;
   struct stat info{};
   if (::stat(directory.c_str(), &info) != 0) {
-    return fail(ErrorKind::not_found, "invalid output path: directory \"{}\" does not exist", directory);
+    return fail(ErrorKind::not_found, "invalid output path: directory \"{}\" does not exist", absolute_path(directory));
   }
   if (::stat(path.c_str(), &info) == 0 && !S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode)) {
-    return fail(ErrorKind::invalid, "invalid output path: \"{}\" must be a directory or a regular file", path);
+    const std::string_view what = S_ISFIFO(info.st_mode)   ? "a named pipe"
+                                  : S_ISSOCK(info.st_mode) ? "a socket"
+                                                           : "a device";
+    return fail(ErrorKind::invalid, "invalid output path: \"{}\" must be a directory or a regular file: got {}",
+                absolute_path(path), what);
   }
   return {};
 }
 
 Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd& source,
-                                   const std::string& destination) {
+                                   const std::string& destination, TransferMeter& meter) {
   CopyEnd end{.path = destination};
   struct stat info{};
   if (::stat(destination.c_str(), &info) == 0) {
@@ -109,6 +116,7 @@ Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd
     const std::size_t count = TRY(response.read(std::as_writable_bytes(std::span(chunk))));
     if (count == 0) break;
     total += count;
+    meter.add(count);
     CHECK(extractor.feed(std::string_view(chunk).substr(0, count)));
   }
   CHECK(extractor.finish());
@@ -118,7 +126,8 @@ Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd
 Result<LocalCopy> prepare_local_source(const std::string& path, bool follow_link, const CopyEnd& destination) {
   struct stat info{};
   const bool follow = follow_link || path.ends_with('/') || path.ends_with("/.");
-  if ((follow ? ::stat(path.c_str(), &info) : ::lstat(path.c_str(), &info)) != 0) return sys_fail("lstat {}", path);
+  if ((follow ? ::stat(path.c_str(), &info) : ::lstat(path.c_str(), &info)) != 0)
+    return sys_fail("lstat {}", absolute_path(path));
   CopyEnd source{.path = path, .exists = true, .is_directory = S_ISDIR(info.st_mode)};
   std::string disk_path = path;
   if (follow && !path.ends_with("/.")) {

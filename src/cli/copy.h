@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/meter.h"
 #include "cli/tar.h"
 #include "client/client.h"
 
@@ -41,7 +42,7 @@ Result<CopyNames> copy_names(const CopyEnd& source, const CopyEnd& destination);
 Result<> check_local_destination(const std::string& path);
 // Unpacks the answer of the archive call; returns how many bytes it was.
 Result<std::uint64_t> extract_copy(http::ClientResponse& response, const CopyEnd& source,
-                                   const std::string& destination);
+                                   const std::string& destination, TransferMeter& meter);
 
 struct LocalCopy {
   std::string directory;

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdio>
+#include <vector>
 
 #include "base/id.h"
 
@@ -35,11 +37,34 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   return wrap(read_all(fd.get(), limit), path);
 }
 
+std::string absolute_path(std::string_view path) {
+  char directory[PATH_MAX];
+  std::string whole = path.starts_with('/') ? std::string(path)
+                                            : std::string(::getcwd(directory, sizeof directory) ? directory : "/") +
+                                                  "/" + std::string(path);
+  std::vector<std::string> steps;
+  std::size_t at = 0;
+  while (at < whole.size()) {
+    const auto slash = std::min(whole.find('/', at), whole.size());
+    const std::string step = whole.substr(at, slash - at);
+    at = slash + 1;
+    if (step.empty() || step == ".") continue;
+    if (step == "..") {
+      if (!steps.empty()) steps.pop_back();
+      continue;
+    }
+    steps.push_back(step);
+  }
+  std::string out;
+  for (const auto& step : steps) out += "/" + step;
+  return out.empty() ? "/" : out;
+}
+
 Result<NewFile> NewFile::create(const std::string& path) {
   struct stat existing{};
   // A device or a pipe is written in place.
   if (::stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
-    if (S_ISDIR(existing.st_mode)) return fail(ErrorKind::invalid, "invalid output path: \"{}\" is a directory", path);
+    if (S_ISDIR(existing.st_mode)) return fail(ErrorKind::invalid, "cannot write to a directory");
     UniqueFd direct(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
     if (!direct) return sys_fail("open {}", path);
     return NewFile(std::move(direct), "", path);
@@ -47,7 +72,7 @@ Result<NewFile> NewFile::create(const std::string& path) {
   const auto slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
   if (::stat(directory.c_str(), &existing) != 0) {
-    return fail(ErrorKind::invalid, "invalid output path: directory \"{}\" does not exist", directory);
+    return fail(ErrorKind::invalid, "invalid output path: stat {}: no such file or directory", directory);
   }
   std::string temporary = directory + "/.corten-" + random_id().substr(0, 12);
   UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -15,6 +15,9 @@ Result<std::string> read_file(const std::string& path, std::size_t limit);
 Result<std::string> read_all(int fd, std::size_t limit);
 Result<UniqueFd> open_read(const std::string& path);
 
+// A path against the working directory, without "." and ".." steps; symbolic links are not looked at.
+std::string absolute_path(std::string_view path);
+
 // Output that appears under its name only when it is complete: `commit` renames, destruction without it removes.
 class [[nodiscard]] NewFile {
  public:

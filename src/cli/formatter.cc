@@ -72,14 +72,14 @@ Result<> Listing::add(const gotemplate::Object& row) {
 
 std::string Listing::take() { return std::exchange(body_, {}); }
 
-Result<std::string> Listing::finish() const {
+Result<std::string> Listing::finish(bool bold_headers) const {
   if (!is_table_) return body_;
   boost::json::object titles;
   for (const auto& [name, title] : headers_) titles[name] = title;
   const boost::json::value data(std::move(titles));
   auto header = header_template_.execute(Value::view(data));
   if (!header) return parsing_error(std::move(header).error());
-  return align_tabs(*header + "\n" + body_);
+  return coloured(align_tabs(*header + "\n" + body_), bold_headers ? Colour::bold : Colour::none);
 }
 
 std::string ellipsis(std::string_view text, std::size_t width) {

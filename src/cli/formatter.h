@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cli/style.h"
 #include "gotemplate/template.h"
 
 namespace corten::cli {
@@ -30,8 +31,9 @@ struct Column {
 template <class Row>
 class RowObject : public gotemplate::Object {
  public:
-  RowObject(std::string_view type_name, std::span<const Column<Row>> columns, const Row& row)
-      : type_name_(type_name), columns_(columns), row_(row) {}
+  // `cell`: values are cells of a table, and control characters in them are replaced.
+  RowObject(std::string_view type_name, std::span<const Column<Row>> columns, const Row& row, bool cell = false)
+      : type_name_(type_name), columns_(columns), row_(row), cell_(cell) {}
 
   std::string_view type_name() const override { return type_name_; }
 
@@ -41,6 +43,7 @@ class RowObject : public gotemplate::Object {
       if (column.name != name) continue;
       auto value = column.get(row_, arguments);
       if (!value) return std::unexpected(std::move(value).error());
+      if (cell_ && value->is_string()) return std::optional(gotemplate::Value::string(printable(value->text())));
       return std::optional(std::move(*value));
     }
     return std::nullopt;
@@ -62,6 +65,7 @@ class RowObject : public gotemplate::Object {
   std::string_view type_name_;
   std::span<const Column<Row>> columns_;
   const Row& row_;
+  bool cell_;
 };
 
 // A parsed --format and the text made so far.
@@ -76,8 +80,8 @@ class Listing {
     headers_ = std::move(headers);
   }
   Result<> add(const gotemplate::Object& row);
-  // The whole text.
-  Result<std::string> finish() const;
+  // The whole text, a table's headers in bold if wanted.
+  Result<std::string> finish(bool bold_headers = false) const;
   // What add() made since the last call, for output that is not a table and must not wait.
   std::string take();
 
@@ -91,15 +95,24 @@ class Listing {
 
 template <class Row>
 Result<std::string> format_rows(std::string_view format, std::string_view table, std::string_view type_name,
-                                std::span<const Column<Row>> columns, std::span<const Row> rows) {
+                                std::span<const Column<Row>> columns, std::span<const Row> rows,
+                                bool bold_headers = false) {
   Listing listing = TRY(Listing::create(format, table));
   std::vector<std::pair<std::string_view, std::string_view>> headers;
   for (const auto& column : columns) {
     if (!column.header.empty()) headers.emplace_back(column.name, column.header);
   }
   listing.set_headers(std::move(headers));
-  for (const auto& row : rows) CHECK(listing.add(RowObject<Row>(type_name, columns, row)));
-  return listing.finish();
+  for (const auto& row : rows) CHECK(listing.add(RowObject<Row>(type_name, columns, row, listing.is_table())));
+  return listing.finish(bold_headers);
+}
+
+// The rows as --format json has them, in one array.
+template <class Row>
+boost::json::array rows_json(std::span<const Column<Row>> columns, std::span<const Row> rows) {
+  boost::json::array out;
+  for (const auto& row : rows) out.push_back(RowObject<Row>("", columns, row).to_json());
+  return out;
 }
 
 // "{{json .}}"-like documents for `inspect`: see inspect_format.h.

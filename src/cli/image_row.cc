@@ -121,8 +121,10 @@ void add_image_rows(const json::Value& image, bool truncate, bool digests, bool 
   }
 }
 
-Result<std::string> format_images(std::string_view format, std::span<const ImageRow> rows) {
-  return format_rows<ImageRow>(format, image_table(false), "*formatter.imageContext", columns, rows);
+Result<std::string> format_images(std::string_view format, std::span<const ImageRow> rows, bool bold_headers) {
+  return format_rows<ImageRow>(format, image_table(false), "*formatter.imageContext", columns, rows, bold_headers);
 }
+
+boost::json::array images_json(std::span<const ImageRow> rows) { return rows_json<ImageRow>(columns, rows); }
 
 }  // namespace corten::cli

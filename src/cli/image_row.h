@@ -25,6 +25,7 @@ std::string image_table(bool digests);
 std::string image_raw(bool digests);
 // One row for each name of an image; one for an image without names; just one with `quiet`.
 void add_image_rows(const json::Value& image, bool truncate, bool digests, bool quiet, std::vector<ImageRow>& rows);
-Result<std::string> format_images(std::string_view format, std::span<const ImageRow> rows);
+Result<std::string> format_images(std::string_view format, std::span<const ImageRow> rows, bool bold_headers = false);
+boost::json::array images_json(std::span<const ImageRow> rows);
 
 }  // namespace corten::cli

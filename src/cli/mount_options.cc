@@ -1,10 +1,9 @@
 #include "cli/mount_options.h"
 
-#include <unistd.h>
-
 #include <charconv>
-#include <climits>
+#include <cstdlib>
 
+#include "cli/files.h"
 #include "cli/flags.h"
 #include "gotemplate/value.h"
 
@@ -29,30 +28,6 @@ Result<bool> parse_flag(std::string_view key, std::string_view value) {
     if (value == no) return false;
   }
   return bad_value(key, value);
-}
-
-// "./x" against the working directory, without "." and ".." steps.
-std::string absolute(std::string_view path) {
-  char directory[PATH_MAX];
-  std::string whole = path.starts_with('/') ? std::string(path)
-                                            : std::string(::getcwd(directory, sizeof directory) ? directory : "/") +
-                                                  "/" + std::string(path);
-  std::vector<std::string> steps;
-  std::size_t at = 0;
-  while (at < whole.size()) {
-    const auto slash = std::min(whole.find('/', at), whole.size());
-    const std::string step = whole.substr(at, slash - at);
-    at = slash + 1;
-    if (step.empty() || step == ".") continue;
-    if (step == "..") {
-      if (!steps.empty()) steps.pop_back();
-      continue;
-    }
-    steps.push_back(step);
-  }
-  std::string out;
-  for (const auto& step : steps) out += "/" + step;
-  return out.empty() ? "/" : out;
 }
 
 template <class T>
@@ -103,7 +78,7 @@ Result<> set_pair(spec::Mount& mount, const std::string& key, std::string_view v
     mount.type = lower(value);
   } else if (key == "source" || key == "src") {
     mount.source = value.starts_with("./") || value.starts_with("../") || value == "." || value == ".."
-                       ? absolute(value)
+                       ? absolute_path(value)
                        : std::string(value);
   } else if (key == "target" || key == "dst" || key == "destination") {
     mount.target = value;
@@ -149,6 +124,7 @@ Result<> set_pair(spec::Mount& mount, const std::string& key, std::string_view v
 Result<spec::Mount> parse_mount(std::string_view text) {
   spec::Mount mount;
   mount.type = "volume";
+  if (text.empty()) return fail(ErrorKind::invalid, "EOF");
   for (const auto& field : TRY(parse_csv(text))) {
     const auto equals = field.find('=');
     const std::string key = lower(std::string_view(field).substr(0, equals));
@@ -167,14 +143,32 @@ Result<spec::Mount> parse_mount(std::string_view text) {
   return mount;
 }
 
+namespace {
+
+// "SOURCE:TARGET[:MODE]" as far as the client can judge it.
+Result<> check_sections(std::string_view volume) {
+  std::size_t sections = 0;
+  for (std::string_view rest = volume;;) {
+    const auto colon = rest.find(':');
+    if (++sections > 3) return fail(ErrorKind::invalid, "invalid spec: {}: too many colons", volume);
+    if (rest.substr(0, colon).empty())
+      return fail(ErrorKind::invalid, "invalid spec: {}: empty section between colons", volume);
+    if (colon == std::string_view::npos) return {};
+    rest.remove_prefix(colon + 1);
+  }
+}
+
+}  // namespace
+
 Result<> read_volumes(const std::vector<std::string>& given, spec::Strings& binds, spec::Set& volumes) {
   for (const auto& volume : given) {
     if (volume.empty()) return fail(ErrorKind::invalid, "invalid empty volume spec");
+    CHECK(check_sections(volume));
     const auto colon = volume.find(':');
     if (colon == std::string::npos) {
       volumes[volume] = {};
     } else if (volume.starts_with('.')) {
-      binds.push_back(absolute(volume.substr(0, colon)) + volume.substr(colon));
+      binds.push_back(absolute_path(volume.substr(0, colon)) + volume.substr(colon));
     } else if (volume.starts_with("~/") && ::getenv("HOME") != nullptr) {
       binds.push_back(::getenv("HOME") + volume.substr(1));
     } else {

@@ -213,6 +213,9 @@ Result<> read_networks(const FlagValues& flags, std::string& network_mode, spec:
           CHECK(set_network_field(choices[i], name, value));
       }
     }
+    if (!is_user_defined(target) && !endpoint.aliases.empty()) {
+      return fail(ErrorKind::invalid, "network-scoped aliases are only supported for user-defined networks");
+    }
     if (out.endpoints_config.contains(target))
       return fail(ErrorKind::invalid, "network \"{}\" is specified multiple times", target);
     out.endpoints_config[target] = endpoint;

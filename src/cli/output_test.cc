@@ -208,7 +208,8 @@ TEST(DetachKeys, SequencesAreFoundAcrossReads) {
 }
 
 TEST(Progress, BarsFitTheTerminal) {
-  EXPECT_EQ(progress_bar(500, 1000, 80), "    500B/1kB");
+  EXPECT_EQ(progress_bar(500, 1000, 60), "    500B/1kB");
+  EXPECT_EQ(progress_bar(500, 1000, 80), "[==========>          ]      500B/1kB");
   EXPECT_EQ(progress_bar(5, 0, 80), "5B");
   EXPECT_EQ(progress_bar(1000, 1000, 200).substr(0, 53), "[" + std::string(50, '=') + ">]");
 }

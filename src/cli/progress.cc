@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "cli/meter.h"
+#include "cli/style.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
 #include "json/codec.h"
@@ -91,9 +93,12 @@ class Display {
 std::string progress_bar(std::int64_t current, std::int64_t total, std::size_t columns) {
   if (total <= 0 || current > total) return human_size(static_cast<double>(current), 4);
   std::string out;
-  if (columns > 110) {
-    const auto percent = static_cast<std::size_t>(static_cast<double>(current) / static_cast<double>(total) * 100) / 2;
-    out = "[" + std::string(percent, '=') + ">" + (percent < 50 ? std::string(50 - percent, ' ') : "") + "]  ";
+  // 50 columns for the bar where Docker has one; narrower terminals get a shorter one as long as it says something.
+  const std::size_t width = columns > 110 ? 50 : columns >= 70 ? columns - 60 : 0;
+  if (width > 0) {
+    const auto filled = static_cast<std::size_t>(static_cast<double>(current) / static_cast<double>(total) *
+                                                 static_cast<double>(width));
+    out = "[" + std::string(filled, '=') + ">" + std::string(width - filled, ' ') + "]  ";
   }
   return out +
          fmt::format("{:>8}/{}", human_size(static_cast<double>(current)), human_size(static_cast<double>(total)));
@@ -102,10 +107,11 @@ std::string progress_bar(std::int64_t current, std::int64_t total, std::size_t c
 Result<> show_progress(Context& context, http::ClientResponse response, ProgressOptions options) {
   CHECK(context.flush());
   const int fd = options.to_error ? context.err() : context.out();
-  Display display(fd, is_terminal(fd));
+  Display display(fd, can_redraw(fd));
   client::JsonLines messages(std::move(response));
   while (auto next = TRY(messages.next())) {
     const Message message = read_message(*next);
+    if (options.meter != nullptr) options.meter->clear();
     if (!message.error.empty()) return fail(ErrorKind::internal, "{}", message.error);
     if (!options.quiet) display.show(message);
   }

@@ -7,9 +7,12 @@
 
 namespace corten::cli {
 
+class TransferMeter;
+
 struct ProgressOptions {
-  bool to_error = false;  // to standard error instead of output
-  bool quiet = false;     // only errors
+  bool to_error = false;           // to standard error instead of output
+  bool quiet = false;              // only errors
+  TransferMeter* meter = nullptr;  // cleared before anything is shown
 };
 
 // A terminal gets one line for each id, rewritten with a bar as it goes; a pipe gets plain lines without bars. An

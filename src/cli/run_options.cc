@@ -1,6 +1,7 @@
 #include "cli/run_options.h"
 
 #include <cstdlib>
+#include <set>
 
 #include "cli/files.h"
 #include "cli/mount_options.h"
@@ -34,10 +35,10 @@ Result<std::vector<std::string>> read_pairs_file(const std::string& path, bool l
     const auto equals = line.find('=');
     const std::string name = line.substr(0, equals);
     if (name.find_first_of(" \t") != std::string::npos) {
-      return fail(ErrorKind::invalid, "invalid environment file ({}): variable '{}' contains whitespaces", path, name);
+      return fail(ErrorKind::invalid, "invalid env file ({}): variable '{}' contains whitespaces", path, name);
     }
     if (name.empty())
-      return fail(ErrorKind::invalid, "invalid environment file ({}): no variable name on line '{}'", path, line);
+      return fail(ErrorKind::invalid, "invalid env file ({}): no variable name on line '{}'", path, line);
     if (equals != std::string::npos) {
       out.push_back(line);
     } else if (!lookup) {
@@ -255,6 +256,27 @@ Result<> read_network(const FlagValues& flags, CreateRequest& request) {
   return read_networks(flags, host.network_mode, request.networking);
 }
 
+std::set<std::string> capability_names(const std::vector<std::string>& given) {
+  std::set<std::string> names;
+  for (std::string name : given) {
+    std::erase_if(name, [](char c) { return c == ' ' || c == '\t'; });
+    for (char& c : name) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+    if (name != "ALL" && name != "RESET" && !name.starts_with("CAP_")) name.insert(0, "CAP_");
+    names.insert(std::move(name));
+  }
+  if (names.contains("ALL")) return {"ALL"};
+  return names;
+}
+
+// What is added is not dropped.
+void read_capabilities(const FlagValues& flags, spec::HostConfig& host) {
+  const auto added = capability_names(flags.list("cap-add"));
+  host.cap_add.assign(added.begin(), added.end());
+  for (const auto& name : capability_names(flags.list("cap-drop"))) {
+    if (!added.contains(name)) host.cap_drop.push_back(name);
+  }
+}
+
 Result<> read_rest(const FlagValues& flags, spec::HostConfig& host) {
   host.container_id_file = flags.string("cidfile");
   host.log_config.type = flags.string("log-driver");
@@ -268,8 +290,7 @@ Result<> read_rest(const FlagValues& flags, spec::HostConfig& host) {
     return fail(ErrorKind::invalid, "conflicting options: cannot specify both --restart and --rm");
   }
   host.annotations = pairs(flags.list("annotation"));
-  host.cap_add = flags.list("cap-add");
-  host.cap_drop = flags.list("cap-drop");
+  read_capabilities(flags, host);
   host.cgroupns_mode = flags.string("cgroupns");
   host.group_add = flags.list("group-add");
   host.ipc_mode = flags.string("ipc");

@@ -4,13 +4,20 @@
 
 namespace corten::cli {
 
+Result<> FrameReader::write_to(int fd, std::string_view bytes) const {
+  if (fd < 0) return {};
+  auto written = write_all(fd, bytes);
+  if (written) return {};
+  return sys_fail_text(written.error().sys_errno(), fd == out_ ? "write /dev/stdout" : "write /dev/stderr");
+}
+
 Result<> FrameReader::feed(std::string_view bytes) {
-  if (!multiplexed_) return out_ < 0 ? Result<>() : write_all(out_, bytes);
+  if (!multiplexed_) return write_to(out_, bytes);
   constexpr std::size_t header_size = 8;
   while (!bytes.empty()) {
     if (left_ > 0) {
       const std::string_view part = bytes.substr(0, left_);
-      if (target_ >= 0) CHECK(write_all(target_, part));
+      CHECK(write_to(target_, part));
       left_ -= part.size();
       bytes.remove_prefix(part.size());
       continue;

@@ -18,6 +18,8 @@ class FrameReader {
   Result<> feed(std::string_view bytes);
 
  private:
+  Result<> write_to(int fd, std::string_view bytes) const;
+
   bool multiplexed_;
   int out_;
   int err_;

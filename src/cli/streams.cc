@@ -15,6 +15,8 @@ constexpr std::size_t read_size = 64 << 10;
 }  // namespace
 
 Result<StreamSession> StreamSession::prepare(Context& context, StreamOptions options) {
+  // A reader of our output that goes away is an error of a write, not our death: the terminal may be in raw mode.
+  ::signal(SIGPIPE, SIG_IGN);
   StreamSession session(context, std::move(options));
   auto& chosen = session.options_;
   if (chosen.tty && chosen.attach_stdin && is_terminal(context.in())) {

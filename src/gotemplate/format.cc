@@ -35,7 +35,7 @@ std::string first_runes(std::string_view text, std::size_t count) {
 std::string plain(const Value& value) {
   if (value.is_missing()) return "<no value>";
   const bool untyped = value.shape() == nullptr || value.shape()->kind == Shape::Kind::any;
-  return value.is_null() && untyped ? "<nil>" : print(value);
+  return value.is_null() && untyped ? "<nil>" : print(value, true);
 }
 
 class Formatter {

@@ -72,7 +72,7 @@ void append_value(std::string& out, const json::value* value, const Shape* shape
     return;
   }
   if (shape != nullptr && shape->kind == Shape::Kind::pointer) {
-    if (depth == 0 && value->is_object()) out += '&';
+    // Below the top Go prints an address, which nobody can use; here stands what it points to.
     append_value(out, value, shape->element, depth);
     return;
   }
@@ -280,11 +280,13 @@ std::string Value::type_name() const {
   return "interface {}";
 }
 
-std::string print(const Value& value) {
+std::string print(const Value& value, bool operand) {
   if (value.as_object() != nullptr) return to_json_text(value);
   if (value.is_missing()) return "<no value>";
   if (value.is_null() && (value.shape() == nullptr || value.shape()->kind == Shape::Kind::any)) return "<no value>";
   std::string out;
+  const bool pointer = value.shape() != nullptr && value.shape()->kind == Shape::Kind::pointer;
+  if (operand && pointer && value.json()->is_object()) out += '&';
   append_value(out, value.json(), value.shape(), 0);
   return out;
 }

@@ -97,8 +97,9 @@ class Object {
   virtual boost::json::value to_json() const = 0;
 };
 
-// As fmt's %v prints it at the top level.
-std::string print(const Value& value);
+// As fmt's %v prints it at the top level. A template's action looks behind a pointer first; an `operand` of printf and
+// its like shows a pointer to a struct as "&{…}".
+std::string print(const Value& value, bool operand = false);
 // As encoding/json writes it: without HTML escaping, except for a host object, whose own marshaller has it on.
 std::string to_json_text(const Value& value);
 std::string to_json_text(const boost::json::value& json, bool escape_html = false);

@@ -166,27 +166,3 @@ def test_container_prune(cli):
     out = cli("container", "prune", "-f")
     assert "Total reclaimed space" in out
     assert cli("ps", "-a", "--format", "{{.Names}}") == "live"
-
-
-def test_same_output_as_docker(daemon):
-    """The same questions to the same daemon, asked by both clients, word for word."""
-    if daemon.docker is None:
-        pytest.skip("no docker CLI on the PATH")
-    daemon.corten("run", "-d", "--name", "both", "--label", "a=b", "-p", "127.0.0.1::80/tcp", "-v", "/data", "busybox", "sleep", "1000")
-    for command in (
-        ["ps", "--no-trunc"],
-        ["ps", "-a", "--format", "json"],
-        ["ps", "--format", "{{.ID}}|{{.Image}}|{{.Command}}|{{.Ports}}|{{.Labels}}|{{.Mounts}}|{{.Networks}}|{{.State}}"],
-        ["inspect", "both"],
-        ["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}} {{end}}", "both"],
-        ["inspect", "-f", "{{len .Mounts}} {{index .Config.Cmd 0}} {{.HostConfig.Memory}} {{printf \"%q\" .Name}}", "both"],
-        ["images", "--no-trunc"],
-        ["images", "--format", "json"],
-        ["history", "--no-trunc", "busybox"],
-        ["port", "both"],
-        ["diff", "both"],
-        ["container", "ls", "-q"],
-        ["top", "both", "-o", "args"],
-    ):
-        ours, theirs = daemon.corten.run(*command), daemon.docker.run(*command)
-        assert (ours.code, ours.out) == (theirs.code, theirs.out), command

@@ -44,6 +44,15 @@ class Terminal:
                 raise Failed(f"the end before {text!r} in {self.seen!r}") from None
         self.seen = self.seen.split(text, 1)[1]
 
+    def expect_end(self, timeout=30):
+        """Reads until the last process has let go of the terminal."""
+        while select.select([self.master], [], [], timeout)[0]:
+            try:
+                self.seen += os.read(self.master, 65536).decode(errors="replace")
+            except OSError:
+                return
+        raise Failed(f"no end within {timeout} s behind {self.seen!r}")
+
     def close(self):
         code = self.process.wait(10)
         os.close(self.master)
@@ -55,10 +64,16 @@ def test_terminal(cli):
     terminal.write("tty; stty size\n")
     terminal.expect("/dev/pts/0")
     terminal.expect("30 100")
-    terminal.resize(40, 120)
-    time.sleep(0.2)  # the signal and the request after it have no event that a client could see
-    terminal.write("stty size\n")
-    terminal.expect("40 120")
+    for rows in range(40, 50):  # a client that is still busy with its start misses the signal, and nothing tells when
+        terminal.resize(rows, 120)
+        terminal.write("sleep 0.2; stty size\n")
+        try:
+            terminal.expect(f"{rows} 120", timeout=1)
+            break
+        except Failed:
+            pass
+    else:
+        raise Failed(f"no resize was seen in {terminal.seen!r}")
     terminal.write("exit 5\n")
     assert terminal.close() == 5
 

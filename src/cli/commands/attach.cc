@@ -18,11 +18,16 @@ constexpr Flag attach_flags[] = {
 };
 constexpr Flag start_flags[] = {
     {.name = "attach", .shorthand = 'a', .usage = "Attach STDOUT/STDERR and forward signals"},
-    {.name = "checkpoint", .kind = FlagKind::string, .type_name = "string", .usage = "Restore from this checkpoint"},
+    {.name = "checkpoint",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Restore from this checkpoint",
+     .hidden = true},
     {.name = "checkpoint-dir",
      .kind = FlagKind::string,
      .type_name = "string",
-     .usage = "Use a custom checkpoint storage directory"},
+     .usage = "Use a custom checkpoint storage directory",
+     .hidden = true},
     {.name = "detach-keys",
      .kind = FlagKind::string,
      .type_name = "string",
@@ -100,7 +105,8 @@ Outcome run_attach(Context& context, const Invocation& invocation) {
   }
   if (TRY(session.run(stream, &exit)) == StreamEnd::detached) {
     session.restore_terminal();
-    return fail(ErrorKind::cancelled, "read escape sequence");
+    context.warn("read escape sequence");
+    return done(1);
   }
   session.restore_terminal();
   return exit_outcome(context, std::move(exit));

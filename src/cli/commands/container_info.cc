@@ -5,7 +5,9 @@
 #include "cli/common.h"
 #include "cli/json_get.h"
 #include "cli/resource_options.h"
+#include "cli/style.h"
 #include "cli/tabwriter.h"
+#include "cli/terminal.h"
 #include "gotemplate/value.h"
 
 namespace corten::cli {
@@ -71,7 +73,12 @@ Outcome run_diff(Context& context, const Invocation& invocation) {
   if (!changes.is_array()) return done();
   for (const auto& change : changes.get_array()) {
     const std::int64_t kind = number_at(change, "Kind");
-    context.print_line(fmt::format("{} {}", kind == 0 ? 'C' : kind == 1 ? 'A' : 'D', text_at(change, "Path")));
+    const std::string path = text_at(change, "Path");
+    context.print_line(fmt::format("{} {}",
+                                   kind == 0   ? 'C'
+                                   : kind == 1 ? 'A'
+                                               : 'D',
+                                   is_terminal(context.out()) ? printable(path) : path));
   }
   return done();
 }
@@ -140,7 +147,7 @@ Outcome run_top(Context& context, const Invocation& invocation) {
       TRY(client.get(fmt::format("/containers/{}/top", client::path_part(invocation.arguments[0])), parameters));
   std::string text;
   const auto add = [&](const json::Array& cells) {
-    for (std::size_t i = 0; i < cells.size(); ++i) text += (i > 0 ? "\t" : "") + text_of(cells[i]);
+    for (std::size_t i = 0; i < cells.size(); ++i) text += (i > 0 ? "\t" : "") + printable(text_of(cells[i]));
     text += '\n';
   };
   add(array_at(answer, "Titles"));

@@ -59,8 +59,10 @@ Outcome copy_from(Context& context, const FlagValues& flags, const Place& from, 
   const ContainerPath stat = TRY(decode_path_stat(response.headers().get("X-Docker-Container-Path-Stat").value_or("")));
   source.exists = true;
   source.is_directory = stat.is_directory;
-  const std::uint64_t bytes = TRY(extract_copy(response, source, to));
-  report_copied(context, flags, bytes, to);
+  TransferMeter meter(context, "Copying from container", !flags.boolean("quiet"));
+  const std::uint64_t bytes = TRY(extract_copy(response, source, to, meter));
+  meter.clear();
+  report_copied(context, flags, bytes, absolute_path(to));
   return done();
 }
 
@@ -83,20 +85,26 @@ Outcome copy_to(Context& context, const FlagValues& flags, const std::string& fr
   }
   client::Parameters parameters{{"noOverwriteDirNonDir", "true"}};
   if (flags.boolean("archive")) parameters.emplace_back("copyUIDGID", "true");
+  TransferMeter meter(context, "Copying to container", !flags.boolean("quiet"));
   client::Client::Upload upload;
   std::unique_ptr<TarSource> tar;
   if (from == "-") {
     if (!destination.is_directory) return fail(ErrorKind::invalid, "destination \"{}\" must be a directory", shown);
     parameters.emplace_back("path", destination.path);
-    upload.source = body_from(context.in());
+    upload.source = body_from(context.in(), &meter);
   } else {
     LocalCopy copy = TRY(prepare_local_source(from, flags.boolean("follow-link"), destination));
     parameters.emplace_back("path", copy.directory);
     tar = std::move(copy.tar);
-    upload.source = [&tar](std::span<std::byte> into) { return tar->read(into); };
+    upload.source = [&tar, &meter](std::span<std::byte> into) -> Result<std::size_t> {
+      const std::size_t count = TRY(tar->read(into));
+      if (count > 0) meter.add(count);
+      return count;
+    };
   }
   TRY(client.stream("PUT", fmt::format("/containers/{}/archive", client::path_part(to.container)), parameters, nullptr,
                     &upload));
+  meter.clear();
   if (tar != nullptr) report_copied(context, flags, tar->bytes(), shown);
   return done();
 }

@@ -3,6 +3,8 @@
 #include "cli/common.h"
 #include "cli/inspect_shapes.h"
 #include "cli/json_get.h"
+#include "cli/style.h"
+#include "cli/terminal.h"
 #include "gotemplate/template.h"
 
 namespace corten::cli {
@@ -25,8 +27,9 @@ constexpr Flag events_flags[] = {
 
 // Times as the daemon takes them: seconds with nine digits of fraction.
 Result<std::string> time_parameter(const std::string& text) {
-  const Timestamp time = TRY(parse_time_filter(text, now()));
-  const auto nanoseconds = time.time_since_epoch().count();
+  const auto time = parse_time_filter(text, now());
+  if (!time) return fail(ErrorKind::invalid, "failed to parse value as time or duration: {}", gotemplate::quote(text));
+  const auto nanoseconds = time->time_since_epoch().count();
   return fmt::format("{}.{:09}", nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000);
 }
 
@@ -71,10 +74,14 @@ Outcome run_events(Context& context, const Invocation& invocation) {
   client::JsonLines events(TRY(client.stream("GET", "/events", parameters)));
   while (auto event = TRY(events.next())) {
     if (!line_template) {
-      context.print_line(event_line(*event));
+      const std::string line = event_line(*event);
+      context.print_line(is_terminal(context.out()) ? printable(line) : line);
     } else {
       auto text = line_template->execute(gotemplate::Value::view(*event, &event_shape));
-      if (!text) return std::unexpected(std::move(text).error());
+      if (!text) {
+        context.warn("Error parsing format: " + text.error().text());
+        return done(64);
+      }
       context.print_line(*text);
     }
     CHECK(context.flush());

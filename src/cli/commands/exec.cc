@@ -126,7 +126,8 @@ Outcome run_exec(Context& context, const Invocation& invocation) {
   auto stream = TRY(client.upgrade(start_path, {}, &start));
   if (TRY(session.run(stream)) == StreamEnd::detached) {
     session.restore_terminal();
-    return fail(ErrorKind::cancelled, "read escape sequence");
+    context.warn("read escape sequence");
+    return done(1);
   }
   session.restore_terminal();
   return exit_code(client, id);

@@ -64,7 +64,7 @@ Outcome run_images(Context& context, const Invocation& invocation) {
     for (const auto& item : answer.get_array())
       add_image_rows(item, !flags.boolean("no-trunc"), want_digests, quiet, rows);
   }
-  context.print(TRY(format_images(format, rows)));
+  context.print(TRY(format_images(format, rows, can_colour(context.out()))));
   return done();
 }
 
@@ -125,7 +125,8 @@ Outcome run_history(Context& context, const Invocation& invocation) {
   }
   const std::string_view table = human ? "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
                                        : "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
-  context.print(TRY(format_rows<HistoryRow>(format, table, "*history.historyContext", history_columns, rows)));
+  context.print(TRY(format_rows<HistoryRow>(format, table, "*history.historyContext", history_columns, rows,
+                                            can_colour(context.out()))));
   return done();
 }
 

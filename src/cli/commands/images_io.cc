@@ -87,7 +87,8 @@ Result<std::string> platform_json(const std::string& text) {
     at = slash + 1;
   }
   if (at <= text.size() || !platform.contains("os")) {
-    return fail(ErrorKind::invalid, "invalid platform: {} is an invalid OS component", gotemplate::quote(text));
+    return fail(ErrorKind::invalid, "invalid platform: {}: cannot parse platform specifier: invalid argument",
+                gotemplate::quote(text));
   }
   return json::write(platform);
 }
@@ -106,7 +107,10 @@ Outcome run_commit(Context& context, const Invocation& invocation) {
   for (const auto& change : flags.list("change")) parameters.emplace_back("changes", change);
   if (!flags.boolean("pause")) parameters.emplace_back("pause", "0");
   client::Client& client = *TRY(context.client());
-  const json::Value answer = TRY(client.post("/commit", parameters));
+  const json::Value answer = TRY([&] {
+    const Waiting waiting(context, "Committing " + invocation.arguments[0]);
+    return client.post("/commit", parameters);
+  }());
   context.print_line(text_at(answer, "Id"));
   return done();
 }
@@ -128,9 +132,12 @@ Outcome run_import(Context& context, const Invocation& invocation) {
   UniqueFd file;
   if (!url && source != "-") file = TRY(open_read(source));
   client::Client& client = *TRY(context.client());
-  client::Client::Upload upload{.source = body_from(file ? file.get() : context.in())};
+  const int input = file ? file.get() : context.in();
+  TransferMeter meter(context, "Importing", !url, file_size(input));
+  client::Client::Upload upload{.source = body_from(input, &meter)};
   CHECK(show_progress(context,
-                      TRY(client.stream("POST", "/images/create", parameters, nullptr, url ? nullptr : &upload))));
+                      TRY(client.stream("POST", "/images/create", parameters, nullptr, url ? nullptr : &upload)),
+                      {.meter = &meter}));
   return done();
 }
 
@@ -150,15 +157,19 @@ Outcome run_load(Context& context, const Invocation& invocation) {
   client::Parameters parameters{{"quiet", quiet ? "1" : "0"}};
   if (flags.changed("platform")) parameters.emplace_back("platform", TRY(platform_json(flags.string("platform"))));
   client::Client& client = *TRY(context.client());
-  client::Client::Upload upload{.source = body_from(file ? file.get() : context.in())};
-  CHECK(show_progress(context, TRY(client.stream("POST", "/images/load", parameters, nullptr, &upload))));
+  const int source = file ? file.get() : context.in();
+  TransferMeter meter(context, "Loading", !flags.boolean("quiet"), file_size(source));
+  client::Client::Upload upload{.source = body_from(source, &meter)};
+  CHECK(show_progress(context, TRY(client.stream("POST", "/images/load", parameters, nullptr, &upload)),
+                      {.meter = &meter}));
   return done();
 }
 
 // To the file that -o names, or to standard output if that is no terminal.
-Outcome save_body(Context& context, http::ClientResponse response, std::optional<NewFile> file) {
+Outcome save_body(Context& context, http::ClientResponse response, std::optional<NewFile> file, std::string label) {
   CHECK(context.flush());
-  CHECK(copy_body(response, file ? file->fd() : context.out()));
+  TransferMeter meter(context, std::move(label), file.has_value(), response.content_length());
+  CHECK(copy_body(response, file ? file->fd() : context.out(), &meter));
   if (file) CHECK(file->commit());
   return done();
 }
@@ -178,14 +189,14 @@ Outcome run_save(Context& context, const Invocation& invocation) {
   if (invocation.flags.changed("platform"))
     parameters.emplace_back("platform", TRY(platform_json(invocation.flags.string("platform"))));
   client::Client& client = *TRY(context.client());
-  return save_body(context, TRY(client.stream("GET", "/images/get", parameters)), std::move(file));
+  return save_body(context, TRY(client.stream("GET", "/images/get", parameters)), std::move(file), "Saving");
 }
 
 Outcome run_export(Context& context, const Invocation& invocation) {
   auto file = TRY(output_file(context, invocation.flags.string("output"), "failed to export container"));
   client::Client& client = *TRY(context.client());
   const std::string path = fmt::format("/containers/{}/export", client::path_part(invocation.arguments[0]));
-  return save_body(context, TRY(client.stream("GET", path)), std::move(file));
+  return save_body(context, TRY(client.stream("GET", path)), std::move(file), "Exporting");
 }
 
 }  // namespace

@@ -34,19 +34,21 @@ constexpr Flag image_inspect_flags[] = {
 struct Document {
   std::string text;
   const gotemplate::Shape* shape = nullptr;
+  std::string_view kind = {};
 };
 
 Result<Document> fetch_container(client::Client& client, const std::string& name, bool size) {
   client::Parameters parameters;
   if (size) parameters.emplace_back("size", "1");
   return Document{TRY(client.get_text(fmt::format("/containers/{}/json", client::path_part(name)), parameters)),
-                  &container_shape};
+                  &container_shape, "container"};
 }
 Result<Document> fetch_image(client::Client& client, const std::string& name) {
-  return Document{TRY(client.get_text(fmt::format("/images/{}/json", client::path_part(name)))), &image_shape};
+  return Document{TRY(client.get_text(fmt::format("/images/{}/json", client::path_part(name)))), &image_shape, "image"};
 }
 Result<Document> fetch_plain(client::Client& client, std::string_view kind, const std::string& name) {
-  return Document{TRY(client.get_text(fmt::format("/{}/{}", kind, client::path_part(name)))), nullptr};
+  return Document{TRY(client.get_text(fmt::format("/{}/{}", kind, client::path_part(name)))), nullptr,
+                  kind.substr(0, kind.size() - 1)};
 }
 
 // Whether the next kind of object should be tried: there is none of that name, or the daemon has no such objects.
@@ -83,6 +85,8 @@ Outcome inspect_all(Context& context, const Invocation& invocation, const Fetch&
       errors.push_back(std::move(document).error());
       continue;
     }
+    if (invocation.flags.changed("size") && document->kind != "container")
+      context.warn(fmt::format("WARNING: --size ignored for {}", document->kind));
     if (auto added = inspector->add(std::move(document->text), document->shape); !added)
       errors.push_back(std::move(added).error());
   }

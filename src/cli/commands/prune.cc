@@ -151,7 +151,7 @@ Outcome run_system_prune(Context& context, const Invocation& invocation) {
   if (volumes) {
     for (const auto& filter : filters) {
       if (filter.starts_with("until="))
-        return fail(ErrorKind::invalid, "The \"until\" filter is not supported with \"--volumes\"");
+        return fail(ErrorKind::invalid, "ERROR: The \"until\" filter is not supported with \"--volumes\"");
     }
   }
   if (!TRY(agreed(context, flags, system_prune_warning(all, volumes, filters)))) return done();

@@ -93,7 +93,7 @@ Outcome run_ps(Context& context, const Invocation& invocation) {
   if (answer.is_array()) {
     for (const auto& item : answer.get_array()) rows.push_back({&item, !flags.boolean("no-trunc")});
   }
-  context.print(TRY(format_containers(format, rows)));
+  context.print(TRY(format_containers(format, rows, can_colour(context.out()))));
   return done();
 }
 

@@ -2,6 +2,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "cli/commands/all.h"
 #include "cli/container_flags.h"
 #include "cli/files.h"
@@ -25,7 +28,7 @@ int failure_code(std::string_view text) {
 }
 
 Outcome failed(Context& context, std::string_view command, const Error& error, int code) {
-  context.warn(
+  context.complain(
       fmt::format("{0}: {1}\n\nRun '{0} {2} --help' for more information", program_name, error.text(), command));
   return done(code);
 }
@@ -105,9 +108,18 @@ Result<std::string> create(Context& context, client::Client& client, const FlagV
   return created->id;
 }
 
+// As far as the client can tell; whether the daemon has such images is for it to say.
+Result<> check_platform(const std::string& text) {
+  if (std::count(text.begin(), text.end(), '/') < 3) return {};
+  return fail(ErrorKind::invalid,
+              "error parsing specified platform: {}: cannot parse platform specifier: invalid argument",
+              gotemplate::quote(text));
+}
+
 Outcome run_create(Context& context, const Invocation& invocation) {
   const auto refuse = [&](const Error& error) { return failed(context, invocation.path, error, 125); };
   if (auto valid = check_pull(invocation.flags.string("pull")); !valid) return refuse(valid.error());
+  if (auto valid = check_platform(invocation.flags.string("platform")); !valid) return refuse(valid.error());
   auto request = read_create_request(invocation.flags, invocation.arguments);
   if (!request) return refuse(request.error());
   show_warnings(context, *request);
@@ -194,6 +206,7 @@ Outcome run_run(Context& context, const Invocation& invocation) {
     return failed(context, invocation.path, error, failure_code(error.text()));
   };
   if (auto valid = check_pull(flags.string("pull")); !valid) return refuse(valid.error());
+  if (auto valid = check_platform(flags.string("platform")); !valid) return refuse(valid.error());
   auto request = read_create_request(flags, invocation.arguments);
   if (!request) return refuse(request.error());
   const bool detach = flags.boolean("detach");
@@ -220,6 +233,7 @@ Outcome run_run(Context& context, const Invocation& invocation) {
     return done();
   }
   auto code = Runner(context, **client, flags, *request, *id).run();
+  if (!code && code.error().sys_errno() == EPIPE) return std::unexpected(std::move(code).error());
   if (!code) return fails(code.error());
   return done(*code);
 }

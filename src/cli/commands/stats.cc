@@ -167,7 +167,7 @@ Outcome run_stats(Context& context, const Invocation& invocation) {
   if (format.empty()) format = context.configured("statsFormat");
   client::Client& client = *TRY(context.client());
   const bool truncate = !flags.boolean("no-trunc");
-  const bool screen = !flags.boolean("no-stream") && is_terminal(context.out());
+  const bool screen = !flags.boolean("no-stream") && can_redraw(context.out());
   for (bool first = true;; first = false) {
     const std::vector<std::string> names = TRY(containers_to_show(client, invocation));
     std::vector<StatsRow> rows;
@@ -177,7 +177,8 @@ Outcome run_stats(Context& context, const Invocation& invocation) {
       if (row) rows.push_back(std::move(*row));
     }
     if (screen) context.print("\x1b[H\x1b[J");
-    context.print(TRY(format_rows<StatsRow>(format, table, "*container.statsContext", columns, rows)));
+    context.print(
+        TRY(format_rows<StatsRow>(format, table, "*container.statsContext", columns, rows, can_colour(context.out()))));
     CHECK(context.flush());
     if (flags.boolean("no-stream")) return done();
     if (names.empty()) ::poll(nullptr, 0, 500);

@@ -1,4 +1,6 @@
 // system df.
+#include <algorithm>
+
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/container_row.h"
@@ -108,15 +110,42 @@ UsageRow cache_usage(const json::Value& usage) {
 struct VolumeRow {
   const json::Value* volume;
 };
-Result<Value> volume_name(const VolumeRow& row, Arguments) { return text_value(text_at(*row.volume, "Name")); }
 Result<Value> volume_links(const VolumeRow& row, Arguments) {
   return text_value(std::to_string(number_at(*row.volume, "UsageData", "RefCount")));
 }
 Result<Value> volume_size(const VolumeRow& row, Arguments) {
   return text_value(human_size(real_at(*row.volume, "UsageData", "Size")));
 }
+template <std::size_t N>
+struct Key {
+  char text[N];
+  constexpr Key(const char (&from)[N]) { std::copy_n(from, N, text); }
+};
+template <Key key>
+Result<Value> volume_text(const VolumeRow& row, Arguments) {
+  return text_value(text_at(*row.volume, key.text));
+}
+Result<Value> volume_labels(const VolumeRow& row, Arguments) {
+  std::vector<std::string> labels;
+  for (const auto& label : object_at(*row.volume, "Labels"))
+    labels.push_back(std::string(label.key()) + "=" + text_of(label.value()));
+  return text_value(join(labels, ","));
+}
+// What only volumes of a cluster have.
+Result<Value> volume_unknown(const VolumeRow&, Arguments) { return text_value("N/A"); }
+
 constexpr Column<VolumeRow> volume_columns[] = {
-    {"Name", "VOLUME NAME", volume_name}, {"Links", "LINKS", volume_links}, {"Size", "SIZE", volume_size}};
+    {"Name", "VOLUME NAME", volume_text<"Name">},
+    {"Links", "LINKS", volume_links},
+    {"Size", "SIZE", volume_size},
+    {"Driver", "DRIVER", volume_text<"Driver">},
+    {"Scope", "SCOPE", volume_text<"Scope">},
+    {"Mountpoint", "MOUNTPOINT", volume_text<"Mountpoint">},
+    {"Labels", "LABELS", volume_labels},
+    {"Availability", "AVAILABILITY", volume_unknown},
+    {"Group", "GROUP", volume_unknown},
+    {"Status", "STATUS", volume_unknown},
+};
 
 struct CacheRow {
   const json::Value* item;
@@ -148,39 +177,67 @@ constexpr Column<CacheRow> cache_columns[] = {
     {"Shared", "SHARED", cache_shared},
 };
 
-Outcome print_verbose(Context& context, const json::Value& usage) {
+// The parts of a daemon's answer as rows.
+struct Details {
+  // Only what containers wrote themselves is told here.
+  explicit Details(const json::Value& usage) : own_sizes(array_at(usage, "Containers")) {
+    for (const auto& image : array_at(usage, "Images")) add_image_rows(image, true, false, false, images);
+    for (auto& container : own_sizes) {
+      if (container.is_object()) container.get_object().erase("SizeRootFs");
+      containers.push_back({&container, true});
+    }
+    for (const auto& volume : array_at(usage, "Volumes")) volumes.push_back({&volume});
+    for (const auto& item : array_at(usage, "BuildCache")) caches.push_back({&item});
+  }
+
+  json::Array own_sizes;
   std::vector<ImageRow> images;
-  for (const auto& image : array_at(usage, "Images")) add_image_rows(image, true, false, false, images);
+  std::vector<ContainerRow> containers;
+  std::vector<VolumeRow> volumes;
+  std::vector<CacheRow> caches;
+};
+
+Outcome print_verbose(Context& context, const json::Value& usage) {
+  const Details details(usage);
+  const bool bold = can_colour(context.out());
   context.print("Images space usage:\n\n");
   context.print(
       TRY(format_images("table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t"
                         "{{.UniqueSize}}\t{{.Containers}}",
-                        images)));
-  // Only what containers wrote themselves is told here.
-  json::Array without_images = array_at(usage, "Containers");
-  for (auto& container : without_images) {
-    if (container.is_object()) container.get_object().erase("SizeRootFs");
-  }
-  std::vector<ContainerRow> containers;
-  for (const auto& container : without_images) containers.push_back({&container, true});
+                        details.images, bold)));
   context.print("\nContainers space usage:\n\n");
   context.print(TRY(format_containers(
       "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t"
       "{{.Names}}",
-      containers)));
-  std::vector<VolumeRow> volumes;
-  for (const auto& volume : array_at(usage, "Volumes")) volumes.push_back({&volume});
+      details.containers, bold)));
   context.print("\nLocal Volumes space usage:\n\n");
   context.print(TRY(format_rows<VolumeRow>("", "table {{.Name}}\t{{.Links}}\t{{.Size}}", "*formatter.volumeContext",
-                                           volume_columns, volumes)));
+                                           volume_columns, details.volumes, bold)));
   context.print(fmt::format("\nBuild cache usage: {}\n\n", human_size(cache_usage(usage).size)));
-  std::vector<CacheRow> caches;
-  for (const auto& item : array_at(usage, "BuildCache")) caches.push_back({&item});
   context.print(
       TRY(format_rows<CacheRow>("",
                                 "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t"
                                 "{{.UsageCount}}\t{{.Shared}}",
-                                "*formatter.buildCacheContext", cache_columns, caches)));
+                                "*formatter.buildCacheContext", cache_columns, details.caches, bold)));
+  return done();
+}
+
+// One template over everything: {{.Images}}, {{.Containers}}, {{.Volumes}}, {{.BuildCache}}.
+Outcome print_details(Context& context, const json::Value& usage, std::string_view format) {
+  Details details(usage);
+  for (auto& row : details.images) {
+    row.truncate = false;
+    row.digest.clear();
+  }
+  for (auto& row : details.containers) row.truncate = false;
+  const json::Value all = json::Object{{"Images", images_json(details.images)},
+                                       {"Containers", containers_json(details.containers)},
+                                       {"Volumes", rows_json<VolumeRow>(volume_columns, details.volumes)},
+                                       {"BuildCache", rows_json<CacheRow>(cache_columns, details.caches)}};
+  const auto parsed =
+      TRY_AS(gotemplate::Template::parse(format == "json" ? "{{json .}}" : format), "template parsing error");
+  context.print_line(
+      TRY_AS(parsed.execute(Value::view(all), {.missing_key_is_error = true}), "template parsing error"));
   return done();
 }
 
@@ -190,8 +247,10 @@ Outcome run_system_df(Context& context, const Invocation& invocation) {
   const json::Value usage = TRY(client.get("/system/df"));
   const std::string format = flags.string("format");
   if (flags.boolean("verbose") && (format.empty() || format == "table")) return print_verbose(context, usage);
+  if (flags.boolean("verbose") && !format.starts_with("table")) return print_details(context, usage, format);
   const std::vector<UsageRow> rows{image_usage(usage), container_usage(usage), volume_usage(usage), cache_usage(usage)};
-  context.print(TRY(format_rows<UsageRow>(format, table, "*formatter.diskUsageContext", columns, rows)));
+  context.print(TRY(
+      format_rows<UsageRow>(format, table, "*formatter.diskUsageContext", columns, rows, can_colour(context.out()))));
   return done();
 }
 

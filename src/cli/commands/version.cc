@@ -86,7 +86,12 @@ Outcome print_template(Context& context, std::string_view name, std::string form
     return done(64);
   }
   auto text = parsed->execute(gotemplate::Value::view(data, shape), {.missing_key_is_error = true});
-  if (!text) return std::unexpected(std::move(text).error());
+  if (!text) {
+    std::string reason = text.error().text();
+    if (!name.empty() && reason.starts_with("template: :")) reason.insert(10, name);
+    context.print_line("");
+    return fail(ErrorKind::invalid, "{}", reason);
+  }
   context.print_line(*text);
   return done();
 }

@@ -1,0 +1,49 @@
+// What a terminal sees while bytes move: one line on standard error, redrawn as it goes and gone when all is done.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "cli/context.h"
+
+namespace corten::cli {
+
+// How many bytes have passed, with a bar where their sum is known. Nothing is drawn unless standard error is a terminal
+// that can be drawn on.
+class TransferMeter {
+ public:
+  TransferMeter(const Context& context, std::string label, bool wanted, std::optional<std::uint64_t> total = {});
+  TransferMeter(const TransferMeter&) = delete;
+  TransferMeter& operator=(const TransferMeter&) = delete;
+  ~TransferMeter() { clear(); }
+
+  void add(std::uint64_t bytes);
+  // Takes the line away; it comes back with the next bytes.
+  void clear();
+
+ private:
+  int fd_;
+  std::string label_;
+  bool wanted_;
+  std::optional<std::uint64_t> total_;
+  std::uint64_t bytes_ = 0;
+  bool drawn_ = false;
+  std::chrono::steady_clock::time_point next_{};
+};
+
+// For work that tells nothing until it is done: the seconds it has taken, on the same terms.
+class Waiting {
+ public:
+  Waiting(const Context& context, std::string label);
+
+ private:
+  std::jthread thread_;
+};
+
+// The size of a regular file behind `fd`, nullopt for anything else.
+std::optional<std::uint64_t> file_size(int fd);
+
+}  // namespace corten::cli
