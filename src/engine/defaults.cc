@@ -137,8 +137,6 @@ Result<> check_network(const ContainerConfig& config, const HostConfig& host) {
   if (shared && !host.links.empty())
     return fail(ErrorKind::invalid, "conflicting options: {} type networking can't be used with links",
                 mode == "host" ? "host" : "container");
-  if (!host.links.empty())
-    return fail(ErrorKind::not_implemented, "--link is not supported yet: use the other container's address");
   return {};
 }
 

@@ -320,7 +320,8 @@ void EngineImpl::end_without_run(const ContainerRef& container) {
   });
 }
 
-// Those that share another's namespaces come after all others.
+// Those that share another's namespaces or link to it come after all others, the oldest first: what they depend on was
+// there when they were made.
 void EngineImpl::apply_policies() {
   std::vector<ContainerRef> first, then;
   for (const auto& container : registry_.all()) {
@@ -335,7 +336,7 @@ void EngineImpl::apply_policies() {
     const bool was_started = view->state.started_at != Timestamp{};
     if (!was_started || !should_restart_at_boot(host.restart_policy, ending)) continue;
     const bool depends = host.network_mode.starts_with("container:") || host.pid_mode.starts_with("container:") ||
-                         host.ipc_mode.starts_with("container:");
+                         host.ipc_mode.starts_with("container:") || !host.links.empty();
     (depends ? then : first).push_back(container);
   }
   const auto start_one = [this](const ContainerRef& container) {
@@ -348,6 +349,7 @@ void EngineImpl::apply_policies() {
     }
   };
   if (first.empty() && then.empty()) return;
+  std::ranges::reverse(then);
   workers_.submit([this, first, then, start_one] {
     for (const auto& container : first) {
       workers_.submit([container, start_one] { start_one(container); });
@@ -355,9 +357,13 @@ void EngineImpl::apply_policies() {
     for (const auto& container : then) {
       // In line, after giving those it depends on a chance to be there.
       const auto view = container->view();
-      for (const auto& mode : {view->definition->host_config.network_mode, view->definition->host_config.pid_mode,
-                               view->definition->host_config.ipc_mode}) {
-        const auto other = mode.starts_with("container:") ? registry_.by_id(mode.substr(10)) : nullptr;
+      const auto& host = view->definition->host_config;
+      std::vector<std::string> others;
+      for (const auto& mode : {host.network_mode, host.pid_mode, host.ipc_mode})
+        if (mode.starts_with("container:")) others.push_back(mode.substr(10));
+      for (const auto& link : host.links) others.push_back(link.substr(0, link.find(':')));
+      for (const auto& id : others) {
+        const auto other = registry_.by_id(id);
         for (int i = 0; other && !other->view()->state.running() && i < 50 && !shutting_down_; ++i) {
           std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }

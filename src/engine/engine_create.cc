@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "engine/engine_impl.h"
 #include "engine/failpoint.h"
+#include "engine/links.h"
 #include "engine/names.h"
 #include "engine/record.h"
 #include "image/images.h"
@@ -159,6 +160,7 @@ Result<Created> EngineImpl::create(CreateRequest request) {
   for (std::string* mode : {&host.network_mode, &host.ipc_mode, &host.pid_mode}) {
     CHECK(pin_container_mode(*mode, registry_));
   }
+  CHECK(pin_links(host.links, registry_));
 
   const std::string id = random_id();
   if (config.hostname.empty() && host.uts_mode != "host" && host.network_mode != "host" &&

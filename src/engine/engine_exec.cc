@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "engine/engine_impl.h"
+#include "engine/links.h"
 #include "engine/log_source.h"
 #include "shimproto/log_options.h"
 
@@ -155,7 +156,8 @@ Result<> EngineImpl::run_exec(const ContainerRef& container, const std::shared_p
   const auto attempt = [&]() -> Result<shimproto::Started> {
     const auto client = TRY(client_of(*container));
     const auto root = TRY(open_running_root(pid));
-    const auto process = TRY(build_exec_process(*definition, exec->config, root.get(), settings_, features_));
+    const auto link_env = link_environment(*definition, find_links(*definition, registry_));
+    const auto process = TRY(build_exec_process(*definition, exec->config, link_env, root.get(), settings_, features_));
     const auto facts = runtime_facts(*definition, pid, root.get(), cgroup_path);
     const auto spec = TRY(build_runtime_spec(*definition, *mounts, facts, settings_, features_));
     const auto group = TRY(open_cgroup(*container));

@@ -17,7 +17,7 @@ namespace corten::engine {
 Result<> EngineImpl::remove(std::string_view ref, RemoveOptions options) {
   const auto container = TRY(registry_.find(ref));
   if (options.link) {
-    return fail(ErrorKind::invalid, "cannot remove link {}: containers have no links here", ref);
+    return fail(ErrorKind::not_implemented, "cannot remove link {}: a link lasts as long as its container", ref);
   }
   bool running = false, removing = false;
   auto removed = std::make_shared<WaitState>(WaitCondition::removed);

@@ -28,6 +28,9 @@ Result<> Registry::rename(const std::string& old_name, const std::string& new_na
 }
 
 void Registry::insert(ContainerRef container, Timestamp created) {
+  const bool links = container->with(
+      [](Container::Data& data) { return data.definition && !data.definition->host_config.links.empty(); });
+  if (links) has_links_ = true;
   const std::unique_lock lock(mutex_);
   by_age_.emplace(std::pair(created, container->id()), container);
   by_id_.emplace(container->id(), std::move(container));

@@ -2,6 +2,7 @@
 // thousands.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <shared_mutex>
@@ -32,12 +33,15 @@ class Registry {
   ContainerRef by_id(std::string_view id) const;
   std::vector<ContainerRef> all() const;  // newest first
   std::size_t size() const;
+  // Whether there has been a container with links: mostly not, and then nobody needs to look for them.
+  bool has_links() const { return has_links_; }
 
  private:
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
+  std::atomic<bool> has_links_ = false;
   mutable std::shared_mutex mutex_;
   std::map<std::string, ContainerRef, std::less<>> by_id_;  // guarded by mutex_, as all below
   std::unordered_map<std::string, std::string, Hash, std::equal_to<>> name_to_id_;

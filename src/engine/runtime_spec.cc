@@ -77,10 +77,11 @@ std::vector<std::string> override_environment(std::vector<std::string> base, con
   return base;
 }
 
-std::vector<std::string> environment(const Definition& definition, const std::string& hostname,
-                                     const std::string& home) {
+std::vector<std::string> environment(const Definition& definition, const std::string& hostname, const std::string& home,
+                                     const std::vector<std::string>& link_env) {
   std::vector<std::string> env{fmt::format("PATH={}", default_path), fmt::format("HOSTNAME={}", hostname)};
   if (definition.config.tty) env.emplace_back("TERM=xterm");
+  env.insert(env.end(), link_env.begin(), link_env.end());
   env = override_environment(std::move(env), definition.config.env);
   const auto is_home = [](const std::string& assignment) { return variable_name(assignment) == "HOME"; };
   if (std::ranges::none_of(env, is_home)) env.push_back(fmt::format("HOME={}", home));
@@ -126,7 +127,7 @@ Result<oci::Process> build_process(const Definition& definition, const StartFact
     const std::array<std::string, 2> prefix{std::string(init_target), "--"};
     process.args.insert(process.args.begin(), prefix.begin(), prefix.end());
   }
-  process.env = environment(definition, facts.hostname, user.home);
+  process.env = environment(definition, facts.hostname, user.home, facts.link_env);
   process.cwd = config.working_dir.empty() ? "/" : config.working_dir;
   const sys::CapabilityMask capabilities = TRY(capability_mask(host, host.privileged));
   process.capabilities = to_capabilities(capabilities, user.uid);
@@ -416,8 +417,9 @@ Result<oci::RuntimeSpec> build_runtime_spec(const Definition& definition, const 
   return result;
 }
 
-Result<oci::Process> build_exec_process(const Definition& definition, const ExecConfig& exec, int rootfs,
-                                        const Settings& settings, const HostFeatures&) {
+Result<oci::Process> build_exec_process(const Definition& definition, const ExecConfig& exec,
+                                        const std::vector<std::string>& link_env, int rootfs, const Settings& settings,
+                                        const HostFeatures&) {
   const HostConfig& host = definition.host_config;
   oci::Process process;
   process.terminal = exec.tty;
@@ -431,7 +433,7 @@ Result<oci::Process> build_exec_process(const Definition& definition, const Exec
   process.args = exec.cmd;
   const std::string hostname =
       definition.config.hostname.empty() ? definition.id.substr(0, 12) : definition.config.hostname;
-  std::vector<std::string> env = environment(definition, hostname, user.home);
+  std::vector<std::string> env = environment(definition, hostname, user.home, link_env);
   if (exec.tty) env = override_environment({"TERM=xterm"}, env);
   process.env = override_environment(std::move(env), exec.env);
   process.cwd = exec.working_dir.empty() ? definition.config.working_dir : exec.working_dir;

@@ -33,6 +33,7 @@ struct StartFacts {
   std::string hosts_path, hostname_path, resolv_conf_path;  // generated files, bind-mounted
   std::string init_program;                                 // of --init, bind-mounted at /sbin/docker-init
   std::string shm_source;                                   // of --ipc container:…/host; empty: a tmpfs of its own
+  std::vector<std::string> link_env;                        // variables that tell of linked containers
   std::optional<UserMapping> user_mapping;
 };
 
@@ -40,9 +41,10 @@ Result<oci::RuntimeSpec> build_runtime_spec(const Definition& definition, const 
                                             const StartFacts& facts, const Settings& settings,
                                             const HostFeatures& features);
 
-// The process part for `exec` in a running container whose start used `spec`.
-Result<oci::Process> build_exec_process(const Definition& definition, const ExecConfig& exec, int rootfs,
-                                        const Settings& settings, const HostFeatures& features);
+// The process part for `exec` in a running container whose start used `spec`. `link_env`: as StartFacts has it.
+Result<oci::Process> build_exec_process(const Definition& definition, const ExecConfig& exec,
+                                        const std::vector<std::string>& link_env, int rootfs, const Settings& settings,
+                                        const HostFeatures& features);
 
 // `linux.resources` alone, for `update` of a running container.
 Result<oci::Resources> build_resources(const spec::HostConfig& host_config);

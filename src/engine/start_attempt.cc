@@ -48,6 +48,7 @@ StartAttempt::~StartAttempt() {
 Result<Timestamp> StartAttempt::run() {
   CHECK(make_run_dir());
   CHECK(mount_rootfs());
+  CHECK(find_links());
   CHECK(join_network());
   failpoint("start.after_network");
   CHECK(write_files());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/engine_impl.h"
+#include "engine/links.h"
 #include "engine/user_namespace.h"
 
 namespace corten::engine {
@@ -47,6 +48,7 @@ class StartAttempt {
   Result<> join_namespaces();
   Result<> write_files();
   Result<> write_hosts();
+  Result<> find_links();
 
   EngineImpl& engine_;
   const ContainerRef container_;
@@ -54,6 +56,7 @@ class StartAttempt {
   std::shared_ptr<const std::vector<MountDetail>> mounts_;
   StartFacts facts_;
   ContainerRef network_owner_;
+  std::vector<Link> links_;
   std::string plan_;
   std::vector<int> plan_fds_;
   bool has_run_dir_ = false, done_ = false;

@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "engine/ports.h"
 #include "engine/shared_memory.h"
@@ -85,6 +87,17 @@ Result<> StartAttempt::join_bridge() {
   return {};
 }
 
+Result<> StartAttempt::find_links() {
+  if (definition_->host_config.links.empty()) return {};
+  if (engine_.bridge_ && !engine_.bridge_->config().inter_container)
+    return fail(ErrorKind::not_implemented,
+                "links are not supported by a daemon that keeps its containers apart (--icc=false)");
+  links_ = engine::find_links(*definition_, engine_.registry_);
+  CHECK(check_links(*definition_, links_));
+  facts_.link_env = link_environment(*definition_, links_);
+  return {};
+}
+
 Result<> StartAttempt::write_files() {
   const auto& id = definition_->id;
   const auto& layout = engine_.layout_;
@@ -129,6 +142,9 @@ Result<> StartAttempt::write_hosts() {
   for (const auto& text : definition_->host_config.extra_hosts) {
     extra.push_back(TRY(network::parse_extra_host(text, gateway)));
   }
+  std::ranges::move(link_hosts(links_), std::back_inserter(extra));
+  if (run_->endpoint)
+    update_linking_hosts(*definition_, network::to_string(run_->endpoint.info().address), engine_.registry_);
   if (definition_->host_config.network_mode == "host") {
     if (auto text = sys::read_file("/etc/hosts")) {
       if (!text->empty() && !text->ends_with('\n')) *text += '\n';

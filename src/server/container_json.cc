@@ -289,6 +289,18 @@ void append_summary(std::string& out, const ContainerView& container, const Serv
     append(container.row.get([&] { return summary_parts(container, services, version, std::nullopt); }));
 }
 
+// "/db:/web/alias"; one whose container is removed is gone.
+Array shown_links(const engine::Definition& definition, const engine::Engine& engine) {
+  Array shown;
+  for (const std::string& link : definition.host_config.links) {
+    const std::size_t colon = link.find(':');
+    if (const auto target = engine.find(link.substr(0, colon)))
+      shown.push_back(
+          Value(fmt::format("/{}:/{}/{}", (*target)->definition->name, definition.name, link.substr(colon + 1))));
+  }
+  return shown;
+}
+
 Value container_inspect(const ContainerView& container, const Services& services, ApiVersion version,
                         const std::optional<engine::DiskUsage>& size) {
   const engine::Definition& definition = *container.definition;
@@ -311,6 +323,8 @@ Value container_inspect(const ContainerView& container, const Services& services
                 {"AppArmorProfile", ""}};
   object["ExecIDs"] = container.exec_ids.empty() ? Value(nullptr) : json::to_json(container.exec_ids);
   object["HostConfig"] = host_config_json(definition, version);
+  if (!definition.host_config.links.empty())
+    object["HostConfig"].as_object()["Links"] = shown_links(definition, services.engine);
   Object driver_data;
   for (const auto& [name, path] : services.store.snapshots().describe(definition.snapshot_key))
     driver_data[name] = path;

@@ -148,3 +148,36 @@ def test_network_inspect(daemon):
 def test_bad_ports(cli):
     for port in ("99999:80", "80:99999", "x:80", "80:80/icmp", "300.1.1.1:80:80", "80-82:80-81"):
         cli.fails("create", "-p", port, "busybox", "true")
+
+
+def hosts_line(cli, name, word):
+    lines = [line.split() for line in cli("exec", name, "cat", "/etc/hosts").splitlines()]
+    return next((line for line in lines if word in line[1:]), None)
+
+
+def test_links(cli):
+    """--link on the default bridge: names, variables, inspect; and a target that comes back with another address."""
+    serve(cli, "db", "-e", "COLOUR=red")
+    cli("run", "-d", "--name", "web", "--link", "db:the-store", "busybox", "sleep", "100")
+    address = cli("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db")
+    id = cli("inspect", "-f", "{{.Id}}", "db")
+    assert hosts_line(cli, "web", "the-store") == [address, "the-store", id[:12], "db"]
+    assert cli("exec", "web", "wget", "-qO-", "http://the-store/") == "page of db"
+    assert cli.json("inspect", "web")[0]["HostConfig"]["Links"] == ["/db:/web/the-store"]
+    for command in (["run", "--rm", "--name", "once", "--link", "db", "busybox", "env"], ["exec", "web", "env"]):
+        prefix = "DB" if command[0] == "run" else "THE_STORE"
+        assert f"{prefix}_ENV_COLOUR=red" in cli(*command).splitlines()
+    # Another address: the file follows, in the running container.
+    cli("stop", "-t", "0", "db")
+    cli("run", "-d", "--name", "between", "busybox", "sleep", "100")
+    cli("start", "db")
+    assert cli("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db") != address
+    wait_until(lambda: hosts_line(cli, "web", "the-store")[0] == cli("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "db"), 5, "the new address")
+    # A target that does not run, or is not there.
+    cli("stop", "-t", "0", "db", "web")
+    assert "Cannot link to a non running container: /db AS /web/the-store" in cli.fails("start", "web")
+    assert "could not get container for nobody: No such container: nobody" in cli.fails("create", "--link", "nobody:x", "busybox", "true")
+    assert "links" in cli.fails("create", "--link", "db", "--network", "host", "busybox", "true")
+    cli("rm", "-f", "db")
+    cli("start", "web")
+    assert cli.json("inspect", "web")[0]["HostConfig"]["Links"] in ([], None)
