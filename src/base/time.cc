@@ -1,9 +1,9 @@
 #include "base/time.h"
 
 #include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <ctime>
-#include <limits>
 
 namespace corten {
 namespace {
@@ -106,6 +106,16 @@ bool parse_calendar(std::string_view text, bool allow_partial, Parsed& parsed) {
   return take_zone(text, parsed) && text.empty();
 }
 
+// 64 bits of nanoseconds reach to the year 2262: what is beyond (year 9999 for "never") becomes the farthest time, with
+// room for what is added to it.
+constexpr std::int64_t farthest_seconds = 8'000'000'000;  // the year 2223, and 1716
+
+Timestamp bounded(std::int64_t unix_seconds, std::int64_t fraction) {
+  if (unix_seconds >= farthest_seconds) return Timestamp(seconds(farthest_seconds));
+  if (unix_seconds < -farthest_seconds) return Timestamp(seconds(-farthest_seconds));
+  return Timestamp(seconds(unix_seconds) + nanoseconds(fraction));
+}
+
 Timestamp to_timestamp(Parsed parsed) {
   std::time_t unix_seconds = 0;
   if (parsed.has_zone) {
@@ -114,7 +124,7 @@ Timestamp to_timestamp(Parsed parsed) {
     parsed.calendar.tm_isdst = -1;
     unix_seconds = mktime(&parsed.calendar);
   }
-  return Timestamp(seconds(unix_seconds) + nanoseconds(parsed.fraction));
+  return bounded(unix_seconds, parsed.fraction);
 }
 
 // Nanoseconds of one unit; 0 when it is none.
@@ -135,8 +145,8 @@ bool parse_unix_time(std::string_view text, Timestamp& out) {
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   long fraction = 0;
   if (take(text, '.') && !take_fraction(text, fraction)) return false;
-  if (!text.empty() || whole > std::numeric_limits<long>::max() / 1'000'000'000 - 1 || whole < 0) return false;
-  out = Timestamp(seconds(whole) + nanoseconds(fraction));
+  if (!text.empty() || whole < 0) return false;
+  out = bounded(whole, fraction);
   return true;
 }
 
@@ -198,7 +208,12 @@ Result<Timestamp> parse_time_filter(std::string_view text, Timestamp reference) 
   if (parse_unix_time(text, time)) return time;
   Parsed parsed;
   if (parse_calendar(text, true, parsed)) return to_timestamp(parsed);
-  if (const auto duration = parse_duration(text)) return reference - *duration;
+  if (const auto duration = parse_duration(text)) {
+    const auto back = std::chrono::floor<seconds>(*duration);
+    const auto from = std::chrono::floor<seconds>(reference.time_since_epoch());
+    const auto fraction = (reference.time_since_epoch() - from) - (*duration - back);
+    return bounded((from - back).count(), fraction.count());
+  }
   return fail(ErrorKind::invalid, "invalid value \"{}\": want a time (RFC 3339 or Unix) or a duration", text);
 }
 

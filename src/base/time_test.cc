@@ -27,6 +27,20 @@ TEST(Time, RefusesWhatIsNoTime) {
     EXPECT_FALSE(parse_rfc3339(text)) << text;
 }
 
+// What 64 bits cannot hold must not come back as some other time, let alone as undefined behaviour.
+TEST(Time, FarAwayTimesStayFarAway) {
+  const Timestamp far = *parse_rfc3339("9999-12-31T23:59:59.999999999Z");
+  EXPECT_GT(far, *parse_rfc3339("2200-01-01T00:00:00Z"));
+  EXPECT_GT(far + 24h, far);
+  EXPECT_LT(*parse_rfc3339("0001-01-02T00:00:00Z"), *parse_rfc3339("1800-01-01T00:00:00Z"));
+  const Timestamp reference(1'700'000'000s);
+  EXPECT_EQ(*parse_time_filter("99999999999999", reference), far);
+  EXPECT_EQ(*parse_time_filter("-2550000h", reference), far);
+  EXPECT_LT(*parse_time_filter("2550000h", reference), reference);
+  EXPECT_LT(*parse_time_filter("0001-01-01T00:00:00Z", reference), reference);
+  EXPECT_EQ(*parse_time_filter("1500ms", reference), reference - 1500ms);
+}
+
 TEST(Time, Durations) {
   EXPECT_EQ(*parse_duration("1h1m1.5s"), 3661s + 500ms);
   EXPECT_EQ(*parse_duration("-5ms"), -5ms);
