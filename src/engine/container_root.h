@@ -19,6 +19,7 @@ struct ContainerRoot {
 
 // Puts clones of the mounts' sources onto their destinations beneath the detached mount `root`. Where the kernel cannot
 // mount on a detached mount (before 6.15) nothing is put there: then paths inside volumes show the directory below.
-Result<> attach_sources(int root, const std::vector<MountDetail>& mounts);
+Result<> attach_sources(int root, const std::vector<MountDetail>& mounts, const volume::Volumes& volumes,
+                        const image::Images& images, store::Snapshots& snapshots);
 
 }  // namespace corten::engine

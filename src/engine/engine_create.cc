@@ -48,7 +48,7 @@ class CreateAttempt {
       const auto other = TRY(engine_.registry_.find(ref));
       return other->with([](Container::Data& data) { return *data.mounts; });
     };
-    mounts_ = TRY(resolve_mounts(id_, config, host_config, engine_.volumes_, find));
+    mounts_ = TRY(resolve_mounts(id_, config, host_config, engine_.volumes_, engine_.images_, find));
     return {};
   }
 

@@ -73,6 +73,36 @@ class ReaderSource : public store::ByteSource {
   const ByteReader& read_;
 };
 
+std::optional<std::uint32_t> mapped_id(const std::vector<oci::IdMapping>& ranges, std::uint32_t id, bool to_host) {
+  for (const auto& range : ranges) {
+    const std::uint32_t from = to_host ? range.container_id : range.host_id;
+    if (id >= from && id - from < range.size) return (to_host ? range.host_id : range.container_id) + (id - from);
+  }
+  return std::nullopt;
+}
+
+// A running container with mapped ids shows the host's numbers to whoever looks in from the host; archives have the
+// container's. Of a stopped one the files are seen as they lie there, with the container's numbers.
+Result<std::optional<UserMapping>> mapping_of(const ContainerRoot& root, const Container& container,
+                                              const Settings& settings) {
+  if (!root.running) return std::nullopt;
+  return user_mapping(container.view()->definition->host_config, settings);
+}
+store::MapOwner to_host(UserMapping mapping) {
+  return [mapping = std::move(mapping)](uid_t uid, gid_t gid) -> Result<std::pair<uid_t, gid_t>> {
+    const auto user = mapped_id(mapping.uids, uid, true), group = mapped_id(mapping.gids, gid, true);
+    if (user && group) return std::pair(*user, *group);
+    return fail(ErrorKind::invalid, "container owner {}:{} cannot be mapped to a host id", uid, gid);
+  };
+}
+store::MapOwner to_container(UserMapping mapping) {
+  return [mapping = std::move(mapping)](uid_t uid, gid_t gid) -> Result<std::pair<uid_t, gid_t>> {
+    constexpr std::uint32_t nobody = 65534;
+    return std::pair(mapped_id(mapping.uids, uid, false).value_or(nobody),
+                     mapped_id(mapping.gids, gid, false).value_or(nobody));
+  };
+}
+
 std::unexpected<Error> no_such_path(std::string_view path, const std::string& name) {
   return fail(ErrorKind::not_found, "Could not find the file {} in container {}", path, name);
 }
@@ -109,7 +139,7 @@ Result<ContainerRoot> EngineImpl::open_root(Container& container, bool writable)
   options.read_only = !writable;
   root.fd = TRY(store_.snapshots().mount(view->definition->snapshot_key, options));
   const auto mounts = container.with([](const Container::Data& data) { return data.mounts; });
-  if (mounts) CHECK(attach_sources(root.fd.get(), *mounts));
+  if (mounts) CHECK(attach_sources(root.fd.get(), *mounts, volumes_, images_, store_.snapshots()));
   return root;
 }
 
@@ -131,7 +161,10 @@ Result<> EngineImpl::copy_out(std::string_view ref, std::string_view path,
   if (!stat) return std::unexpected(stat.error());
   CHECK(head(to_path_stat(*stat)));
   WriterSink sink(write);
-  CHECK(store::pack(root.fd.get(), path, sink, pack_options(path)));
+  store::PackOptions options = pack_options(path);
+  const auto mapping = TRY(mapping_of(root, *container, settings_));
+  if (mapping) options.map_owner = to_container(*mapping);
+  CHECK(store::pack(root.fd.get(), path, sink, options));
   CHECK(sink.flush());
   emit(*container->view()->definition, "archive-path");
   return {};
@@ -158,6 +191,8 @@ Result<> EngineImpl::copy_in(std::string_view ref, std::string_view path, bool n
     const oci::ProcessUser user = TRY(resolve_user(definition->config.user, {}, root.fd.get()));
     options.owner = {user.uid, user.gid};
   }
+  const auto mapping = TRY(mapping_of(root, *container, settings_));
+  if (mapping) options.map_owner = to_host(*mapping);
   ReaderSource source(read);
   CHECK(store::extract(source, root.fd.get(), path, options));
   emit(*definition, "extract-to-dir");
@@ -178,6 +213,8 @@ Result<> EngineImpl::export_rootfs(std::string_view ref, const ByteWriter& write
   store::PackOptions options;
   options.rename = "";
   options.one_file_system = true;
+  const auto mapping = TRY(mapping_of(root, *container, settings_));
+  if (mapping) options.map_owner = to_container(*mapping);
   WriterSink sink(write);
   CHECK(store::pack(root.fd.get(), "/", sink, options));
   CHECK(sink.flush());

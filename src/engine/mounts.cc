@@ -9,8 +9,11 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "image/images.h"
+#include "store/snapshots.h"
 #include "sys/beneath.h"
 #include "sys/copy_tree.h"
+#include "sys/mounts.h"
 #include "volume/volumes.h"
 
 namespace corten::engine {
@@ -151,6 +154,40 @@ Result<> take_bind_options(const spec::Mount& mount, MountDetail& detail) {
   return {};
 }
 
+// A relative path that no ".." leads out of, by its letters.
+bool is_local(const std::string& path) {
+  if (path.empty() || path[0] == '/' || path.find('\0') != std::string::npos) return false;
+  const std::filesystem::path normal = std::filesystem::path(path).lexically_normal();
+  return *normal.begin() != "..";
+}
+
+Result<> take_volume_options(const spec::Mount& mount, MountDetail& detail) {
+  if (mount.bind_options) return invalid_mount(mount, "field BindOptions must not be specified");
+  if (mount.image_options) return invalid_mount(mount, "field ImageOptions must not be specified");
+  if (!mount.source.empty() && !volume::is_valid_name(mount.source))
+    return invalid_mount(mount, fmt::format("\"{}\" is not a volume name", mount.source));
+  detail.volume_name = mount.source;
+  if (!mount.volume_options) return {};
+  detail.no_copy = mount.volume_options->no_copy;
+  detail.subpath = mount.volume_options->subpath;
+  if (detail.subpath.empty()) return {};
+  if (mount.source.empty()) return invalid_mount(mount, "must not set Subpath when using anonymous volumes");
+  if (!is_local(detail.subpath)) return invalid_mount(mount, "subpath must be a relative path within the volume");
+  return {};
+}
+
+Result<> take_image_options(const spec::Mount& mount, MountDetail& detail) {
+  if (mount.source.empty()) return invalid_mount(mount, "field Source must not be empty");
+  if (mount.bind_options) return invalid_mount(mount, "field BindOptions must not be specified");
+  if (mount.volume_options) return invalid_mount(mount, "field VolumeOptions must not be specified");
+  detail.source = mount.source;
+  detail.read_only = true;
+  if (mount.image_options) detail.subpath = mount.image_options->subpath;
+  if (!detail.subpath.empty() && !is_local(detail.subpath))
+    return invalid_mount(mount, "subpath must be a relative path within the image");
+  return {};
+}
+
 // --mount
 Result<Draft> parse_mount(const spec::Mount& mount) {
   Draft draft;
@@ -163,20 +200,13 @@ Result<Draft> parse_mount(const spec::Mount& mount) {
   if (mount.type == "bind") {
     CHECK(take_bind_options(mount, detail));
   } else if (mount.type == "volume") {
-    if (mount.bind_options) return invalid_mount(mount, "field BindOptions must not be specified");
-    if (!mount.source.empty() && !volume::is_valid_name(mount.source))
-      return invalid_mount(mount, fmt::format("\"{}\" is not a volume name", mount.source));
-    detail.volume_name = mount.source;
-    if (mount.volume_options) {
-      detail.no_copy = mount.volume_options->no_copy;
-      if (!mount.volume_options->subpath.empty())
-        return fail(ErrorKind::not_implemented,
-                    "invalid mount config for type \"volume\": volume-subpath is not supported yet");
-    }
+    CHECK(take_volume_options(mount, detail));
   } else if (mount.type == "tmpfs") {
     if (!mount.source.empty()) return invalid_mount(mount, "field Source must not be specified");
     detail.options = tmpfs_options(mount);
-  } else if (mount.type == "image" || mount.type == "npipe" || mount.type == "cluster") {
+  } else if (mount.type == "image") {
+    CHECK(take_image_options(mount, detail));
+  } else if (mount.type == "npipe" || mount.type == "cluster") {
     return fail(ErrorKind::not_implemented, "invalid mount config: mount type \"{}\" is not supported", mount.type);
   } else {
     return fail(ErrorKind::invalid, "invalid mount config: mount type unknown: \"{}\"", mount.type);
@@ -205,8 +235,8 @@ Result<std::vector<Draft>> inherit(const std::string& specification,
 
 class Resolver {
  public:
-  Resolver(const std::string& container_id, volume::Volumes& volumes)
-      : container_id_(container_id), volumes_(volumes) {}
+  Resolver(const std::string& container_id, volume::Volumes& volumes, const image::Images& images)
+      : container_id_(container_id), volumes_(volumes), images_(images) {}
 
   // Replaces what came from --volumes-from and stands at the same place; twice by the user is an error.
   Result<> add(Draft draft, bool inherited) {
@@ -237,6 +267,16 @@ class Resolver {
         point.name = info.name;
         point.driver = info.driver;
         if (point.mode.empty()) point.mode = "z";
+      } else if (detail.type == "image") {
+        // --volumes-from brings it resolved.
+        if (detail.image_id.empty()) {
+          const auto image = images_.resolve(detail.source);
+          // Not not_found: to a client that means the container's own image, to be pulled.
+          if (!image)
+            return fail(ErrorKind::invalid, "invalid mount config for type \"image\": {}", image.error().text());
+          detail.image_id = (*image)->id;
+        }
+        point.name = std::exchange(detail.source, detail.image_id);
       } else if (detail.type == "bind") {
         if (detail.propagation.empty()) detail.propagation = "rprivate";
         point.propagation = detail.propagation;
@@ -251,6 +291,7 @@ class Resolver {
  private:
   const std::string& container_id_;
   volume::Volumes& volumes_;
+  const image::Images& images_;
   std::map<std::string, Draft> drafts_;
   std::map<std::string, bool> explicit_;
 };
@@ -266,8 +307,9 @@ Result<> make_host_directory(const std::string& path) {
 
 Result<ResolvedMounts> resolve_mounts(const std::string& container_id, const spec::ContainerConfig& config,
                                       const spec::HostConfig& host_config, volume::Volumes& volumes,
+                                      const image::Images& images,
                                       const std::function<Result<std::vector<MountDetail>>(const std::string&)>& find) {
-  Resolver resolver(container_id, volumes);
+  Resolver resolver(container_id, volumes, images);
   for (const std::string& specification : host_config.volumes_from)
     for (Draft& draft : TRY(inherit(specification, find))) CHECK(resolver.add(std::move(draft), true));
   for (const std::string& specification : host_config.binds) CHECK(resolver.add(TRY(parse_bind(specification)), false));
@@ -295,6 +337,26 @@ Result<> prepare_mount_sources(const std::vector<MountDetail>& details, volume::
   return {};
 }
 
+Result<UniqueFd> open_mount_tree(const MountDetail& detail, const volume::Volumes& volumes, const image::Images& images,
+                                 store::Snapshots& snapshots) {
+  if (detail.type == "volume" && !detail.subpath.empty()) {
+    const UniqueFd part = TRY(volumes.open_subpath(detail.volume_name, detail.subpath));
+    return sys::clone_mount(part.get(), "", true);
+  }
+  if (detail.type != "image") return UniqueFd();
+  const image::ImagePtr image = TRY(images.resolve(detail.image_id));
+  UniqueFd tree = TRY(snapshots.mount_layer(image->chain_id));
+  if (detail.subpath.empty()) return tree;
+  const UniqueFd part =
+      TRY_AS(sys::open_beneath(tree.get(), detail.subpath, O_PATH, sys::Resolve::beneath),
+             fmt::format("image mount at {}: cannot access path {}", detail.destination, detail.subpath));
+  auto copy = sys::clone_mount(part.get(), "", false);
+  // The kernel takes no part of a mount that is attached nowhere.
+  if (!copy && copy.error().sys_errno() == EINVAL)
+    return fail(ErrorKind::not_implemented, "image mount at {}: image-subpath needs Linux 6.15", detail.destination);
+  return copy;
+}
+
 oci::Mount runtime_mount(const MountDetail& detail) {
   oci::Mount mount;
   mount.destination = detail.destination;
@@ -315,7 +377,8 @@ oci::Mount runtime_mount(const MountDetail& detail) {
 
 Result<> populate_volumes(const std::vector<MountDetail>& details, volume::Volumes& volumes, int rootfs) {
   for (const MountDetail& detail : details) {
-    if (detail.type != "volume" || detail.no_copy) continue;
+    // A part of a volume must be there before, so it is nothing to be filled.
+    if (detail.type != "volume" || detail.no_copy || !detail.subpath.empty()) continue;
     if (!TRY(volumes.is_empty(detail.volume_name))) continue;
     auto from = sys::open_beneath(rootfs, detail.destination, O_RDONLY | O_DIRECTORY);
     if (!from) {

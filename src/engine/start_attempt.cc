@@ -82,6 +82,10 @@ Result<> StartAttempt::mount_rootfs() {
   rootfs_ = TRY_AS(engine_.store_.snapshots().mount(definition_->snapshot_key, options), "mount the root file system");
   facts_.rootfs = rootfs_.get();
   CHECK(prepare_mount_sources(*mounts_, engine_.volumes_));
+  for (const MountDetail& detail : *mounts_) {
+    auto tree = TRY(open_mount_tree(detail, engine_.volumes_, engine_.images_, engine_.store_.snapshots()));
+    if (tree) mount_trees_[detail.destination] = std::move(tree);
+  }
   CHECK(give_volumes_to_mapped_root());
   return populate_volumes(*mounts_, engine_.volumes_, rootfs_.get());
 }
@@ -126,6 +130,7 @@ Result<> StartAttempt::compile() {
   }
   if (run_->cgroup.v2_directory() >= 0) options.cgroup.v2_directory = add_fd(run_->cgroup.v2_directory());
   for (const int fd : run_->cgroup.v1_directories()) options.cgroup.v1_directories.push_back(add_fd(fd));
+  for (const auto& [destination, tree] : mount_trees_) options.mount_trees[destination] = add_fd(tree.get());
   if (shared_memory_) options.mount_trees["/dev/shm"] = add_fd(shared_memory_.get());
   auto compiled = TRY(runtime::compile(spec, engine_.host_, options));
   warnings.insert(warnings.end(), compiled.warnings.begin(), compiled.warnings.end());

@@ -2,6 +2,7 @@
 // everything in reverse order; the order is that of docs/architecture.md.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,6 +64,7 @@ class StartAttempt {
   // The owners, in the order of their making.
   MappedNamespaces mapped_;
   UniqueFd run_dir_, data_dir_, rootfs_, joined_network_, shared_memory_;
+  std::map<std::string, UniqueFd> mount_trees_;  // by destination
   std::shared_ptr<Run> run_;
 };
 

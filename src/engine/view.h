@@ -59,8 +59,8 @@ struct State {
 
 // A resolved mount as `inspect` shows it.
 struct MountPoint {
-  std::string type;  // bind, volume, tmpfs
-  std::string name;  // volumes only
+  std::string type;  // bind, volume, tmpfs, image (whose source is the image's id)
+  std::string name;  // of a volume, or an image as it was asked for
   std::string source;
   std::string destination;
   std::string driver;

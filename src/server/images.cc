@@ -38,10 +38,18 @@ class BodySink : public store::ByteSink {
   std::string type_;
 };
 
+// As their root or as a mount.
+bool uses(const engine::Definition& definition, const std::string& image_id) {
+  return definition.image_id == image_id ||
+         std::ranges::any_of(definition.mounts, [&](const engine::MountPoint& mount) {
+           return mount.type == "image" && mount.source == image_id;
+         });
+}
+
 std::vector<image::ImageUser> users_of(const engine::Engine& engine, const std::string& image_id) {
   std::vector<image::ImageUser> users;
   for (const engine::ContainerPtr& container : engine.list())
-    if (container->definition->image_id == image_id) users.push_back({container->id(), container->state.running()});
+    if (uses(*container->definition, image_id)) users.push_back({container->id(), container->state.running()});
   return users;
 }
 

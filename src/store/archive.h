@@ -30,6 +30,9 @@ class CompressSink : public ByteSink {
 };
 Result<std::unique_ptr<CompressSink>> compress(ByteSink& sink, Compression how);
 
+// An owner on the one side as it is on the other; empty: the same. An error refuses the file.
+using MapOwner = std::function<Result<std::pair<uid_t, gid_t>>(uid_t uid, gid_t gid)>;
+
 struct ExtractLimits {
   std::uint64_t entries = 4'000'000;
   std::uint64_t bytes = 1ULL << 40;  // of file contents, holes included
@@ -45,6 +48,8 @@ struct ExtractOptions {
   bool devices = true;
   // Everybody's files belong to this uid:gid instead of what the archive says.
   std::optional<std::pair<uid_t, gid_t>> owner = std::nullopt;
+  // From the archive's owners (or the one above) to those to be set.
+  MapOwner map_owner = {};
   // `cp`: a directory never replaces a file and a file never a directory.
   bool no_overwrite_dir_non_dir = false;
   // The end marker (two zero blocks) must be there; off for layers, whose digest proves them whole.
@@ -74,6 +79,8 @@ struct PackOptions {
   std::optional<std::string> rename = std::nullopt;
   // Follow `path` itself if it is a symbolic link (`cp -L`).
   bool follow_top = false;
+  // From the files' owners to the archive's.
+  MapOwner map_owner = {};
   // Nothing on other mounts beneath (export leaves /proc and volumes out).
   bool one_file_system = false;
 };

@@ -51,6 +51,7 @@ class Extractor {
     CHECK(check_disk(entry_cost));
     const CleanName where = TRY(clean_name(entry.name, options_.limits, base_.empty()));
     if (options_.owner) std::tie(entry.uid, entry.gid) = *options_.owner;
+    if (options_.map_owner) std::tie(entry.uid, entry.gid) = TRY(options_.map_owner(entry.uid, entry.gid));
     if (where.name.empty()) return top(entry);
     const int parent = TRY(parent_fd(where.parent));
     if (options_.layer && where.name.starts_with(whiteout_prefix)) return whiteout(parent, where);
@@ -113,6 +114,7 @@ class Extractor {
     struct stat below{};
     below.st_mode = S_IFDIR | 0755;
     if (options_.owner) std::tie(below.st_uid, below.st_gid) = *options_.owner;
+    if (options_.map_owner) std::tie(below.st_uid, below.st_gid) = TRY(options_.map_owner(below.st_uid, below.st_gid));
     if (const UniqueFd fd = options_.below ? options_.below(path) : UniqueFd(); fd) {
       struct stat status{};
       if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) below = status;

@@ -10,16 +10,6 @@
 namespace corten::store {
 namespace {
 
-TarEntry entry_of(const struct stat& status, std::string path) {
-  TarEntry entry;
-  entry.name = std::move(path);
-  entry.mode = status.st_mode & 07777;
-  entry.uid = status.st_uid;
-  entry.gid = status.st_gid;
-  entry.mtime = status.st_mtim;
-  return entry;
-}
-
 // The mount a descriptor is on; overlayfs gives directories one device number and files others, so st_dev would not do.
 std::optional<std::uint64_t> mount_of(int fd) {
 #ifdef STATX_MNT_ID
@@ -34,6 +24,17 @@ std::optional<std::uint64_t> mount_of(int fd) {
 }
 
 }  // namespace
+
+Result<TarEntry> TreePacker::entry_of(const struct stat& status, std::string path) const {
+  TarEntry entry;
+  entry.name = std::move(path);
+  entry.mode = status.st_mode & 07777;
+  entry.uid = status.st_uid;
+  entry.gid = status.st_gid;
+  if (options_.map_owner) std::tie(entry.uid, entry.gid) = TRY(options_.map_owner(entry.uid, entry.gid));
+  entry.mtime = status.st_mtim;
+  return entry;
+}
 
 bool TreePacker::on_other_mount(int fd) {
   if (!options_.one_file_system) return false;
@@ -60,7 +61,7 @@ Result<bool> TreePacker::add_one(int fd, const std::string& path) {
 }
 
 Result<> TreePacker::add_node(int fd, const struct stat& status, const std::string& path) {
-  TarEntry entry = entry_of(status, path);
+  TarEntry entry = TRY(entry_of(status, path));
   if (status.st_nlink > 1) {
     const auto [first, is_new] =
         linked_.emplace(std::pair(status.st_dev, status.st_ino), Linked{path, status.st_nlink});
@@ -116,7 +117,7 @@ Result<> TreePacker::add_file(int fd, TarEntry& entry) {
 }
 
 Result<> TreePacker::add_directory(int fd, const struct stat& status, const std::string& path) {
-  TarEntry entry = entry_of(status, path);
+  TarEntry entry = TRY(entry_of(status, path));
   entry.type = TarType::directory;
   entry.xattrs = TRY_AS(kept_xattrs(fd), path);
   return writer_.header(entry);
@@ -154,7 +155,7 @@ Result<> TreePacker::enter(int directory, const std::string& path, std::vector<L
   if (options_.overlay && is_opaque(fd.get())) {
     struct stat status{};
     if (::fstat(fd.get(), &status) != 0) return sys_fail("stat {:?}", path);
-    TarEntry entry = entry_of(status, path + ".wh..wh..opq");
+    TarEntry entry = TRY(entry_of(status, path + ".wh..wh..opq"));
     entry.mode = 0600;
     CHECK(writer_.file(entry, ""));
   }
@@ -166,7 +167,7 @@ Result<> TreePacker::enter(int directory, const std::string& path, std::vector<L
 Result<> TreePacker::add_whiteout(const std::string& path, const struct stat& status) {
   const std::size_t slash = path.rfind('/');
   const std::size_t at = slash == std::string::npos ? 0 : slash + 1;
-  TarEntry entry = entry_of(status, path.substr(0, at) + ".wh." + path.substr(at));
+  TarEntry entry = TRY(entry_of(status, path.substr(0, at) + ".wh." + path.substr(at)));
   entry.mode = 0600;
   return writer_.file(entry, "");
 }
@@ -185,7 +186,7 @@ Result<> pack(int root_fd, std::string_view path, ByteSink& tar, const PackOptio
   std::string_view trimmed = path;
   while (trimmed.ends_with('/')) trimmed.remove_suffix(1);
   std::string name = options.rename.value_or(std::string(trimmed.substr(trimmed.rfind('/') + 1)));
-  TreePacker packer(tar, {.one_file_system = options.one_file_system});
+  TreePacker packer(tar, {.one_file_system = options.one_file_system, .map_owner = options.map_owner});
   if (!S_ISDIR(status.st_mode)) {
     CHECK(packer.add_fd(fd.get(), name));
   } else if (name.empty()) {

@@ -17,8 +17,9 @@ class TreePacker {
   struct Options {
     bool overlay = false;  // whiteouts and opaque directories become ".wh." entries
     bool one_file_system = false;
+    MapOwner map_owner = {};
   };
-  TreePacker(ByteSink& sink, Options options) : writer_(sink), options_(options), buffer_(256U << 10) {}
+  TreePacker(ByteSink& sink, Options options) : writer_(sink), options_(std::move(options)), buffer_(256U << 10) {}
 
   // What an O_PATH descriptor refers to as archive entry `path`, with all below it.
   Result<> add_fd(int fd, const std::string& path);
@@ -39,6 +40,7 @@ class TreePacker {
     nlink_t names;
   };
 
+  Result<TarEntry> entry_of(const struct stat& status, std::string path) const;
   // True when it is a directory whose children are wanted, too.
   Result<bool> add_one(int fd, const std::string& path);
   Result<> add_node(int fd, const struct stat& status, const std::string& path);

@@ -260,11 +260,13 @@ Result<UniqueFd> Volumes::open_data(std::string_view name) const {
 
 Result<UniqueFd> Volumes::open_subpath(std::string_view name, std::string_view subpath) const {
   const UniqueFd data = TRY(open_data(name));
-  auto fd = sys::open_beneath(data.get(), subpath, O_PATH);
-  if (!fd && fd.error().kind() == ErrorKind::not_found)
-    return fail(ErrorKind::not_found, "cannot access path {}/{}: no such file or directory", TRY(get(name)).mountpoint,
+  auto fd = sys::open_beneath(data.get(), subpath, O_PATH, sys::Resolve::beneath);
+  if (fd) return fd;
+  const std::string base = TRY(get(name)).mountpoint;
+  if (fd.error().sys_errno() == EXDEV)
+    return fail(ErrorKind::invalid, "path concatenation escapes the base directory, base: {:?}, subpath: {:?}", base,
                 subpath);
-  return fd;
+  return fail(fd.error().kind(), "cannot access path {}/{}: {}", base, subpath, errno_text(fd.error().sys_errno()));
 }
 
 Result<bool> Volumes::is_empty(std::string_view name) const {

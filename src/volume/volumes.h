@@ -62,8 +62,7 @@ class Volumes {
 
   // A descriptor of _data for *at calls.
   Result<UniqueFd> open_data(std::string_view name) const;
-  // An O_PATH descriptor of what is at `subpath` in _data, links resolved inside it (they cannot lead out). not_found
-  // with Docker's text.
+  // An O_PATH descriptor of what is at `subpath` in _data. Links may not lead out of it. Docker's texts.
   Result<UniqueFd> open_subpath(std::string_view name, std::string_view subpath) const;
   // True when _data has no entry at all.
   Result<bool> is_empty(std::string_view name) const;

@@ -1,6 +1,7 @@
 #include "volume/volumes.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -166,7 +167,8 @@ TEST_F(VolumesTest, SubpathsStayInside) {
   std::filesystem::create_symlink(base_, made->mountpoint + "/out");
   std::filesystem::create_symlink("../../..", made->mountpoint + "/up");
   EXPECT_TRUE(volumes->open_subpath("data", "a/b"));
-  EXPECT_TRUE(volumes->open_subpath("data", "abs"));
+  EXPECT_TRUE(volumes->open_subpath("data", "a/../a/b"));
+  EXPECT_THAT(volumes->open_subpath("data", "abs").error().text(), testing::HasSubstr("escapes the base directory"));
   EXPECT_FALSE(volumes->open_subpath("data", "out/volumes"));
   EXPECT_FALSE(volumes->open_subpath("data", "up/volumes"));
   EXPECT_EQ(volumes->open_subpath("data", "a/c").error().text(),

@@ -222,6 +222,9 @@ remapped_users() {
   corten run -d --name aa busybox sleep 1000
   is "$(stat -c %u "/proc/$(pid_of aa)")" 100000
   corten exec aa sh -c 'echo x >/root/x 2>/dev/null || echo x >/x; test -O /x'
+  echo in >/tmp/in && chown 7:8 /tmp/in && corten cp -a /tmp/in aa:/in
+  is "$(corten exec aa stat -c %u:%g /in)" 7:8
+  is "$(corten cp aa:/in - | tar -tv --numeric-owner | grep -c 7/8)" 1
   corten run --rm busybox sh -c 'mkdir /d && mv /www/index.html /d/ && rm -r /www && echo more >>/etc/passwd && touch /bin/new && chown 7:7 /d && test "$(stat -c %u /d)" = 7'
   corten run --rm -m 32m --pids-limit 10 busybox sh -c 'cat /proc/self/cgroup; cat /proc/self/uid_map' | grep 100000
   corten run -d --name web -p 8082:80 busybox httpd -f -h /www
