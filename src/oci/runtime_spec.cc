@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "json/codec.h"
+#include "oci/runtime_spec_check.h"
 
 namespace corten::oci {
 
@@ -309,54 +310,6 @@ CORTEN_OCI_FIELDS(RuntimeState) {
 
 namespace {
 
-Result<> require(bool present, std::string_view field) {
-  if (present) return {};
-  return fail(ErrorKind::invalid, "{} is required", field);
-}
-
-Result<> check_process(const Process& process, std::string_view where) {
-  return require(!process.cwd.empty(), fmt::format("{}cwd", where));
-}
-
-Result<> check_hooks(const Hooks& hooks) {
-  const std::pair<std::string_view, const std::vector<Hook>*> lists[] = {
-      {"prestart", &hooks.prestart},
-      {"createRuntime", &hooks.create_runtime},
-      {"createContainer", &hooks.create_container},
-      {"startContainer", &hooks.start_container},
-      {"poststart", &hooks.poststart},
-      {"poststop", &hooks.poststop},
-  };
-  for (const auto& [name, list] : lists) {
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      const Hook& hook = (*list)[i];
-      if (hook.path.empty() || hook.path.front() != '/')
-        return fail(ErrorKind::invalid, "hooks.{}[{}].path: want an absolute path, got \"{}\"", name, i, hook.path);
-      if (hook.timeout && *hook.timeout <= 0)
-        return fail(ErrorKind::invalid, "hooks.{}[{}].timeout: want a positive number of seconds, got {}", name, i,
-                    *hook.timeout);
-    }
-  }
-  return {};
-}
-
-Result<> check_linux(const Linux& config) {
-  for (std::size_t i = 0; i < config.namespaces.size(); ++i)
-    CHECK(require(!config.namespaces[i].type.empty(), fmt::format("linux.namespaces[{}].type", i)));
-  for (std::size_t i = 0; i < config.devices.size(); ++i) {
-    CHECK(require(!config.devices[i].path.empty(), fmt::format("linux.devices[{}].path", i)));
-    CHECK(require(!config.devices[i].type.empty(), fmt::format("linux.devices[{}].type", i)));
-  }
-  if (config.seccomp) {
-    CHECK(require(!config.seccomp->default_action.empty(), "linux.seccomp.defaultAction"));
-    for (std::size_t i = 0; i < config.seccomp->syscalls.size(); ++i) {
-      CHECK(require(!config.seccomp->syscalls[i].names.empty(), fmt::format("linux.seccomp.syscalls[{}].names", i)));
-      CHECK(require(!config.seccomp->syscalls[i].action.empty(), fmt::format("linux.seccomp.syscalls[{}].action", i)));
-    }
-  }
-  return {};
-}
-
 template <class T>
 Result<T> parse_bounded(std::string_view text) {
   if (text.size() > max_runtime_spec_bytes)
@@ -369,19 +322,13 @@ Result<T> parse_bounded(std::string_view text) {
 
 Result<RuntimeSpec> parse_runtime_spec(std::string_view text) {
   auto spec = TRY(parse_bounded<RuntimeSpec>(text));
-  CHECK(require(!spec.oci_version.empty(), "ociVersion"));
-  if (spec.root) CHECK(require(!spec.root->path.empty(), "root.path"));
-  if (spec.process) CHECK(check_process(*spec.process, "process."));
-  for (std::size_t i = 0; i < spec.mounts.size(); ++i)
-    CHECK(require(!spec.mounts[i].destination.empty(), fmt::format("mounts[{}].destination", i)));
-  if (spec.hooks) CHECK(check_hooks(*spec.hooks));
-  if (spec.linux_config) CHECK(check_linux(*spec.linux_config));
+  CHECK(check(spec));
   return spec;
 }
 
 Result<Process> parse_process(std::string_view text) {
   auto process = TRY(parse_bounded<Process>(text));
-  CHECK(check_process(process, ""));
+  CHECK(check(process, ""));
   return process;
 }
 
@@ -389,9 +336,7 @@ Result<Resources> parse_resources(std::string_view text) { return parse_bounded<
 
 Result<RuntimeState> parse_runtime_state(std::string_view text) {
   auto state = TRY(parse_bounded<RuntimeState>(text));
-  CHECK(require(!state.id.empty(), "id"));
-  CHECK(require(!state.status.empty(), "status"));
-  CHECK(require(!state.bundle.empty(), "bundle"));
+  CHECK(check(state));
   return state;
 }
 
