@@ -8,6 +8,8 @@ import tarfile
 
 import pytest
 
+from conftest import wait_until
+
 
 def test_cp_both_ways(cli, tmp_path):
     cli("run", "-d", "--name", "ccc", "busybox", "sleep", "100")
@@ -92,6 +94,26 @@ def test_cp_through_a_containers_symlink(daemon, tmp_path):
     # Absolute links that stay inside must go on working (as /var/run does).
     cli("cp", tmp_path / "new", "ccc:/abs/new")
     assert cli("cp", "ccc:/var/run2/new", "-", text=False)
+
+
+def test_deep_trees(daemon, tmp_path):
+    """A container nests directories deeper than a thread of the daemon has stack: nobody else may notice."""
+    cli = daemon.corten
+    snapshots = daemon.data_root / "snapshots"
+    before = set(os.listdir(snapshots))
+    cli("run", "--name", "deep", "busybox", "sh", "-c", "i=0; while [ $i -lt 850 ]; do mkdir d && cd d || exit 3; i=$((i+1)); done; echo x > f")
+    assert len(cli("diff", "deep").splitlines()) == 851
+    cli("export", "-o", tmp_path / "out.tar", "deep")
+    assert b"d/d/d/d" in cli("cp", "deep:/d", "-", text=False)
+    assert "deep" in cli("ps", "-as")
+    assert "at most 256 are taken" in cli.fails("commit", "deep", "deepimage")
+    # Deeper than anything walks: an error, and it can still be removed.
+    cli("run", "--name", "deeper", "busybox", "sh", "-c", "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 3; i=$((i+1)); done")
+    assert "nested deeper than 900" in cli.fails("diff", "deeper")
+    cli.fails("export", "-o", tmp_path / "out2.tar", "deeper")
+    cli.fails("commit", "deeper", "x")
+    cli("rm", "deep", "deeper")
+    wait_until(lambda: set(os.listdir(snapshots)) <= before, 20, "the deep trees to be gone")
 
 
 def test_diff(cli):
