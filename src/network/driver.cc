@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "network/host_firewall.h"
 #include "network/host_settings.h"
 #include "network/network_impl.h"
 #include "sys/netlink_route.h"
@@ -60,6 +61,7 @@ class DriverImpl final : public Driver {
   Result<Bridge> set_up_bridge(const NetworkConfig& config);
   void remove_bridge(const std::string& link);
   Result<std::set<std::string>> unknown_links();
+  void warn_of_obstacles();
   // On the worker's thread:
   Result<> remove_orphans(const std::set<std::string>& suspects);
   Result<> delete_links_now(const std::function<bool(const sys::LinkInfo&)>& which);
@@ -184,6 +186,7 @@ Result<> DriverImpl::remove_network(std::string_view id) {
 Result<> DriverImpl::start() {
   CHECK(host_->firewall->start());
   if (const auto result = host_->firewall->watch(); !result) log::warn("{}", result.error().text());
+  warn_of_obstacles();
   // Before the first link of this daemon's own.
   auto unknown = unknown_links();
   if (!unknown) log::warn("{}", unknown.error().text());
@@ -197,6 +200,15 @@ Result<> DriverImpl::start() {
     if (const auto result = remove_orphans(suspects); !result) log::warn("{}", result.error().text());
   });
   return {};
+}
+
+void DriverImpl::warn_of_obstacles() {
+  std::vector<std::string> bridges;
+  for (const auto& network : networks()) bridges.push_back(network->config().link);
+  if (bridges.empty()) return;
+  const auto obstacles = forwarding_obstacles(host_->names.table, bridges);
+  if (!obstacles) return log::debug("{}", obstacles.error().text());
+  for (const std::string& obstacle : *obstacles) log::warn("{}", obstacle);
 }
 
 Result<std::set<std::string>> DriverImpl::unknown_links() {

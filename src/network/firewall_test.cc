@@ -1,5 +1,8 @@
 #include "network/firewall.h"
 
+#include <tuple>
+
+#include "network/host_firewall.h"
 #include "network/network_fixture.h"
 
 namespace corten::network {
@@ -67,6 +70,27 @@ TEST_F(FirewallTest, ATableChangedByOthersIsProgrammedAgain) {
   EXPECT_EQ(published(), 1u);
   must(firewall.remove_all());
   EXPECT_THAT(tables(), testing::ElementsAre("foreign"));
+}
+
+TEST_F(FirewallTest, ForeignFirewallsInTheWayAreNamed) {
+  const std::vector<std::string> bridges{"corten0"};
+  Firewall firewall(table);
+  must(firewall.add_network(network_));
+  must(firewall.start());
+  EXPECT_THAT(must(forwarding_obstacles(table, bridges)), testing::IsEmpty());
+  for (const auto& [name, chain, drop] : {std::tuple{"filter", "FORWARD", true},
+                                          {"mine", "fw", true},
+                                          {"open", "fw", false},
+                                          {"firewalld", "f", false}}) {
+    sys::NftBatch foreign(NFPROTO_IPV4, name);
+    foreign.add_table();
+    foreign.add_base_chain(chain, "filter", sys::NftHook::forward, 0, drop);
+    must(foreign.commit(netfilter_));
+  }
+  EXPECT_THAT(must(forwarding_obstacles(table, bridges)),
+              testing::UnorderedElementsAre(HasSubstr("iptables -I FORWARD -o corten0 -j ACCEPT"),
+                                            HasSubstr("nftables table mine, chain fw"),
+                                            HasSubstr("firewall-cmd --zone=trusted --add-interface=corten0")));
 }
 
 TEST(FirewallFailure, AKernelWithoutNfTablesIsToldInWords) {

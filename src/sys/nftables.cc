@@ -104,7 +104,8 @@ void NftBatch::add_chain(std::string_view name) {
   batch_.end();
 }
 
-void NftBatch::add_base_chain(std::string_view name, std::string_view type, NftHook hook, std::int32_t priority) {
+void NftBatch::add_base_chain(std::string_view name, std::string_view type, NftHook hook, std::int32_t priority,
+                              bool drop) {
   begin(NFT_MSG_NEWCHAIN, NLM_F_CREATE);
   batch_.put_string(NFTA_CHAIN_TABLE, table_);
   batch_.put_string(NFTA_CHAIN_NAME, name);
@@ -112,7 +113,7 @@ void NftBatch::add_base_chain(std::string_view name, std::string_view type, NftH
   batch_.put_be32(NFTA_HOOK_HOOKNUM, static_cast<std::uint32_t>(hook));
   batch_.put_be32(NFTA_HOOK_PRIORITY, static_cast<std::uint32_t>(priority));
   batch_.close(mark);
-  batch_.put_be32(NFTA_CHAIN_POLICY, NF_ACCEPT);
+  batch_.put_be32(NFTA_CHAIN_POLICY, drop ? NF_DROP : NF_ACCEPT);
   batch_.put_string(NFTA_CHAIN_TYPE, type);
   batch_.end();
 }
@@ -357,6 +358,25 @@ Result<std::vector<std::string>> list_nft_tables(NetlinkSocket& socket, std::uin
                }),
            "list nftables tables");
   return tables;
+}
+
+Result<std::vector<NftBaseChain>> list_nft_base_chains(NetlinkSocket& socket, std::uint8_t family) {
+  NetlinkBatch batch;
+  batch.begin(message_type(NFT_MSG_GETCHAIN), NLM_F_DUMP, family_header(family));
+  batch.end();
+  std::vector<NftBaseChain> chains;
+  const auto read = [&](const NetlinkAnswer& answer) {
+    const auto attributes = answer.attributes<nfgenmsg>();
+    const auto hook = find_attribute(attributes, NFTA_CHAIN_HOOK);
+    const auto number = hook ? find_attribute(hook->value, NFTA_HOOK_HOOKNUM) : std::nullopt;
+    const auto table = find_attribute(attributes, NFTA_CHAIN_TABLE), name = find_attribute(attributes, NFTA_CHAIN_NAME);
+    if (!number || !table || !name) return;
+    const auto policy = find_attribute(attributes, NFTA_CHAIN_POLICY);
+    chains.push_back({std::string(table->string()), std::string(name->string()), static_cast<NftHook>(number->be32()),
+                      policy && policy->be32() == NF_DROP});
+  };
+  CHECK_AS(socket.dump(batch, [&] { chains.clear(); }, read), "list nftables chains");
+  return chains;
 }
 
 }  // namespace corten::sys

@@ -63,8 +63,9 @@ class NftBatch {
   // An error when there is none.
   void delete_table();
   void add_chain(std::string_view name);
-  // `type`: "filter" or "nat". Policy accept.
-  void add_base_chain(std::string_view name, std::string_view type, NftHook hook, std::int32_t priority);
+  // `type`: "filter" or "nat". Policy accept, or drop.
+  void add_base_chain(std::string_view name, std::string_view type, NftHook hook, std::int32_t priority,
+                      bool drop = false);
   void add_set(const NftSetSpec& set);
   // Adding a plain element that exists is no error; a map's element with other data is (EEXIST).
   void add_elements(std::string_view set, std::span<const NftElement> elements);
@@ -115,5 +116,13 @@ void nft_append_name(Bytes& bytes, std::string_view link);  // 16 bytes
 Result<std::vector<NftElement>> list_nft_elements(NetlinkSocket& socket, std::uint8_t family, std::string_view table,
                                                   std::string_view set);
 Result<std::vector<std::string>> list_nft_tables(NetlinkSocket& socket, std::uint8_t family);
+// The chains that hang on a hook, of all tables of the family.
+struct NftBaseChain {
+  std::string table;
+  std::string name;
+  NftHook hook = NftHook::prerouting;
+  bool drops = false;  // its policy
+};
+Result<std::vector<NftBaseChain>> list_nft_base_chains(NetlinkSocket& socket, std::uint8_t family);
 
 }  // namespace corten::sys
