@@ -157,10 +157,11 @@ class Extractor {
     const bool was_whiteout = options_.layer && is_whiteout(status);
     if (is_directory) {
       CHECK(sys::remove_tree_at(parent, where.name.c_str()));
-      cached_fd_.reset();  // it may have been in what went
     } else if (::unlinkat(parent, where.name.c_str(), 0) != 0 && errno != ENOENT) {
       return sys_fail("replace");
     }
+    // The directory at hand may have been in what went, or reached through it.
+    if (is_directory || S_ISLNK(status.st_mode)) cached_fd_.reset();
     return was_whiteout ? Existing::whiteout : Existing::nothing;
   }
 

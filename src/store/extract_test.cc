@@ -137,6 +137,33 @@ TEST_F(Extract, LaterEntriesReplaceEarlierOnes) {
   EXPECT_FALSE(exists(root_.get(), "d/x"));
 }
 
+TEST_F(Extract, AReplacedLinkIsNotFollowedAnyMore) {
+  const auto done =
+      run(TarMaker().dir("old").symlink("way", "old").file("way/x", "1").dir("way").file("way/y", "2").done());
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_EQ(slurp(root_.get(), "old/x"), "1");
+  EXPECT_FALSE(exists(root_.get(), "old/y"));
+  EXPECT_EQ(slurp(root_.get(), "way/y"), "2");
+}
+
+// Set-id bits and file capabilities survive the change of owner.
+TEST_F(Extract, CapabilitiesAreKept) {
+  TarEntry entry{.type = TarType::file, .name = "ping", .mode = 04755, .uid = 12, .gid = 34};
+  // Version 2, cap_net_raw permitted and effective.
+  entry.xattrs["security.capability"] = std::string("\1\0\0\2\0\40\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+  ASSERT_TRUE(run(TarMaker().add(entry, "x").done(), {.layer = true}));
+  const UniqueFd fd(::openat(root_.get(), "ping", O_RDONLY | O_CLOEXEC));
+  const auto kept = kept_xattrs(fd.get());
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->at("security.capability"), entry.xattrs["security.capability"]);
+  struct stat status{};
+  ASSERT_EQ(::fstat(fd.get(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 04755U);
+  StringSink packed;
+  ASSERT_TRUE(pack(root_.get(), "/ping", packed));
+  EXPECT_NE(packed.text.find("SCHILY.xattr.security.capability"), std::string::npos);
+}
+
 TEST_F(Extract, CpRefusesToTradeDirectoriesForFiles) {
   ASSERT_TRUE(run(TarMaker().dir("d").file("f", "x").done()));
   const ExtractOptions options{.no_overwrite_dir_non_dir = true};
