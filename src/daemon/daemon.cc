@@ -80,7 +80,7 @@ Result<std::string> daemon_id(store::Database& database) {
   const auto rows = TRY(database.list_objects("daemon"));
   if (!rows.empty()) return rows[0].id;
   const std::string hex = random_id();
-  const std::string id = fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
+  std::string id = fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
                                      hex.substr(16, 4), hex.substr(20, 12));
   CHECK(database.put_object("daemon", id, "{}"));
   return id;
@@ -180,11 +180,14 @@ class Daemon {
     }
   }
 
-  void stop() {
+  // False: threads of requests still use this object, which must then not be destroyed.
+  bool stop() {
     notify_service_manager("STOPPING=1");
-    if (const auto done = http_->shutdown(shutdown_grace); !done) log::warn("stop serving: {}", done.error().text());
+    const auto served = http_->shutdown(shutdown_grace);
+    if (!served) log::warn("stop serving: {}", served.error().text());
     engine_->shutdown();
     if (!config_.pidfile.empty()) unlink(config_.pidfile.c_str());
+    return served.has_value();
   }
 
   std::vector<std::string> addresses() const { return http_->addresses(); }
@@ -342,7 +345,7 @@ Result<> run(Config config, const std::vector<std::string>& arguments) {
   const int number = daemon.wait_for_end();
   log::info("{}: stopping", strsignal(number));
   end_on_second_signal();
-  daemon.stop();
+  if (!daemon.stop()) _exit(0);
   return {};
 }
 

@@ -136,7 +136,8 @@ Result<> add_address_pool(Config& config, const std::string& value) {
   return {};
 }
 
-Option one_of(std::string_view name, std::string_view help, std::vector<std::string> accepted, std::string_view why) {
+Option one_of(std::string_view name, std::string_view help, const std::vector<std::string>& accepted,
+              std::string_view why) {
   return {name, name, 0, Kind::text, help, [=](Config&, const std::string& value) -> Result<> {
             if (std::ranges::find(accepted, value) != accepted.end()) return {};
             return fail(ErrorKind::invalid, "\"{}\" is not supported: {}", value, why);

@@ -135,7 +135,7 @@ Result<> Responder::write_empty(int status) {
   return send({make_head({}, status_has_body(status) ? "Content-Length: 0\r\n" : "")});
 }
 
-Result<> Responder::begin(int status, std::string_view content_type, Mode mode, std::string framing) {
+Result<> Responder::begin(int status, std::string_view content_type, Mode mode, std::string_view framing) {
   CHECK(claim(status, mode));
   if (request_.method == "HEAD" || !status_has_body(status)) mode_ = Mode::complete;
   return send({make_head(content_type, framing)});

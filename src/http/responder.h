@@ -51,7 +51,7 @@ class Responder final : public ResponseWriter {
   Result<> claim(int status, Mode mode);
   // Status line and fields up to the empty line.
   std::string make_head(std::string_view content_type, std::string_view framing);
-  Result<> begin(int status, std::string_view content_type, Mode mode, std::string framing);
+  Result<> begin(int status, std::string_view content_type, Mode mode, std::string_view framing);
   // With a stream the client sets the pace, for ever if it likes; a whole answer has a time.
   Result<> send(std::initializer_list<std::string_view> pieces, Deadline deadline = Deadline::never());
   // The request is answered with what is not HTTP any more.

@@ -258,6 +258,16 @@ def test_bytes_that_are_no_text(api, daemon):
     assert not any(line.startswith("forged") for line in daemon.log.read_text(errors="replace").splitlines())
 
 
+def test_sizes_of_volumes(api, daemon):
+    """Known by descriptors only: neither links nor depths lead the daemon out of a volume or out of its descriptors."""
+    daemon.corten("run", "--rm", "-v", "flat:/f", "-v", "deep:/d", "busybox", "sh", "-c",
+                  "cd /f && dd if=/dev/zero of=file bs=1024 count=64 && ln file other && ln -s / host;"
+                  "cd /d && i=0; while [ $i -lt 1500 ]; do mkdir d && cd d; i=$((i+1)); done")  # fmt: skip
+    sizes = {volume["Name"]: volume["UsageData"]["Size"] for volume in api("GET", "/system/df?type=volume")[1]["Volumes"]}
+    assert 64 << 10 <= sizes["flat"] < 80 << 10 and sizes["deep"] == -1
+    assert api("POST", "/volumes/prune?filters=%7B%22all%22:%5B%22true%22%5D%7D")[1]["VolumesDeleted"] == ["deep", "flat"]
+
+
 def test_pipelined_requests_are_answered_in_order(daemon):
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)

@@ -60,6 +60,21 @@ def test_without_live_restore_containers_stop_with_the_daemon(make_daemon):
     wait_until(lambda: daemon.corten("inspect", "-f", "{{.State.Status}}", "rrr") == "running", 10, "unless-stopped")
 
 
+def test_a_stop_of_the_daemon_waits_for_no_request_for_ever(make_daemon):
+    daemon = make_daemon()
+    daemon.corten("run", "-d", "--name", "deaf", "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+    stuck = daemon.corten.popen("stop", "-t", "60", "deaf", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    events = daemon.corten.popen("events", "--since", "1h", "--filter", "event=kill", stdout=subprocess.PIPE, text=True)
+    assert "signal=15" in events.stdout.readline()  # the request is on its way
+    events.kill()
+    events.communicate()
+    begin = time.monotonic()
+    assert daemon.stop() == 0 and time.monotonic() - begin < 10
+    stuck.wait()
+    daemon.start()
+    assert daemon.corten("inspect", "-f", "{{.State.Status}}", "deaf") == "running"
+
+
 def test_images_and_volumes_outlive_the_daemon(make_daemon):
     daemon = make_daemon()
     daemon.corten("run", "--name", "ccc", "-v", "kept:/v", "busybox", "sh", "-c", "echo x > /v/f; echo y > /g")
