@@ -40,15 +40,19 @@ function(corten_module NAME)
   endif()
 endfunction()
 
-# corten_program(NAME MODULES module... [STATIC]): cmd/NAME/main.cc linked to those modules.
+# corten_program(NAME [MODULES module...] [STATIC] [GUEST]): cmd/NAME/main.cc linked to those modules. GUEST: it runs
+# inside containers, where it finds no libraries, a sanitizer's neither.
 function(corten_program NAME)
-  cmake_parse_arguments(ARG "STATIC" "" "MODULES" ${ARGN})
+  cmake_parse_arguments(ARG "STATIC;GUEST" "" "MODULES" ${ARGN})
   list(TRANSFORM ARG_MODULES PREPEND corten_)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${NAME}/*.cc)
   add_executable(${NAME} ${sources})
   target_link_libraries(${NAME} PRIVATE ${ARG_MODULES})
   # A sanitizer's runtime cannot be linked into a static program.
-  if(ARG_STATIC AND NOT CORTEN_SANITIZE)
+  if(ARG_GUEST)
+    target_compile_options(${NAME} PRIVATE -fno-sanitize=all)
+    target_link_options(${NAME} PRIVATE -fno-sanitize=all -static -no-pie)
+  elseif(ARG_STATIC AND NOT CORTEN_SANITIZE)
     target_link_options(${NAME} PRIVATE -static -no-pie)
   else()
     target_link_options(${NAME} PRIVATE -static-libstdc++ -static-libgcc -no-pie)
