@@ -1,5 +1,9 @@
 # Warnings, sanitizers and the fast linker, for all targets of the tree.
 add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wno-missing-field-initializers)
+# What base/mutex.h says of locks, clang checks: as clang-tidy does in tools/lint.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_compile_options(-Wthread-safety)
+endif()
 if(CORTEN_WERROR)
   add_compile_options(-Werror)
 endif()
