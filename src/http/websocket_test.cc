@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <future>
+#include <random>
 
 #include "http/test_support.h"
 
@@ -88,6 +90,24 @@ TEST(WebSocket, RefusesWhatIsNotTheProtocol) {
   EXPECT_TRUE(decode(frame(0x02, "x") + frame(0x82, "y"), 1).broken) << "a message inside another";
   EXPECT_TRUE(decode(frame(0x82, "x", std::size_t{1} << 63), 1).broken) << "a length beyond all measure";
   EXPECT_TRUE(decode(std::string("\x82\x01x      ", 9), 1).broken) << "not masked";
+}
+
+TEST(WebSocket, MakesTheSameOfAnyBytesHoweverTheyAreCut) {
+  std::mt19937 random(20261124);
+  const auto below = [&](unsigned end) { return std::uniform_int_distribution<unsigned>(0, end - 1)(random); };
+  for (int round = 0; round < 3000; ++round) {
+    std::string stream;
+    for (unsigned i = below(6); i-- > 0;)
+      stream += frame(std::array{0x82U, 0x01U, 0x80U, 0x89U, 0x8AU, 0x00U}.at(below(6)), std::string(below(300), 'x'));
+    for (unsigned i = below(3); i-- > 0 && !stream.empty();)
+      stream[below(static_cast<unsigned>(stream.size()))] = static_cast<char>(below(256));
+    const auto whole = decode(stream, std::max<std::size_t>(stream.size(), 1));
+    const auto cut = decode(stream, 1 + below(7));
+    EXPECT_EQ(whole.data, cut.data);
+    EXPECT_EQ(whole.replies, cut.replies);
+    EXPECT_EQ(whole.closed, cut.closed);
+    EXPECT_EQ(whole.broken, cut.broken);
+  }
 }
 
 class WebSocketServer : public testing::Test {

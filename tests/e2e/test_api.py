@@ -206,29 +206,21 @@ def test_older_versions_get_their_fields(api, daemon):
     assert api("GET", "/v1.51/containers/old/json")[1]["NetworkSettings"]["Networks"]["bridge"]["MacAddress"] == ""
 
 
-def api_definition():
-    path = pathlib.Path(__file__).resolve().parents[3] / "shared" / "reference" / "engine-api" / "engine-api-v1.51.yaml"
-    yaml = pytest.importorskip("yaml", reason="needs python3-yaml")
-    if not path.exists():
-        pytest.skip("the Engine API's definition is not at hand")
-    return yaml.safe_load(path.read_text())
-
-
 def test_every_endpoint_of_the_definition_answers(api):
-    """What is not there says so in words; no path of the definition is unknown."""
+    """What is not there says so in words; no path of the Engine API's definition is unknown."""
+    endpoints = (pathlib.Path(__file__).parent.parent / "fixtures" / "engine-api-1.51.txt").read_text().splitlines()
     problems = []
-    for path, operations in api_definition()["paths"].items():
-        for method in {"get", "head", "post", "put", "delete"} & operations.keys():
-            if path == "/events":
-                continue  # has no end
-            body, headers = ("{}", {"Content-Type": "application/json"}) if method in ("post", "put") and "prune" not in path else (None, {})
-            status, answer, _ = api(method.upper(), "/v1.51" + re.sub(r"\{\w+\}", "nobody", path), body, headers)
-            if answer == {"message": "page not found"} or status == 500:
+    for method, path in map(str.split, endpoints):
+        if path == "/events":
+            continue  # has no end
+        body, headers = ("{}", {"Content-Type": "application/json"}) if method in ("POST", "PUT") and "prune" not in path else (None, {})
+        status, answer, _ = api(method, "/v1.51" + re.sub(r"\{\w+\}", "nobody", path), body, headers)
+        if answer == {"message": "page not found"} or status == 500:
+            problems.append(f"{method} {path}: {status} {answer}")
+        if path.startswith(("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs")):
+            if status not in (501, 503) or "swarm" not in answer["message"]:
                 problems.append(f"{method} {path}: {status} {answer}")
-            if path.startswith(("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs")):
-                if status not in (501, 503) or "swarm" not in answer["message"]:
-                    problems.append(f"{method} {path}: {status} {answer}")
-    assert not problems, "\n".join(problems)
+    assert len(endpoints) > 100 and not problems, "\n".join(problems)
 
 
 def test_numbers_out_of_all_bounds(api, daemon):
