@@ -1,9 +1,14 @@
 #include "cli/inspect_format.h"
 
+#include <algorithm>
+
 #include "json/codec.h"
 
 namespace corten::cli {
 namespace {
+
+// Deeper lines are not indented further: a document of many brackets would otherwise grow with the square of its size.
+constexpr std::size_t max_indent = 100;
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
@@ -37,7 +42,7 @@ std::string indent_json(std::string_view text, std::string_view indent) {
   bool need_break = false;  // after an opening bracket, unless it closes at once
   const auto new_line = [&] {
     out += '\n';
-    for (std::size_t i = 0; i < depth; ++i) out += indent;
+    for (std::size_t i = 0; i < std::min(depth, max_indent); ++i) out += indent;
   };
   for (std::size_t i = 0; i < text.size();) {
     const char c = text[i];

@@ -46,6 +46,8 @@ TEST(Tabwriter, AlignsAsGo) {
   EXPECT_EQ(align_tabs("aaaaaaaaaaaa\tb\nplain\nc\td\n"), "aaaaaaaaaaaa   b\nplain\nc         d\n");
   EXPECT_EQ(align_tabs("a\t\tb\n"), "a                   b\n");
   EXPECT_EQ(align_tabs(""), "");
+  const std::string tabs(200'000, '\t');
+  EXPECT_GE(align_tabs(tabs + "x\n").size(), tabs.size());
 }
 
 TEST(Formatter, EllipsisCountsRunes) {
@@ -131,6 +133,7 @@ TEST(Inspect, IndentsWithoutTouchingTokens) {
             "   \"e\": [\n            1,\n"
             "            {\n                \"f\": null\n            }\n        ]\n    }\n]");
   EXPECT_EQ(indent_json("[]"), "[]");
+  EXPECT_LT(indent_json(std::string(100'000, '[')).size(), 50'000'000U);
   EXPECT_EQ(compact_json("{ \"a b\" : [ 1 , 2 ] }"), "{\"a b\":[1,2]}");
   for (const char* broken : {"", "\"", "\"\\", "}}}]]", "[[[", ",,"}) {
     (void)indent_json(broken);

@@ -8,6 +8,9 @@ namespace {
 
 using Line = std::vector<std::string_view>;
 
+// Columns are aligned by recursion, one level each; what is behind the last of them stays as it is.
+constexpr std::size_t max_columns = 1000;
+
 std::size_t rune_count(std::string_view text) {
   return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
@@ -69,6 +72,7 @@ std::string align_tabs(std::string_view text, TabLayout layout) {
   std::size_t start = 0;
   for (std::size_t i = 0; i <= text.size(); ++i) {
     if (i < text.size() && text[i] != '\t' && text[i] != '\n') continue;
+    if (i < text.size() && text[i] == '\t' && lines.back().size() >= max_columns) continue;
     lines.back().push_back(text.substr(start, i - start));
     start = i + 1;
     if (i < text.size() && text[i] == '\n') lines.emplace_back();

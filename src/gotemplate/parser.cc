@@ -81,7 +81,13 @@ class Parser {
   }
   void leave() { --depth_; }
 
-  void define(const std::string& name, NodePtr body) {
+  // Reads the body of a template, which sees no variables of the text around it.
+  void define(const std::string& name, const std::string& context) {
+    const auto saved = std::move(variables_);
+    variables_ = {"$"};
+    auto [body, end] = item_list();
+    if (end != "end") fail("unexpected {{else}} in " + context);
+    variables_ = saved;
     if (forest_.size() > 1000) fail("too many templates");
     forest_[name] = std::move(body);
   }
@@ -96,17 +102,12 @@ class Parser {
   void parse_define() {
     const std::string name = template_name(next_non_space(), "define clause");
     expect(TokenKind::right_delimiter, "define clause");
-    const auto saved = std::move(variables_);
-    variables_ = {"$"};
-    auto [body, end] = item_list("define clause");
-    if (end != "end") fail("unexpected {{else}} in define clause");
-    variables_ = saved;
-    define(name, std::move(body));
+    define(name, "define clause");
   }
 
   // Items up to {{end}} or {{else}}; which of the two is the second of the pair.
-  std::pair<NodePtr, std::string> item_list(std::string_view) {
-    NodePtr list = make(NodeKind::list, peek_non_space_position());
+  std::pair<NodePtr, std::string> item_list() {
+    NodePtr list = make(NodeKind::list, peek().position);
     while (peek().kind != TokenKind::end_of_text) {
       NodePtr node = text_or_action();
       if (node->kind == NodeKind::list && !node->text.empty()) return {std::move(list), node->text};
@@ -115,7 +116,6 @@ class Parser {
     line_ = peek().line;
     fail("unexpected EOF");
   }
-  std::size_t peek_non_space_position() const { return peek().position; }
 
   NodePtr text_or_action() {
     const Token& token = next();
@@ -176,7 +176,7 @@ class Parser {
     const std::size_t variables = variables_.size();
     node->pipe = pipeline(context, TokenKind::right_delimiter);
     if (kind == NodeKind::range) ++loop_depth_;
-    auto [body, end] = item_list(context);
+    auto [body, end] = item_list();
     if (kind == NodeKind::range) --loop_depth_;
     node->body = std::move(body);
     if (end == "else if" || end == "else with") {
@@ -186,7 +186,7 @@ class Parser {
       node->otherwise = make(NodeKind::list, at);
       node->otherwise->children.push_back(control(kind, context, at));
     } else if (end == "else") {
-      auto [otherwise, last] = item_list(context);
+      auto [otherwise, last] = item_list();
       if (last != "end") fail("expected end; found {{else}}");
       node->otherwise = std::move(otherwise);
     }
@@ -200,12 +200,7 @@ class Parser {
     NodePtr node = make(NodeKind::call_template, position);
     node->text = template_name(next_non_space(), "block clause");
     node->pipe = pipeline("block clause", TokenKind::right_delimiter);
-    const auto saved = std::move(variables_);
-    variables_ = {"$"};
-    auto [body, end] = item_list("block clause");
-    if (end != "end") fail("unexpected {{else}} in block clause");
-    variables_ = saved;
-    define(node->text, std::move(body));
+    define(node->text, "block clause");
     leave();
     return node;
   }
@@ -319,9 +314,7 @@ class Parser {
         return node;
       case NodeKind::constant:
       case NodeKind::nil:
-      case NodeKind::dot: {
-        fail("unexpected . after term " + quote(node->shown()));
-      }
+      case NodeKind::dot: fail("unexpected . after term " + quote(node->shown()));
       default: break;
     }
     chain->pipe = std::move(node);
@@ -392,40 +385,6 @@ class Parser {
 };
 
 }  // namespace
-
-std::string Node::shown() const {
-  std::string out;
-  switch (kind) {
-    case NodeKind::field:
-      for (const auto& name : names) out += "." + name;
-      return out;
-    case NodeKind::variable:
-      for (const auto& name : names) out += (out.empty() ? "" : ".") + name;
-      return out;
-    case NodeKind::chain:
-      out = pipe->kind == NodeKind::pipe ? "(" + pipe->shown() + ")" : pipe->shown();
-      for (const auto& name : names) out += "." + name;
-      return out;
-    case NodeKind::pipe:
-      for (std::size_t i = 0; i < names.size(); ++i) out += (i > 0 ? ", " : "") + names[i];
-      if (!names.empty()) out += assigns ? " = " : " := ";
-      for (std::size_t i = 0; i < children.size(); ++i) out += (i > 0 ? " | " : "") + children[i]->shown();
-      return out;
-    case NodeKind::command:
-      for (std::size_t i = 0; i < children.size(); ++i) {
-        if (i > 0) out += ' ';
-        const bool nested = children[i]->kind == NodeKind::pipe;
-        out += nested ? "(" + children[i]->shown() + ")" : children[i]->shown();
-      }
-      return out;
-    case NodeKind::action: return "{{" + pipe->shown() + "}}";
-    case NodeKind::call_template:
-      return "{{template " + quote(text) + (pipe != nullptr ? " " + pipe->shown() : "") + "}}";
-    case NodeKind::dot: return ".";
-    case NodeKind::nil: return "nil";
-    default: return text;
-  }
-}
 
 Result<Forest> parse_forest(std::string_view text, const std::function<bool(std::string_view)>& is_function) {
   if (text.size() > max_template_size) {

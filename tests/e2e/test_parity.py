@@ -23,9 +23,9 @@ def both(daemon, tmp_path):
 
     def plain(text, program):
         text = text.replace(str(program), "corten").replace("docker", "corten").replace("Docker", "Corten")
-        text = re.sub(r"\b[0-9a-f]{64}\b", "<id>", text)
-        # Ages may tick between the two questions.
-        return re.sub(r"(Less than a second|\b\d+ seconds?)\b", "<age>", text)
+        # What the docker client's own copying logs to itself comes or not as its threads happen to run.
+        text = re.sub(r"^time=.*\n", "", text, flags=re.MULTILINE)
+        return re.sub(r"\b[0-9a-f]{64}\b", "<id>", text)
 
     def run(client, line):
         # A line that does not say otherwise is the client's own arguments.
@@ -43,8 +43,12 @@ def both(daemon, tmp_path):
     def differences(lines):
         found = []
         for line in lines:
-            ours, theirs = run(daemon.corten, line), run(daemon.docker, line)
-            if ours != theirs:
+            # An age may tick between the two questions, and a column's width with it: hence a second try.
+            for _ in range(3):
+                ours, theirs = run(daemon.corten, line), run(daemon.docker, line)
+                if ours == theirs:
+                    break
+            else:
                 diff = difflib.unified_diff(theirs.splitlines(), ours.splitlines(), "docker", "corten", lineterm="", n=0)
                 found.append("\n".join([f"$ {line}", *diff]))
         return found
