@@ -42,26 +42,39 @@ std::size_t character_length(std::string_view text) {
   return overlong || surrogate || (first == 0xF4 && second > 0x8F) ? 0 : length;
 }
 
+void write_escape(unsigned char c, std::string& out) {
+  constexpr std::string_view special = "\b\t\n\f\r\"\\";
+  constexpr std::string_view letters = "btnfr\"\\";
+  if (const std::size_t at = special.find(static_cast<char>(c)); at != std::string_view::npos) {
+    out += '\\';
+    out += letters[at];
+  } else {
+    fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
+  }
+}
+
 // File names and what programs print need not be UTF-8, but JSON must: what is not becomes U+FFFD, as in Go.
 void write_string(std::string_view text, std::string& out) {
-  std::size_t good = 0;
-  while (good < text.size()) {
-    const std::size_t length = character_length(text.substr(good));
-    if (length == 0) break;
-    good += length;
+  out += '"';
+  std::size_t copied = 0;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto c = static_cast<unsigned char>(text[at]);
+    const bool plain = c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+    const std::size_t length = plain ? 1 : c < 0x80 ? 0 : character_length(text.substr(at));
+    if (length > 0) {
+      at += length;
+      continue;
+    }
+    out += text.substr(copied, at - copied);
+    if (c < 0x80)
+      write_escape(c, out);
+    else
+      out += "\xEF\xBF\xBD";
+    copied = ++at;
   }
-  if (good == text.size()) {
-    out += boost::json::serialize(boost::json::string_view(text.data(), text.size()));
-    return;
-  }
-  std::string repaired(text.substr(0, good));
-  while (good < text.size()) {
-    const std::size_t length = character_length(text.substr(good));
-    if (length == 0) repaired += "\xEF\xBF\xBD";
-    repaired += text.substr(good, length);
-    good += std::max<std::size_t>(length, 1);
-  }
-  out += boost::json::serialize(boost::json::string_view(repaired.data(), repaired.size()));
+  out += text.substr(copied);
+  out += '"';
 }
 
 // Boost writes 1.5 as 1.5E0; Go and every reader of `docker stats` expects 1.5.

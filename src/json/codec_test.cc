@@ -83,6 +83,15 @@ TEST(Codec, WritesUtf8WhateverTheBytes) {
   EXPECT_TRUE(parse(write_pretty(Object{{"k\xFE", "\xFE"}})));
 }
 
+TEST(Codec, EscapesEveryAsciiCharacterAsItMust) {
+  std::string all;
+  for (int c = 0; c < 0x80; ++c) all += static_cast<char>(c);
+  const std::string written = write(Value(boost::json::string(all)));
+  EXPECT_EQ(written, boost::json::serialize(boost::json::string(all)));
+  EXPECT_EQ(parse(written)->as_string(), all);
+  EXPECT_EQ(write(Value("")), R"("")");
+}
+
 TEST(Codec, RefusesIntegersThatDoNotFit) {
   for (const auto* text : {R"({"Number":1e30})", R"({"Number":-1e30})", R"({"Number":2147483648})", R"({"Number":1.5})",
                            R"({"Number":9223372036854775808})"})
