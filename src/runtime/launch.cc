@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,23 @@ class Visit {
   std::vector<Visited> visited_;
 };
 
+// A child that others can see from its first moment on, because it is born into their pid or user namespace, is a copy
+// of us that nobody with rights only there may trace or look into (CVE-2016-9962).
+class HiddenClone {
+ public:
+  explicit HiddenClone(bool wanted) : restore_(wanted && ::prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1) {
+    if (restore_) (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  }
+  HiddenClone(const HiddenClone&) = delete;
+  HiddenClone& operator=(const HiddenClone&) = delete;
+  ~HiddenClone() {
+    if (restore_) (void)::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+  }
+
+ private:
+  bool restore_;
+};
+
 Result<> plan_joins(const LaunchPlan& plan, std::span<const UniqueFd> fds, bool new_user, LaunchSources& sources,
                     Visit& visit) {
   for (const auto& [kind, flag] : joinable) {
@@ -98,7 +116,7 @@ Result<sys::Cloned> clone_inside_user_namespace(sys::CloneRequest request, int u
     auto inner = sys::clone_process(request);
     if (inner && inner->pid == 0) return inner;
     if (inner)
-      (void)send(theirs.get(), MessageType::proceed, inner->pid, {}, inner->pidfd.get());
+      (void)send(theirs.get(), MessageType::proceed, 0, {}, inner->pidfd.get());
     else
       (void)send_failed(theirs.get(), inner.error());
     ::_exit(0);
@@ -108,7 +126,9 @@ Result<sys::Cloned> clone_inside_user_namespace(sys::CloneRequest request, int u
   auto message = TRY(receive(ours.get()));
   if (message.type == MessageType::failed) return std::unexpected(error_of(std::move(message)));
   if (message.end || !message.fd) return fail(ErrorKind::internal, "clone in the user namespace: the helper ended");
-  return sys::Cloned{message.number, std::move(message.fd)};
+  // The helper may be in another pid namespace, where the process has another number.
+  const pid_t pid = TRY(sys::pidfd_pid(message.fd.get()));
+  return sys::Cloned{pid, std::move(message.fd)};
 }
 
 // Which program we are, so that the child can refuse to run it inside.
@@ -206,6 +226,8 @@ Result<PreparedProcess> start(const LaunchPlan& plan, std::span<const UniqueFd> 
   {
     Visit visit;
     CHECK(plan_joins(plan, fds, new_user, sources, visit));
+    const HiddenClone hidden(plan_of(plan, NamespaceKind::pid).mode == NamespaceMode::join ||
+                             plan_of(plan, NamespaceKind::user).mode == NamespaceMode::join);
     if (plan_of(plan, NamespaceKind::user).mode == NamespaceMode::join) {
       const auto user = TRY_AS(open_joined(plan_of(plan, NamespaceKind::user), fds), "user namespace");
       cloned = TRY(clone_inside_user_namespace(request, user.get()));
@@ -245,6 +267,7 @@ Result<PreparedProcess> start_exec(const ExecPlan& plan, int target, std::span<c
   {
     Visit visit;
     if ((plan.namespaces & CLONE_NEWPID) != 0) CHECK(visit.enter(target, CLONE_NEWPID));
+    const HiddenClone hidden(true);
     cloned = TRY(sys::clone_process(request));
     if (cloned.pid == 0) {
       ours.reset();

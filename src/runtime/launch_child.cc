@@ -1,6 +1,7 @@
 #include "runtime/launch_child.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -66,7 +67,11 @@ Result<> join_target(Child& child) {
   if (flags != 0) CHECK(sys::join_namespaces_of(child.target, flags));
   if (child.new_user_namespace && (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0))
     return sys_fail("become root of the user namespace");
-  if (child.new_user_namespace) CHECK(die_with_parent(child));
+  if (child.new_user_namespace) {
+    // Whatever fs.suid_dumpable makes of the change: we stay hidden.
+    if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return sys_fail("prctl dumpable");
+    CHECK(die_with_parent(child));
+  }
   child.root = TRY(sys::open_file("/", O_PATH | O_DIRECTORY));
   return {};
 }
@@ -82,10 +87,10 @@ constexpr Step launch_steps[] = {
     enter_root, set_host_names, write_sysctls, make_working_directory, make_paths_read_only, mask_paths,
     make_root_read_only,
     // the process itself
-    join_session_keyring, set_scheduling, place_stdio, set_security_labels, set_limits, enter_working_directory,
-    become_user, enter_working_directory, find_program,
+    join_session_keyring, set_scheduling, place_stdio, set_security_labels, enter_working_directory, become_user,
+    enter_working_directory, find_program,
     // all but exec is done
-    wait_for_release, run_start_hooks, place_extra_descriptors, drop_privileges, run_program};
+    wait_for_release, run_start_hooks, place_extra_descriptors, set_limits, drop_privileges, run_program};
 
 constexpr Step exec_steps[] = {reset_signals,
                                die_with_parent,
@@ -97,13 +102,13 @@ constexpr Step exec_steps[] = {reset_signals,
                                set_scheduling,
                                place_stdio,
                                set_security_labels,
-                               set_limits,
                                enter_working_directory,
                                become_user,
                                enter_working_directory,
                                find_program,
                                wait_for_release,
                                place_extra_descriptors,
+                               set_limits,
                                drop_privileges,
                                run_program};
 

@@ -18,7 +18,7 @@ struct LaunchSources {
   std::vector<UniqueFd> devices;                 // per device, only with a user namespace: the host's node
   std::vector<UniqueFd> cgroups;                 // open cgroup.procs files of v1 trees
   std::array<UniqueFd, namespace_kinds> joined;  // namespaces that the child joins itself
-  UniqueFd null_device;                          // /dev/null of the host, read and write
+  UniqueFd null_device;                          // with a user namespace: /dev/null of the host, read and write
 };
 
 // State of the steps. The plan's parts that launch and exec share are in `process`.
@@ -67,6 +67,7 @@ Result<> make_mounts(Child& child);
 Result<> make_devices(Child& child);
 Result<> make_console(Child& child);
 Result<> make_null_mask(Child& child);
+bool is_null_device(int fd);
 // launch_root.cc
 Result<> enter_root(Child& child);
 Result<> make_root_read_only(Child& child);

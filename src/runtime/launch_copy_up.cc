@@ -42,6 +42,10 @@ Result<> copy_file(int from, int to, const char* name, const struct stat& status
   if (size > budget.bytes) return fail(ErrorKind::exhausted, "more than 1 GiB");
   budget.bytes -= size;
   const auto source = TRY(sys::open_beneath(from, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, Resolve::same_mount));
+  // Somebody with the same volume may have put another file there since.
+  struct stat opened{};
+  if (::fstat(source.get(), &opened) != 0) return sys_fail("stat");
+  if (!S_ISREG(opened.st_mode)) return fail(ErrorKind::invalid, "no regular file any more");
   UniqueFd target(::openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!target) return sys_fail("create");
   for (std::uint64_t left = size; left > 0;) {

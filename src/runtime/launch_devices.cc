@@ -87,12 +87,12 @@ Result<> make_links(Child& child) {
   return {};
 }
 
+}  // namespace
+
 bool is_null_device(int fd) {
   struct stat status{};
   return ::fstatat(fd, "", &status, AT_EMPTY_PATH) == 0 && S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
 }
-
-}  // namespace
 
 Result<> make_devices(Child& child) {
   const auto& plan = *child.launch;

@@ -12,6 +12,7 @@ namespace corten::runtime {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t all_namespaces =
@@ -67,6 +68,20 @@ TEST_F(ExecTest, ItIsOurOwnChildWithItsExitCode) {
 }
 
 TEST_F(ExecTest, NoDescriptorLeaksIn) { EXPECT_EQ(exec("exec ls /proc/self/fd"), "0\n1\n2\n3\n"); }
+
+TEST_F(ExecTest, NullAsInputIsNeverTheHosts) {
+  const auto null_of = [&] { return exec("stat -L -c %d:%i,%t:%T /proc/self/fd/0; stat -c %d:%i,%t:%T /dev/null"); };
+  const auto own = null_of();
+  EXPECT_EQ(own.substr(0, own.find('\n') + 1), own.substr(own.find('\n') + 1));
+  struct stat host{};
+  ASSERT_EQ(::stat("/dev/null", &host), 0);
+  for (const auto* instead : {"true", "echo x > /dev/null", "ln -s /etc/passwd /dev/null"}) {
+    exec(fmt::format("rm -f /dev/null; {}", instead));
+    const auto text = exec("stat -L -c '%d %t:%T' /proc/self/fd/0");
+    EXPECT_THAT(text, HasSubstr(" 1:3\n")) << instead;
+    EXPECT_NE(std::stoull(text), host.st_dev) << instead;
+  }
+}
 
 TEST_F(ExecTest, HasItsOwnIdentity) {
   auto plan = make_exec("id; grep CapEff /proc/self/status; pwd; echo $A");
@@ -142,12 +157,37 @@ TEST_F(ExecTest, UserNamespaceIsJoinedToo) {
   const auto user = fmt::format("/proc/{}/ns/user", container->child.pid());
   EXPECT_THAT(outcome->out, HasSubstr("\n0\n" + fs::read_symlink(user).string()));
 
+  look.process.oom_score_adj = 400;
+  look.process.args.back() = "cat /proc/self/oom_score_adj";
+  EXPECT_EQ(run_exec(look, container->child.pidfd())->out, "400\n");
+  // A label is written in spite of the masks that keep a second procfs from being mounted (this machine knows none).
+  look.process.selinux_label = "no:such:label";
+  EXPECT_THAT(run_exec(look, container->child.pidfd()).error().text(), Not(HasSubstr("make file system proc")));
+
   // And a new container may be made inside it.
   auto guest = make_plan("cat /proc/self/uid_map; readlink /proc/self/ns/user");
   guest.namespaces[static_cast<std::size_t>(NamespaceKind::user)] = {NamespaceMode::join, no_fd, user};
   const auto inside = run(guest);
   ASSERT_TRUE(inside) << inside.error().text();
   EXPECT_THAT(inside->out, HasSubstr(fs::read_symlink(user).string()));
+
+  // In the first one's pid namespace, too: nobody there may look into what still is our program, and its number is
+  // ours.
+  guest.namespaces[static_cast<std::size_t>(NamespaceKind::pid)] = {
+      NamespaceMode::join, no_fd, fmt::format("/proc/{}/ns/pid", container->child.pid())};
+  guest.process.oom_score_adj = 400;
+  guest.process.args = {"/bin/sleep", "1000"};
+  struct stat status{};
+  auto prepared = prepare(guest, {}, {.before_pivot = [&](pid_t pid) -> Result<> {
+                            if (::stat(fmt::format("/proc/{}/fd", pid).c_str(), &status) != 0) return sys_fail("stat");
+                            return {};
+                          }});
+  ASSERT_TRUE(prepared) << prepared.error().text();
+  EXPECT_EQ(status.st_uid, 0U) << "what can be dumped belongs to the user of the namespace";
+  ASSERT_TRUE(release(*prepared));
+  const auto second = fmt::format("/proc/{}", prepared->child.pid());
+  EXPECT_EQ(fs::read_symlink(second + "/ns/user"), fs::read_symlink(user));
+  EXPECT_EQ(*sys::read_file(second + "/oom_score_adj"), "400\n");
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 // Hooks of the OCI runtime specification that run inside: createContainer and startContainer.
+#include <linux/close_range.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -28,6 +30,8 @@ std::string with_pid(std::string text, std::int32_t pid) {
   for (const auto& text : hook.env) env.push_back(const_cast<char*>(text.c_str()));
   args.push_back(nullptr);
   env.push_back(nullptr);
+  // What we ourselves were started with need not be close-on-exec, and the hook may be the image's program.
+  (void)::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
   if (::dup2(input, 0) == 0) ::execve(hook.path.c_str(), args.data(), env.data());
   ::_exit(127);
 }

@@ -181,6 +181,20 @@ TEST_F(HostileTest, WorkingDirectoryThroughADescriptor) {
   }
 }
 
+// CVE-2024-21626: the program itself through a descriptor that is only closed by exec. What runs then is a file of the
+// host, which /proc/PID/exe opens for writing.
+TEST_F(HostileTest, ProgramThroughADescriptor) {
+  fs::create_directories(path("tools"));
+  fs::copy_file("/bin/busybox", path("tools/true"));
+  const auto tools = sys::open_directory(path("tools"));
+  ASSERT_TRUE(tools);
+  auto plan = make_plan("");
+  plan.process.args = {fmt::format("/proc/self/fd/{}/true", tools->get())};
+  const auto outcome = run(plan);
+  ASSERT_FALSE(outcome);
+  EXPECT_THAT(outcome.error().text(), AnyOf(HasSubstr("no such file or directory"), HasSubstr("not a directory")));
+}
+
 // CVE-2019-5736
 TEST_F(HostileTest, OurOwnProgramCannotBeRunInside) {
   auto plan = make_plan("");

@@ -99,8 +99,8 @@ Result<> die_with_parent(Child& child) {
 }
 
 Result<> set_oom_score(Child& child) {
-  // With a user namespace the parent has done it, with its own rights.
-  if (!child.process.oom_score_adj || child.new_user_namespace) return {};
+  // In a first process with a user namespace of its own the parent has done it, with its own rights.
+  if (!child.process.oom_score_adj || (child.launch != nullptr && child.new_user_namespace)) return {};
   return wrap(sys::write_existing("/proc/self/oom_score_adj", fmt::format("{}", *child.process.oom_score_adj)),
               "oom_score_adj");
 }
@@ -132,7 +132,12 @@ Result<> set_scheduling(Child& child) {
   return {};
 }
 
+// Late, so that the limits hold the program and not what we still have to do: a limit of ten descriptors is below what
+// we have open ourselves.
 Result<> set_limits(Child& child) {
+  if (child.process.rlimits.empty()) return {};
+  // After a change of user the effective set is empty, the permitted one is not.
+  if (child.process.uid != 0) CHECK(sys::raise_permitted());
   for (const auto& limit : child.process.rlimits) CHECK(sys::set_rlimit(limit.resource, {limit.soft, limit.hard}));
   return {};
 }

@@ -59,8 +59,10 @@ Result<> wait_for_go(Child& child) {
   if (!child.new_user_namespace) return {};
   // The maps are there: from here on files that we make belong to the container's root.
   if (::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0) return sys_fail("become root of the user namespace");
-  // The change of identity took away the right to our own /proc files and the parent's death signal.
-  if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) return sys_fail("prctl dumpable");
+  // The change of identity took away the right to our own /proc files and the parent's death signal. In a user
+  // namespace that others are in already it stays so: they could look into our program.
+  const int dumpable = child.creates(NamespaceKind::user) ? 1 : 0;
+  if (::prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0) != 0) return sys_fail("prctl dumpable");
   return die_with_parent(child);
 }
 

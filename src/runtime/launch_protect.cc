@@ -20,7 +20,14 @@ constexpr std::uint64_t mask_attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID 
 // A procfs that is known to be one: the container's own mount, by its descriptor, or a detached one. What an image or a
 // volume has at /proc does not matter.
 Result<int> proc_directory(Child& child) {
-  if (!child.proc) child.proc = TRY(sys::mount_filesystem("proc", "proc", {}, 0));
+  if (!child.proc) {
+    auto made = sys::mount_filesystem("proc", "proc", {}, 0);
+    // In a user namespace whose own procfs is masked no other one may be mounted: then that one serves, and what we
+    // look up in it stays on that mount.
+    if (!made && made.error().sys_errno() == EPERM)
+      made = sys::open_beneath(child.root.get(), "proc", O_PATH | O_DIRECTORY, Resolve::no_symlinks);
+    child.proc = TRY(std::move(made));
+  }
   if (TRY(sys::filesystem_magic(child.proc.get())) != PROC_SUPER_MAGIC)
     return fail(ErrorKind::internal, "this is not a proc file system");
   return child.proc.get();
@@ -31,6 +38,8 @@ Result<> write_proc(Child& child, const std::string& path, std::string_view valu
   const auto file = TRY(sys::open_beneath(proc, path, O_WRONLY | O_NOFOLLOW, Resolve::same_mount));
   const ssize_t written = ::write(file.get(), value.data(), value.size());
   if (written < 0) return sys_fail("write \"{}\"", value);
+  if (static_cast<std::size_t>(written) != value.size())
+    return fail(ErrorKind::invalid, "write \"{}\": only {} bytes of it were taken", value, written);
   return {};
 }
 

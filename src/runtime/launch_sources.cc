@@ -1,6 +1,7 @@
 #include "runtime/launch_sources.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -156,14 +157,14 @@ Result<LaunchSources> open_sources(const LaunchPlan& plan, std::span<const Uniqu
   for (const auto& device : plan.devices)
     sources.devices.push_back(binds_devices ? TRY_AS(open_host_device(device), "device " + device.path) : UniqueFd());
   CHECK(open_cgroups(plan.cgroup, fds, sources));
-  sources.null_device = TRY(sys::open_file("/dev/null", O_RDWR));
+  if (binds_devices) sources.null_device = TRY(sys::open_file("/dev/null", O_RDWR));
   return sources;
 }
 
 Result<LaunchSources> open_sources(const ExecPlan& plan, std::span<const UniqueFd> fds) {
   LaunchSources sources;
   CHECK(open_cgroups(plan.cgroup, fds, sources));
-  sources.null_device = TRY(sys::open_file("/dev/null", O_RDWR));
+  if ((plan.namespaces & CLONE_NEWUSER) != 0) sources.null_device = TRY(sys::open_file("/dev/null", O_RDWR));
   return sources;
 }
 

@@ -54,6 +54,14 @@ TEST_F(LaunchTest, NoDescriptorLeaksIn) {
   EXPECT_EQ(sh("exec ls /proc/self/fd"), "0\n1\n2\n3\n");
 }
 
+TEST_F(LaunchTest, NullAsInputIsTheContainersOwn) {
+  // Through a descriptor of the host's node root in the container could change the host's mode.
+  const auto out = sh("stat -L -c %d:%i /proc/self/fd/0; stat -c %d:%i /dev/null");
+  const auto line = out.find('\n');
+  ASSERT_NE(line, std::string::npos) << out;
+  EXPECT_EQ(out.substr(0, line + 1), out.substr(line + 1));
+}
+
 // --- identity
 
 TEST_F(LaunchTest, CapabilitiesAreWhatThePlanSays) {
@@ -96,6 +104,13 @@ TEST_F(LaunchTest, LimitsAndOomScore) {
   plan.process.rlimits = {{7, 1024, 2048}};
   plan.process.oom_score_adj = 500;
   EXPECT_EQ(sh(plan), "1024\n2048\n500\n");
+  // Fewer descriptors than we ourselves have open on the way; for another user, who may not raise anything, too.
+  plan.process.args = {"/bin/sh", "-c", "ulimit -n"};
+  plan.process.rlimits = {{7, 4, 4}};
+  EXPECT_EQ(sh(plan), "4\n");
+  plan.process.uid = plan.process.gid = 1000;
+  plan.process.rlimits = {{7, 4, 4}, {3, 1U << 20, 4U << 20}};
+  EXPECT_EQ(sh(plan), "4\n");
 }
 
 TEST_F(LaunchTest, SignalsStartFromDefaults) {
@@ -415,8 +430,11 @@ TEST_F(LaunchTest, Hooks) {
   auto plan = make_plan("cat /tmp/start");
   plan.create_container_hooks = {{path("hook"), {}, {"PATH=/bin:/usr/bin"}, 10}};
   plan.create_state = R"({"pid":@PID@})";
-  plan.start_container_hooks = {{"/bin/sh", {"sh", "-c", "/bin/cat >/tmp/start"}, {}, 0}};
+  plan.start_container_hooks = {
+      {"/bin/sh", {"sh", "-c", "/bin/cat >/tmp/start; /bin/ls /proc/self/fd >/tmp/fds"}, {}, 0}};
   plan.start_state = "state @PID@\n";
+  // Somebody else's descriptor that exec does not close.
+  const UniqueFd careless(::open("/", O_RDONLY | O_DIRECTORY));  // NOLINT(android-cloexec-open)
   std::vector<std::string> order;
   auto process = prepare(plan, {}, {.before_pivot = [&](pid_t pid) -> Result<> {
                            order.push_back(std::to_string(pid));
@@ -429,6 +447,7 @@ TEST_F(LaunchTest, Hooks) {
   ASSERT_TRUE(release(*process));
   EXPECT_EQ(process->child.wait()->code, 0);
   EXPECT_EQ(*sys::read_file(rootfs() + "/tmp/start"), "state " + order[0] + "\n");
+  EXPECT_EQ(*sys::read_file(rootfs() + "/tmp/fds"), "0\n1\n2\n3\n");
 }
 
 TEST_F(LaunchTest, AFailingHookEndsTheStart) {

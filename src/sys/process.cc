@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
+
+#include "sys/files.h"
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -44,6 +47,17 @@ Result<UniqueFd> pidfd_open(pid_t pid) {
     return sys_fail("open process {}", pid);
   }
   return fd;
+}
+
+Result<pid_t> pidfd_pid(int pidfd) {
+  const auto text = TRY(read_file(fmt::format("/proc/self/fdinfo/{}", pidfd)));
+  constexpr std::string_view key = "\nPid:\t";
+  pid_t pid = 0;
+  if (const auto at = text.find(key); at != std::string::npos)
+    std::from_chars(text.data() + at + key.size(), text.data() + text.size(), pid);
+  // -1: it has ended, 0: it is not in our namespace.
+  if (pid <= 0) return std::unexpected(Error(ErrorKind::not_found, "process has ended", ESRCH));
+  return pid;
 }
 
 Result<> pidfd_send_signal(int pidfd, int signal) {

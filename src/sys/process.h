@@ -23,6 +23,8 @@ struct ExitStatus {
 };
 
 Result<UniqueFd> pidfd_open(pid_t pid);
+// The number of the process in our pid namespace (that of /proc).
+Result<pid_t> pidfd_pid(int pidfd);
 Result<> pidfd_send_signal(int pidfd, int signal);
 // A copy of the descriptor `fd` of the process (needs ptrace rights).
 Result<UniqueFd> pidfd_getfd(int pidfd, int fd);
