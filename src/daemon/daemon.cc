@@ -81,7 +81,7 @@ Result<std::string> daemon_id(store::Database& database) {
   if (!rows.empty()) return rows[0].id;
   const std::string hex = random_id();
   std::string id = fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
-                                     hex.substr(16, 4), hex.substr(20, 12));
+                               hex.substr(16, 4), hex.substr(20, 12));
   CHECK(database.put_object("daemon", id, "{}"));
   return id;
 }
