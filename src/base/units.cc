@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdint>
 
 namespace corten {
@@ -11,7 +12,7 @@ std::string human_duration(std::chrono::nanoseconds duration) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(duration).count();
   const auto minutes = std::chrono::duration_cast<std::chrono::minutes>(duration).count();
   // Docker rounds hours and truncates everything else.
-  const auto hours = static_cast<std::int64_t>(exact_hours + 0.5);
+  const auto hours = std::llround(exact_hours);
   if (seconds < 1) return "Less than a second";
   if (seconds == 1) return "1 second";
   if (seconds < 60) return fmt::format("{} seconds", seconds);
