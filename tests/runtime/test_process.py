@@ -143,6 +143,12 @@ def test_user_namespace(runtime, bundle):
             os.chmod(path, 0o755)
     text = runtime.run(bundle.shell("cat /proc/self/uid_map; id -u")).stdout.split()
     assert text == ["0", "200000", "65536", "0"]
+    # Its limits hold although it was made by nobody who has a right to its group.
+    bundle.config["linux"]["resources"] = {"pids": {"limit": 7}}
+    number = runtime.start(bundle.process("sleep", "100"))
+    pid = runtime.state(number)["pid"]
+    groups = {names: path for _, names, path in (line.split(":", 2) for line in open(f"/proc/{pid}/cgroup").read().splitlines())}
+    assert number in groups.get("pids", groups.get("", ""))
 
 
 def test_missing_program(runtime, bundle):
