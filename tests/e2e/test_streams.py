@@ -240,3 +240,20 @@ def test_syslog(daemon, tmp_path):
     assert "mytag" in message and message.rstrip().endswith("to syslog")
     # A copy is kept here, so that `logs` works with every driver.
     assert daemon.corten("logs", daemon.corten("ps", "-lq")) == "to syslog"
+
+
+def test_a_terminal_is_given_back_when_output_breaks(corten):
+    """Standard output that nobody reads any more must not leave the terminal in raw mode."""
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(
+        corten.argv("run", "--rm", "-it", "busybox", "echo", "hi"), stdin=slave, stdout=writer, stderr=subprocess.PIPE,
+        text=True, env=corten.environment, start_new_session=True,
+    )  # fmt: skip
+    os.close(writer)
+    assert process.communicate(timeout=20)[1] == "write /dev/stdout: broken pipe\n" and process.returncode == 1
+    assert termios.tcgetattr(slave) == before
+    os.close(slave)
+    os.close(master)

@@ -2,6 +2,7 @@
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 #include "cli/signals.h"
 #include "cli/streams.h"
 
@@ -9,10 +10,7 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag attach_flags[] = {
-    {.name = "detach-keys",
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Override the key sequence for detaching a container"},
+    shared::detach_keys,
     {.name = "no-stdin", .usage = "Do not attach STDIN"},
     {.name = "sig-proxy", .usage = "Proxy all received signals to the process (default true)", .initial = "true"},
 };
@@ -28,10 +26,7 @@ constexpr Flag start_flags[] = {
      .type_name = "string",
      .usage = "Use a custom checkpoint storage directory",
      .hidden = true},
-    {.name = "detach-keys",
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Override the key sequence for detaching a container"},
+    shared::detach_keys,
     {.name = "interactive", .shorthand = 'i', .usage = "Attach container's STDIN"},
 };
 

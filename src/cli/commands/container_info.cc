@@ -5,6 +5,7 @@
 #include "cli/common.h"
 #include "cli/json_get.h"
 #include "cli/resource_options.h"
+#include "cli/shared_flags.h"
 #include "cli/style.h"
 #include "cli/tabwriter.h"
 #include "cli/terminal.h"
@@ -14,19 +15,9 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag update_flags[] = {
-    {.name = "blkio-weight",
-     .kind = FlagKind::uint16,
-     .type_name = "uint16",
-     .usage = "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
-     .initial = "0"},
-    {.name = "cpu-period",
-     .kind = FlagKind::integer,
-     .type_name = "int",
-     .usage = "Limit CPU CFS (Completely Fair Scheduler) period"},
-    {.name = "cpu-quota",
-     .kind = FlagKind::integer,
-     .type_name = "int",
-     .usage = "Limit CPU CFS (Completely Fair Scheduler) quota"},
+    shared::blkio_weight,
+    shared::cpu_period,
+    shared::cpu_quota,
     {.name = "cpu-rt-period",
      .kind = FlagKind::integer,
      .type_name = "int",
@@ -35,30 +26,17 @@ constexpr Flag update_flags[] = {
      .kind = FlagKind::integer,
      .type_name = "int",
      .usage = "Limit the CPU real-time runtime in microseconds"},
-    {.name = "cpu-shares",
-     .shorthand = 'c',
-     .kind = FlagKind::integer,
-     .type_name = "int",
-     .usage = "CPU shares (relative weight)"},
+    shared::cpu_shares,
     {.name = "cpus", .kind = FlagKind::decimal, .type_name = "decimal", .usage = "Number of CPUs"},
-    {.name = "cpuset-cpus",
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "CPUs in which to allow execution (0-3, 0,1)"},
-    {.name = "cpuset-mems",
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "MEMs in which to allow execution (0-3, 0,1)"},
+    shared::cpuset_cpus,
+    shared::cpuset_mems,
     {.name = "memory", .shorthand = 'm', .kind = FlagKind::bytes, .type_name = "bytes", .usage = "Memory limit"},
     {.name = "memory-reservation", .kind = FlagKind::bytes, .type_name = "bytes", .usage = "Memory soft limit"},
     {.name = "memory-swap",
      .kind = FlagKind::swap_bytes,
      .type_name = "bytes",
      .usage = "Swap limit equal to memory plus swap: -1 to enable unlimited swap"},
-    {.name = "pids-limit",
-     .kind = FlagKind::integer,
-     .type_name = "int",
-     .usage = "Tune container pids limit (set -1 for unlimited)"},
+    shared::pids_limit,
     {.name = "restart",
      .kind = FlagKind::string,
      .type_name = "string",

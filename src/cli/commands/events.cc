@@ -3,6 +3,7 @@
 #include "cli/common.h"
 #include "cli/inspect_shapes.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 #include "cli/style.h"
 #include "cli/terminal.h"
 #include "gotemplate/template.h"
@@ -11,12 +12,7 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag events_flags[] = {
-    {.name = "filter",
-     .shorthand = 'f',
-     .kind = FlagKind::list,
-     .type_name = "filter",
-     .usage = "Filter output based on conditions provided",
-     .validate = validate::filter},
+    shared::filter,
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = plain_format_usage},
     {.name = "since",
      .kind = FlagKind::string,

@@ -5,6 +5,7 @@
 #include "cli/common.h"
 #include "cli/json_get.h"
 #include "cli/run_options.h"
+#include "cli/shared_flags.h"
 #include "cli/streams.h"
 
 namespace corten::cli {
@@ -12,20 +13,9 @@ namespace {
 
 constexpr Flag exec_flags[] = {
     {.name = "detach", .shorthand = 'd', .usage = "Detached mode: run command in the background"},
-    {.name = "detach-keys",
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Override the key sequence for detaching a container"},
-    {.name = "env",
-     .shorthand = 'e',
-     .kind = FlagKind::list,
-     .type_name = "list",
-     .usage = "Set environment variables",
-     .validate = validate::environment},
-    {.name = "env-file",
-     .kind = FlagKind::list,
-     .type_name = "list",
-     .usage = "Read in a file of environment variables"},
+    shared::detach_keys,
+    shared::env,
+    shared::env_file,
     {.name = "interactive", .shorthand = 'i', .usage = "Keep STDIN open even if not attached"},
     {.name = "privileged", .usage = "Give extended privileges to the command"},
     {.name = "tty", .shorthand = 't', .usage = "Allocate a pseudo-TTY"},
@@ -34,11 +24,7 @@ constexpr Flag exec_flags[] = {
      .kind = FlagKind::string,
      .type_name = "string",
      .usage = "Username or UID (format: \"<name|uid>[:<group|gid>]\")"},
-    {.name = "workdir",
-     .shorthand = 'w',
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Working directory inside the container"},
+    shared::workdir,
 };
 
 json::Array strings(std::span<const std::string> texts) {

@@ -4,6 +4,7 @@
 #include "cli/formatter.h"
 #include "cli/image_row.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 #include "cli/units.h"
 
 namespace corten::cli {
@@ -15,12 +16,7 @@ using Arguments = std::span<const Value>;
 constexpr Flag images_flags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Show all images (default hides intermediate images)"},
     {.name = "digests", .usage = "Show digests"},
-    {.name = "filter",
-     .shorthand = 'f',
-     .kind = FlagKind::list,
-     .type_name = "filter",
-     .usage = "Filter output based on conditions provided",
-     .validate = validate::filter},
+    shared::filter,
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = format_usage},
     {.name = "no-trunc", .usage = "Don't truncate output"},
     {.name = "quiet", .shorthand = 'q', .usage = "Only show image IDs"},

@@ -8,6 +8,7 @@
 #include "cli/files.h"
 #include "cli/json_get.h"
 #include "cli/progress.h"
+#include "cli/shared_flags.h"
 #include "cli/terminal.h"
 #include "gotemplate/value.h"
 #include "oci/reference.h"
@@ -21,29 +22,18 @@ constexpr Flag commit_flags[] = {
      .kind = FlagKind::string,
      .type_name = "string",
      .usage = "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")"},
-    {.name = "change",
-     .shorthand = 'c',
-     .kind = FlagKind::list,
-     .type_name = "list",
-     .usage = "Apply Dockerfile instruction to the created image"},
+    shared::change,
     {.name = "message", .shorthand = 'm', .kind = FlagKind::string, .type_name = "string", .usage = "Commit message"},
     {.name = "pause", .shorthand = 'p', .usage = "Pause container during commit (default true)", .initial = "true"},
 };
 constexpr Flag import_flags[] = {
-    {.name = "change",
-     .shorthand = 'c',
-     .kind = FlagKind::list,
-     .type_name = "list",
-     .usage = "Apply Dockerfile instruction to the created image"},
+    shared::change,
     {.name = "message",
      .shorthand = 'm',
      .kind = FlagKind::string,
      .type_name = "string",
      .usage = "Set commit message for imported image"},
-    {.name = "platform",
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Set platform if server is multi-platform capable"},
+    shared::platform,
 };
 constexpr Flag load_flags[] = {
     {.name = "input",
@@ -58,22 +48,14 @@ constexpr Flag load_flags[] = {
     {.name = "quiet", .shorthand = 'q', .usage = "Suppress the load output"},
 };
 constexpr Flag save_flags[] = {
-    {.name = "output",
-     .shorthand = 'o',
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Write to a file, instead of STDOUT"},
+    shared::output,
     {.name = "platform",
      .kind = FlagKind::string,
      .type_name = "string",
      .usage = "Save only the given platform variant. Formatted as \"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"},
 };
 constexpr Flag export_flags[] = {
-    {.name = "output",
-     .shorthand = 'o',
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Write to a file, instead of STDOUT"},
+    shared::output,
 };
 
 // "linux/arm64/v8" as the API's JSON form.

@@ -4,12 +4,13 @@
 #include "cli/inspect_format.h"
 #include "cli/inspect_shapes.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 
 namespace corten::cli {
 namespace {
 
 constexpr Flag inspect_flags[] = {
-    {.name = "format", .shorthand = 'f', .kind = FlagKind::string, .type_name = "string", .usage = plain_format_usage},
+    shared::plain_format,
     {.name = "size", .shorthand = 's', .usage = "Display total file sizes if the type is container"},
     {.name = "type",
      .kind = FlagKind::string,
@@ -17,11 +18,11 @@ constexpr Flag inspect_flags[] = {
      .usage = "Only inspect objects of the given type"},
 };
 constexpr Flag container_inspect_flags[] = {
-    {.name = "format", .shorthand = 'f', .kind = FlagKind::string, .type_name = "string", .usage = plain_format_usage},
+    shared::plain_format,
     {.name = "size", .shorthand = 's', .usage = "Display total file sizes"},
 };
 constexpr Flag image_inspect_flags[] = {
-    {.name = "format", .shorthand = 'f', .kind = FlagKind::string, .type_name = "string", .usage = plain_format_usage},
+    shared::plain_format,
     {.name = "platform",
      .kind = FlagKind::string,
      .type_name = "string",

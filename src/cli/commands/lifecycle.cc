@@ -2,6 +2,7 @@
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 #include "cli/signals.h"
 #include "cli/streams.h"
 
@@ -9,11 +10,7 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag stop_flags[] = {
-    {.name = "signal",
-     .shorthand = 's',
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Signal to send to the container"},
+    shared::signal,
     {.name = "timeout",
      .shorthand = 't',
      .kind = FlagKind::integer,
@@ -26,11 +23,7 @@ constexpr Flag stop_flags[] = {
      .hidden = true},
 };
 constexpr Flag kill_flags[] = {
-    {.name = "signal",
-     .shorthand = 's',
-     .kind = FlagKind::string,
-     .type_name = "string",
-     .usage = "Signal to send to the container"},
+    shared::signal,
 };
 constexpr Flag rm_flags[] = {
     {.name = "force", .shorthand = 'f', .usage = "Force the removal of a running container (uses SIGKILL)"},

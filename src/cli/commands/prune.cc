@@ -2,6 +2,7 @@
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 #include "cli/units.h"
 #include "gotemplate/value.h"
 #include "oci/reference.h"
@@ -10,20 +11,12 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag container_prune_flags[] = {
-    {.name = "filter",
-     .kind = FlagKind::list,
-     .type_name = "filter",
-     .usage = "Provide filter values (e.g. \"until=<timestamp>\")",
-     .validate = validate::filter},
+    shared::prune_filter,
     {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"},
 };
 constexpr Flag image_prune_flags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Remove all unused images, not just dangling ones"},
-    {.name = "filter",
-     .kind = FlagKind::list,
-     .type_name = "filter",
-     .usage = "Provide filter values (e.g. \"until=<timestamp>\")",
-     .validate = validate::filter},
+    shared::prune_filter,
     {.name = "force", .shorthand = 'f', .usage = "Do not prompt for confirmation"},
 };
 constexpr Flag system_prune_flags[] = {

@@ -5,6 +5,7 @@
 #include "cli/common.h"
 #include "cli/container_row.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 
 namespace corten::cli {
 namespace {
@@ -13,12 +14,7 @@ constexpr std::string_view format_usage_text = format_usage;
 
 constexpr Flag ps_flags[] = {
     {.name = "all", .shorthand = 'a', .usage = "Show all containers (default shows just running)"},
-    {.name = "filter",
-     .shorthand = 'f',
-     .kind = FlagKind::list,
-     .type_name = "filter",
-     .usage = "Filter output based on conditions provided",
-     .validate = validate::filter},
+    shared::filter,
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = format_usage_text},
     {.name = "last",
      .shorthand = 'n',

@@ -6,6 +6,7 @@
 #include "cli/info_text.h"
 #include "cli/inspect_shapes.h"
 #include "cli/json_get.h"
+#include "cli/shared_flags.h"
 #include "cli/version.h"
 #include "gotemplate/template.h"
 
@@ -13,10 +14,10 @@ namespace corten::cli {
 namespace {
 
 constexpr Flag version_flags[] = {
-    {.name = "format", .shorthand = 'f', .kind = FlagKind::string, .type_name = "string", .usage = plain_format_usage},
+    shared::plain_format,
 };
 constexpr Flag info_flags[] = {
-    {.name = "format", .shorthand = 'f', .kind = FlagKind::string, .type_name = "string", .usage = plain_format_usage},
+    shared::plain_format,
 };
 
 std::string machine() {
