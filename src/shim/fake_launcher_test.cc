@@ -9,7 +9,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "shim/shim.h"
+#include "shim/zygote.h"
 #include "sys/pty.h"
 
 namespace corten::shim {
@@ -104,7 +104,7 @@ namespace {
 __attribute__((constructor)) void become_shim(int argc, char** argv) {
   if (argc < 2 || std::strcmp(argv[0], "corten-shim") != 0) return;
   FakeLauncher launcher;
-  ::_exit(run_shim(launcher, {argv[1], std::strlen(argv[1])}));
+  ::_exit(run_program(launcher, argc, argv));
 }
 
 }  // namespace

@@ -85,8 +85,7 @@ Shim::Shim(Loop& loop, Launcher& launcher, UniqueFd signals, std::span<char> tit
   loop_.set_idle_call([this] {
     buffer_.release();
     if (log_) log_->shrink();
-    ::malloc_trim(0);
-    unmap_program();
+    give_back_memory();
   });
 }
 
@@ -331,6 +330,11 @@ void Shim::maybe_finish() {
 
 void Shim::send_event(MessageType type, std::string body) {
   if (active_ != nullptr) active_->send(type, 0, std::move(body));
+}
+
+void give_back_memory() {
+  ::malloc_trim(0);
+  unmap_program();
 }
 
 int run_shim(Launcher& launcher, std::span<char> title) {

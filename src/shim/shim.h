@@ -108,6 +108,9 @@ class Shim {
   bool log_wait_over_ = false;
 };
 
+// What a process that only waits does not need; it comes back on use.
+void give_back_memory();
+
 // The whole program: descriptor 3 is the daemon's socket. Returns the exit code.
 int run_shim(Launcher& launcher, std::span<char> title);
 

@@ -19,13 +19,18 @@ constexpr int shim_socket_fd = 3;
 
 }  // namespace
 
-Result<SpawnedShim> spawn_shim(const std::string& shim_path) {
+Result<std::pair<UniqueFd, UniqueFd>> make_shim_sockets() {
   std::array<int, 2> ends{};
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0)
     return sys_fail("make a socket pair for a shim");
+  return std::pair(UniqueFd(ends[0]), UniqueFd(ends[1]));
+}
+
+Result<SpawnedShim> spawn_shim(const std::string& shim_path, std::string_view title) {
   SpawnedShim shim;
-  shim.socket = UniqueFd(ends[0]);
-  const UniqueFd theirs(ends[1]);
+  auto sockets = TRY(make_shim_sockets());
+  shim.socket = std::move(sockets.first);
+  const UniqueFd theirs = std::move(sockets.second);
 
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
@@ -54,6 +59,7 @@ Result<SpawnedShim> spawn_shim(const std::string& shim_path) {
   // The second argument is room that the shim overwrites with its container's id, for ps.
   std::string name = "corten-shim";
   std::string room(64, '-');
+  room.replace(0, title.size(), title);
   std::array<char*, 3> arguments{name.data(), room.data(), nullptr};
   std::array<char*, 1> environment{nullptr};
   const int code =

@@ -174,6 +174,7 @@ enum class MessageType : std::uint32_t {
   status,
   exit_ack,
   more_fds,  // descriptors that did not fit beside the start message that follows
+  fork,      // to a zygote only
   // shim → daemon
   reply = 100,
   exited,
