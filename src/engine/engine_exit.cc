@@ -116,13 +116,14 @@ void EngineImpl::finish_run(const ContainerRef& container, shimproto::ExitRecord
         {"execDuration", std::to_string(std::max<std::int64_t>(seconds, 0))}});
   emit_network(*definition, "disconnect");
   for (const auto& waiter : waiters) waiter->finish(waited);
-  janitor_.submit([this, container, run] { clean_run(container, run); });
   if (restart) {
     const auto timer = timers_.after(delay, [this, container] { restart_due(container); });
     container->with([&](Container::Data& data) { data.restart_timer = timer; });
   } else if (remove) {
     auto_remove(container);
   }
+  // After the answer to whoever waits for the removal, with which it would compete for the processor.
+  janitor_.submit([this, container, run] { clean_run(container, run); });
 }
 
 // Endpoint, control group and run directory, in this order: the exit record must not go before the database has it.
