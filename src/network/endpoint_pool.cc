@@ -108,6 +108,12 @@ void EndpointPool::fill() {
   if (made.error().kind() != ErrorKind::exhausted) log::warn("prepare a network endpoint: {}", made.error().text());
 }
 
+Result<> EndpointPool::check_open() {
+  const MutexLock lock(mutex_);
+  if (stopped_) return fail(ErrorKind::unavailable, "the network is being removed");
+  return {};
+}
+
 Result<PreparedEndpoint> EndpointPool::take() {
   MutexLock lock(mutex_);
   if (stopped_) return fail(ErrorKind::unavailable, "the network is being removed");

@@ -40,6 +40,8 @@ class EndpointPool {
   std::optional<PreparedEndpoint> steal(std::optional<Ipv4> address);
   // For good: the shelf is emptied, and who waits or comes is told "unavailable".
   void stop();
+  // What stop() tells those who wait: kind unavailable.
+  Result<> check_open();
 
  private:
   void fill();  // on the worker's thread

@@ -7,10 +7,8 @@
 //   CHECK(driver->start());                                     // one nftables transaction, pool filled from now on
 //   Endpoint e = TRY(bridge->create(spec));                     // from the pool: well under a millisecond
 //   shim gets e.namespace_fd(); when it has started, e.release_namespace();
-//   ~Endpoint (or close())                                      // ports gone at once, address free; the kernel
-//   collects
-//                                                               // the namespace and its veth when the processes are
-//                                                               gone
+//   ~Endpoint (or close())                                      // ports gone at once, address free
+// The kernel collects the namespace and its veth when the processes in it are gone.
 //
 // A container's namespace is never pinned by a file. Descriptors and processes keep it, so a daemon that is killed
 // cannot leave one behind. Host-side links are named after the daemon's instance (see Driver::link_prefix).

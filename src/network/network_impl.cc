@@ -234,6 +234,7 @@ Result<> NetworkImpl::change_mac(PreparedEndpoint& prepared, const Mac& mac) {
 Result<PreparedEndpoint> NetworkImpl::prepare_with(Ipv4 address) {
   std::optional<PreparedEndpoint> prepared;
   CHECK(host_->worker->run([&]() -> Result<> {
+    if (auto open = pool_.check_open(); !open) return open;
     prepared = pool_.steal(address);
     if (prepared) return {};
     TRY(take_address(address));
@@ -249,6 +250,7 @@ Result<PreparedEndpoint> NetworkImpl::prepare_with(Ipv4 address) {
 }
 
 Result<Ipv4> NetworkImpl::claim_address(const std::optional<Ipv4>& wanted) {
+  CHECK(pool_.check_open());
   auto address = take_address(wanted);
   if (address) return address;
   auto stolen = pool_.steal(wanted);

@@ -265,7 +265,10 @@ TEST_F(NetworkTest, NetworksComeAndGoWhileRunning) {
     EXPECT_EQ(driver_->remove_network(id).error().kind(), ErrorKind::conflict);
     one.close();
     must(driver_->remove_network(id));
-    EXPECT_FALSE(second->create(spec())) << "removed";
+    EndpointSpec wish = spec();
+    EXPECT_EQ(second->create(wish).error().kind(), ErrorKind::unavailable) << "removed";
+    wish.address = Ipv4{second->prefix().address.value + 7};
+    EXPECT_EQ(second->create(wish).error().kind(), ErrorKind::unavailable) << "removed";
   }
 }
 
