@@ -235,7 +235,7 @@ Result<std::string> Images::Impl::publish(const NewImage& made) {
   store::failpoint("image-before-publish");
   CHECK_AS(store_.database().commit(std::move(transaction)), "record image " + image->id);
   store::failpoint("image-published");
-  const std::string id = image->id;
+  std::string id = image->id;
   next->images[id] = std::move(image);
   replace(std::move(next));
   return id;

@@ -27,11 +27,7 @@ constexpr int watched_interval_ms = 5000;
 class Reader final : public LogReader {
  public:
   Reader(int directory, std::string name, Format format, ReadOptions options, UniqueFd wakeup)
-      : directory_(directory),
-        name_(std::move(name)),
-        format_(format),
-        options_(std::move(options)),
-        wakeup_(std::move(wakeup)) {}
+      : directory_(directory), name_(std::move(name)), format_(format), options_(options), wakeup_(std::move(wakeup)) {}
 
   Result<> prepare();
   Result<std::optional<Record>> next(std::stop_token stop) override;
@@ -264,7 +260,7 @@ Result<std::unique_ptr<LogReader>> LogReader::open(int log_dir, std::string file
                                                    ReadOptions options) {
   UniqueFd wakeup(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wakeup) return sys_fail("make an eventfd");
-  auto reader = std::make_unique<Reader>(log_dir, std::move(file_name), format, std::move(options), std::move(wakeup));
+  auto reader = std::make_unique<Reader>(log_dir, std::move(file_name), format, options, std::move(wakeup));
   CHECK(reader->prepare());
   return reader;
 }

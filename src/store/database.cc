@@ -90,7 +90,7 @@ class Database::Impl {
     return {};
   }
 
-  Result<std::vector<SqlRow>> query(std::string_view sql, std::vector<SqlValue> values) {
+  Result<std::vector<SqlRow>> query(std::string_view sql, const std::vector<SqlValue>& values) {
     const std::lock_guard lock(reader_mutex_);
     std::vector<SqlRow> rows;
     CHECK(reader_.run(sql, values, &rows));
@@ -331,7 +331,7 @@ Result<> Database::commit(Transaction transaction) { return impl_->commit(std::m
 void Database::post(Transaction transaction) { impl_->post(std::move(transaction)); }
 Result<> Database::flush() { return impl_->flush(); }
 Result<std::vector<SqlRow>> Database::query(std::string_view sql, std::vector<SqlValue> values) {
-  return impl_->query(sql, std::move(values));
+  return impl_->query(sql, values);
 }
 
 Result<> Database::put_container(const ContainerRow& row) {

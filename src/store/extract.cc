@@ -156,7 +156,7 @@ class Extractor {
     }
     const bool was_whiteout = options_.layer && is_whiteout(status);
     if (is_directory) {
-      CHECK(sys::remove_tree_at(parent, where.name.c_str()));
+      CHECK(sys::remove_tree_at(parent, where.name));
     } else if (::unlinkat(parent, where.name.c_str(), 0) != 0 && errno != ENOENT) {
       return sys_fail("replace");
     }
@@ -388,7 +388,7 @@ Result<ExtractStats> extract(ByteSource& tar, int root_fd, std::string_view path
   if (options.decompress) plain = TRY(decompress(tar));
   Extractor extractor(plain ? *plain : tar, root_fd, base, options);
   auto done = extractor.run();
-  if (!done) return std::unexpected(printable(std::move(done).error()));
+  if (!done) return std::unexpected(printable(done.error()));
   return done;
 }
 

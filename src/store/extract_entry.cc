@@ -64,7 +64,7 @@ Times times_of(const TarEntry& entry) {
   return {bounded(entry.atime.value_or(entry.mtime)), bounded(entry.mtime)};
 }
 
-Error printable(Error error) {
+Error printable(const Error& error) {
   std::string text = error.text();
   std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
   return {error.kind(), std::move(text), error.sys_errno()};

@@ -32,6 +32,6 @@ using Times = std::array<timespec, 2>;
 Times times_of(const TarEntry& entry);
 
 // Names from an archive may have line feeds and worse, and go from here into answers and logs.
-Error printable(Error error);
+Error printable(const Error& error);
 
 }  // namespace corten::store

@@ -142,7 +142,10 @@ Result<UniqueFd> mount_in_thread(OverlayMount mount) {
     target = "mnt";
   }
   std::string options = "redirect_dir=off,metacopy=off,index=off,lowerdir=";
-  for (const std::string& lower : mount.lowers) options += (options.back() == '=' ? "" : ":") + lower;
+  for (const std::string& lower : mount.lowers) {
+    if (options.back() != '=') options += ':';
+    options += lower;
+  }
   if (!mount.upper.empty()) options += ",upperdir=" + mount.upper + ",workdir=" + mount.work;
   if (!mount.upper.empty() && mount.ephemeral) options += ",volatile";
   if (options.size() >= 4096)

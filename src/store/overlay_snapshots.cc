@@ -213,7 +213,7 @@ class OverlaySnapshots : public Snapshots {
   Result<LayerInfo> commit(std::string_view key, std::string_view chain_id) override {
     const OverlayActive active = TRY(catalog_->active(key));
     const DiskUsage used = TRY(usage(key));
-    const LayerInfo info{std::string(chain_id), active.parent, used.bytes, used.inodes};
+    LayerInfo info{std::string(chain_id), active.parent, used.bytes, used.inodes};
     if (!TRY(catalog_->promote(key, info))) {
       CHECK(remove(key));
       return layer(chain_id);
@@ -263,7 +263,7 @@ class OverlaySnapshots : public Snapshots {
       if (!kept) driver.janitor_.remove(layout::snapshot(number));
     }
     Result<LayerInfo> commit(std::string_view chain_id) override {
-      const LayerInfo info{std::string(chain_id), parent, stats.bytes, stats.entries};
+      LayerInfo info{std::string(chain_id), parent, stats.bytes, stats.entries};
       // Somebody else may have made the same layer meanwhile; then ours goes.
       kept = TRY(driver.catalog_->add_layer(info, number));
       if (!kept) return driver.layer(chain_id);

@@ -117,7 +117,7 @@ Result<> TarReader::read_pax(std::string_view records, Pax& pax) {
   while (!records.empty()) {
     const std::size_t space = records.find(' ');
     std::size_t length = 0;
-    if (space == std::string_view::npos || space > 10) return bad("pax record without length");
+    if (space > 10) return bad("pax record without length");
     if (const auto [end, error] = std::from_chars(records.data(), records.data() + space, length);
         error != std::errc() || end != records.data() + space || length <= space + 2 || length > records.size() ||
         records[length - 1] != '\n')
