@@ -66,7 +66,7 @@ Result<Value> row_size(const ContainerRow& row, Arguments) {
   std::string text = human_size(real_at(*row.summary, "SizeRw"), 3);
   if (const double root = real_at(*row.summary, "SizeRootFs"); root > 0)
     text += fmt::format(" (virtual {})", human_size(root, 3));
-  return text_value(std::move(text));
+  return text_value(text);
 }
 
 Result<Value> row_labels(const ContainerRow& row, Arguments) {

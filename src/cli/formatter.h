@@ -117,7 +117,7 @@ boost::json::array rows_json(std::span<const Column<Row>> columns, std::span<con
 
 // "{{json .}}"-like documents for `inspect`: see inspect_format.h.
 
-inline gotemplate::Value text_value(std::string text) { return gotemplate::Value::string(std::move(text)); }
+inline gotemplate::Value text_value(std::string_view text) { return gotemplate::Value::string(text); }
 
 // At most `width` columns, the last a "…".
 std::string ellipsis(std::string_view text, std::size_t width);

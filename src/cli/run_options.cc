@@ -107,7 +107,7 @@ Result<> read_security(const FlagValues& flags, spec::HostConfig& host) {
       host.security_opt.push_back("seccomp=" + json::write(*parsed));
       continue;
     }
-    host.security_opt.push_back(name + "=" + value);
+    host.security_opt.push_back(fmt::format("{}={}", name, value));
   }
   return {};
 }

@@ -37,7 +37,7 @@ Result<std::int64_t> integer_of(const Value& value) {
   return fail(ErrorKind::invalid, "wrong type for value; expected int; got {}", value.type_name());
 }
 
-Value text(std::string value) { return Value::string(std::move(value)); }
+Value text(std::string_view value) { return Value::string(value); }
 
 // --- Docker's ---
 
@@ -80,7 +80,7 @@ Result<Value> join(Arguments arguments) {
     if (!std::exchange(first, false)) out += separator;
     out += element.is_string() ? std::string(element.get_string()) : print(Value::view(element));
   }
-  return text(std::move(out));
+  return text(out);
 }
 
 char upper_char(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
@@ -94,14 +94,14 @@ Result<Value> title(Arguments arguments) {
     if (start) c = upper_char(c);
     start = !(std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '\'' || (c & 0x80) != 0);
   }
-  return text(std::move(out));
+  return text(out);
 }
 
 Result<Value> change_case(Arguments arguments, char (*change)(char)) {
   TRY(need(arguments, 1));
   std::string out(TRY(string_of(arguments[0])));
   std::transform(out.begin(), out.end(), out.begin(), change);
-  return text(std::move(out));
+  return text(out);
 }
 
 Result<Value> pad(Arguments arguments) {

@@ -365,7 +365,7 @@ class Parser {
       case TokenKind::raw_string: {
         auto text = unquote(token.text);
         if (!text) fail(text.error().text());
-        return constant(token, Value::string(std::move(*text)), true);
+        return constant(token, Value::string(*text), true);
       }
       case TokenKind::error: fail(token.text);
       default: break;

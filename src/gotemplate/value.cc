@@ -183,7 +183,7 @@ constexpr Shape string_shape{.kind = Shape::Kind::string};
 
 }  // namespace
 
-Value Value::string(std::string text) { return own(json::value(text), &string_shape); }
+Value Value::string(std::string_view text) { return own(json::value(json::string(text)), &string_shape); }
 Value Value::boolean(bool b) { return own(json::value(b), &boolean_shape); }
 Value Value::integer(std::int64_t n) { return own(json::value(n), &integer_shape); }
 Value Value::floating(double d) { return own(json::value(d), &floating_shape); }

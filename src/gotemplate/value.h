@@ -44,7 +44,7 @@ class Value {
   static Value view(const boost::json::value& json, const Shape* shape = nullptr);
   static Value own(boost::json::value json, const Shape* shape = nullptr);
   // Typed scalars: an error about them names their type.
-  static Value string(std::string text);
+  static Value string(std::string_view text);
   static Value boolean(bool b);
   static Value integer(std::int64_t n);
   static Value floating(double d);

@@ -36,7 +36,7 @@ Result<Value> row_size(const UsageRow& row, Arguments) { return text_value(human
 Result<Value> row_reclaimable(const UsageRow& row, Arguments) {
   std::string text = human_size(row.reclaimable);
   if (row.percent && row.size > 0) text += fmt::format(" ({}%)", static_cast<int>(row.reclaimable * 100 / row.size));
-  return text_value(std::move(text));
+  return text_value(text);
 }
 
 constexpr Column<UsageRow> columns[] = {
