@@ -33,6 +33,11 @@ struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
 
+// The end of this run has been told to everybody already; only clearing away was left.
+bool is_on_record(const State& state, const shimproto::ExitRecord& exit) {
+  return !state.running() && !state.restarting && state.finished_at == exit.finished;
+}
+
 }  // namespace
 
 std::vector<std::string> directory_names(const std::string& path) {
@@ -200,10 +205,12 @@ void EngineImpl::take_over_run(const ContainerRef& container, StateRecord intent
   auto run = std::make_shared<Run>();
   run->cgroup_path = intent.cgroup_path.empty() ? cgroup_parent_ + "/" + id : intent.cgroup_path;
   shimproto::ShimState shim;
-  bool over = false;
+  bool over = false, known = false;
   if (auto directory = sys::open_directory(layout_.run(id))) {
     if (auto read = shimproto::read_state(directory->get())) shim = *read;
-    over = shimproto::read_exit(directory->get()).has_value();
+    const auto exit = shimproto::read_exit(directory->get());
+    over = exit.has_value();
+    known = over && container->with([&](Container::Data& data) { return is_on_record(data.state, *exit); });
   }
   run->pid = shim.pid;
   run->shim_pid = shim.shim_pid;
@@ -219,7 +226,8 @@ void EngineImpl::take_over_run(const ContainerRef& container, StateRecord intent
     State& state = data.state;
     run->number = ++data.run_number;
     if (stopped) state.has_been_manually_stopped = data.no_restart = true;
-    if (shim.pid == 0) return;  // a start that had not come that far; status as recorded
+    // A start that had not come that far, or an end that has been told: status as recorded.
+    if (shim.pid == 0 || known) return;
     if (!state.running() || state.restarting) state.status = Status::running;
     state.restarting = false;
     state.pid = shim.pid;
@@ -285,9 +293,7 @@ void EngineImpl::reconnect(const ContainerRef& container) {
   }
   const auto exit = shimproto::read_exit(directory->get());
   const bool was_running = container->with([](Container::Data& data) { return data.state.running(); });
-  const bool known = exit && container->with([&](Container::Data& data) {
-    return !data.state.running() && data.state.finished_at == exit->finished;
-  });
+  const bool known = exit && container->with([&](Container::Data& data) { return is_on_record(data.state, *exit); });
   if (exit && !known) {
     container->with([](Container::Data& data) {
       if (!data.state.running()) data.state.status = Status::running;

@@ -12,6 +12,7 @@
 #include "engine/life_fixture_test.h"
 #include "shimproto/shim_client.h"
 #include "sys/cgroup_host.h"
+#include "sys/files.h"
 
 namespace corten::engine {
 namespace {
@@ -167,6 +168,33 @@ TEST_F(CrashTest, AShimKilledWhileTheDaemonWasAway) {
   EXPECT_EQ(state(id).status, Status::exited);
   EXPECT_EQ(state(id).exit_code, 137);
   expect_consistent();
+}
+
+// A daemon that was killed between telling the end and clearing away: its successor does not tell it again.
+TEST_F(CrashTest, AnEndIsToldOnce) {
+  const auto id = run(request({"sleep", "1000"}));
+  const std::string directory = settings_.exec_root + "/containers/" + id;
+  const auto shim_state = must(sys::read_file(directory + "/state"));
+  must(engine_->kill(id, "KILL"));
+  ASSERT_EQ(wait(id), 137);
+  ASSERT_TRUE(eventually([&] { return !fs::exists(directory); }));
+  const auto finished = state(id).finished_at;
+  close();
+  fs::create_directory(directory);
+  must(sys::write_file_atomic(directory + "/state", shim_state));
+  must(sys::write_file_atomic(directory + "/exit", fmt::format("code=137\nsignal=9\noom=0\nfinished_ns={}\n",
+                                                               finished.time_since_epoch().count())));
+  open();
+  EXPECT_TRUE(eventually([&] { return !fs::exists(directory); }));
+  EXPECT_EQ(state(id).status, Status::exited);
+  EXPECT_EQ(state(id).exit_code, 137);
+  EXPECT_EQ(state(id).finished_at, finished);
+  int told = 0;
+  must(engine_->events().listen(Timestamp{}, now(), {}, [&](const Event& event) -> Result<> {
+    told += event.action == "die" ? 1 : 0;
+    return {};
+  }));
+  EXPECT_EQ(told, 0);
 }
 
 TEST_F(CrashTest, AfterTheMachineWentDown) {
