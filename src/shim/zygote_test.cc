@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <set>
 #include <sstream>
 
@@ -142,9 +143,10 @@ std::vector<pid_t> zygotes() {
   return found;
 }
 
-std::vector<pid_t> wait_for_zygotes(bool some) {
+std::vector<pid_t> wait_for_zygotes(bool some, const std::function<void()>& meanwhile = [] {}) {
   for (int i = 0; i < 2000; ++i) {
     if (auto found = zygotes(); found.empty() != some) return found;
+    meanwhile();
     ::usleep(5000);
   }
   ADD_FAILURE() << "zygotes: waited for " << (some ? "one" : "their end");
@@ -163,13 +165,17 @@ TEST_F(ZygoteTest, AHubDoesWithoutItWhenItMust) {
   const auto start = [&] { return hub->start(request, {}).error(); };
   hub->warm_up();
   for (const int signo : {SIGKILL, SIGSTOP}) {
-    const auto found = wait_for_zygotes(true);
+    // The next one comes when shims are made after its end has been noticed.
+    wait_for_zygotes(true, [&] { (void)start(); });
+    // What looks like a second one is a shim that has not got its own title yet, or one that is just ending.
+    auto found = zygotes();
+    for (int i = 0; i < 2000 && found.size() != 1; ++i, found = zygotes()) ::usleep(5000);
     ASSERT_EQ(found.size(), 1U);
     EXPECT_EQ(::kill(found.front(), signo), 0);
     // More than wait in the pool.
     for (int i = 0; i < 4; ++i) EXPECT_EQ(start().kind(), ErrorKind::invalid) << start().text();
   }
-  wait_for_zygotes(true);
+  wait_for_zygotes(true, [&] { (void)start(); });
   hub.reset();
   wait_for_zygotes(false);
 }
