@@ -8,14 +8,13 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "engine/engine.h"
 #include "engine/mounts.h"
@@ -91,21 +90,21 @@ class Container {
   Container& operator=(const Container&) = delete;
 
   const std::string& id() const { return id_; }
-  ContainerPtr view() const {
-    const std::lock_guard lock(mutex_);
+  ContainerPtr view() const EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
     return view_;
   }
 
   // Calls f(Data&) under the lock.
   template <class F>
-  auto with(F&& f) {
-    const std::lock_guard lock(mutex_);
+  auto with(F&& f) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
     return f(data_);
   }
   // The same, then writes the state to the database and publishes a new view, in the order of the changes.
   template <class F>
-  auto change(F&& f) {
-    const std::lock_guard lock(mutex_);
+  auto change(F&& f) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
     if constexpr (std::is_void_v<decltype(f(data_))>) {
       f(data_);
       publish(true);
@@ -115,17 +114,18 @@ class Container {
       return result;
     }
   }
-  // For inside with(): publish what has been changed so far.
-  void publish(bool to_database, bool spec_changed = false) {
+  // For inside with(): publish what has been changed so far. Not followed by the analysis, to which the function that
+  // with() calls holds nothing.
+  void publish(bool to_database, bool spec_changed = false) NO_THREAD_SAFETY_ANALYSIS {
     if (to_database && !data_.removed) persist_(data_, spec_changed);
     view_ = make_view_(data_);
   }
 
   // Waits until `ready(Data&)`; false when it is not within `limit`. Woken by notify().
   template <class Ready>
-  bool wait_for(std::chrono::milliseconds limit, Ready&& ready) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, limit, [&] { return ready(data_); });
+  bool wait_for(std::chrono::milliseconds limit, Ready&& ready) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return changed_.wait_for(lock, limit, [&]() REQUIRES(mutex_) { return ready(data_); });
   }
   void notify() { changed_.notify_all(); }
 
@@ -135,10 +135,10 @@ class Container {
   const std::string id_;
   const std::function<void(const Data&, bool)> persist_;
   const std::function<ContainerPtr(const Data&)> make_view_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  Data data_;          // guarded by mutex_
-  ContainerPtr view_;  // guarded by mutex_
+  mutable Mutex mutex_;
+  CondVar changed_;
+  Data data_ GUARDED_BY(mutex_);
+  ContainerPtr view_ GUARDED_BY(mutex_);
 };
 
 using ContainerRef = std::shared_ptr<Container>;

@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "engine/engine_impl.h"
 #include "engine/orphans.h"
 #include "engine/record.h"
@@ -37,6 +38,28 @@ struct CloseDirectory {
 bool is_on_record(const State& state, const shimproto::ExitRecord& exit) {
   return !state.running() && !state.restarting && state.finished_at == exit.finished;
 }
+
+// Counts what is still under way, for one that waits for all of it.
+class Progress {
+ public:
+  explicit Progress(std::size_t count) : left_(count) {}
+
+  void one_done() EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    if (--left_ == 0) done_.notify_all();
+  }
+  // How many are left when all are done or `limit` is over.
+  std::size_t wait(std::chrono::milliseconds limit) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    done_.wait_for(lock, limit, [this]() REQUIRES(mutex_) { return left_ == 0; });
+    return left_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar done_;
+  std::size_t left_ GUARDED_BY(mutex_);
+};
 
 }  // namespace
 
@@ -243,23 +266,15 @@ void EngineImpl::take_over_run(const ContainerRef& container, StateRecord intent
 void EngineImpl::reconnect_all(const std::vector<ContainerRef>& containers) {
   if (containers.empty()) return;
   // Shared, because a shim that hangs keeps its task beyond our patience.
-  struct Progress {
-    std::mutex mutex;
-    std::condition_variable done;
-    std::size_t left;
-  };
-  const auto progress = std::make_shared<Progress>();
-  progress->left = containers.size();
+  const auto progress = std::make_shared<Progress>(containers.size());
   for (const auto& container : containers) {
     workers_.submit([this, container, progress] {
       reconnect(container);
-      const std::lock_guard lock(progress->mutex);
-      if (--progress->left == 0) progress->done.notify_all();
+      progress->one_done();
     });
   }
-  std::unique_lock lock(progress->mutex);
-  if (!progress->done.wait_for(lock, reconnect_patience, [&] { return progress->left == 0; })) {
-    log::warn("{} shims do not answer yet; going on without them", progress->left);
+  if (const std::size_t left = progress->wait(reconnect_patience); left > 0) {
+    log::warn("{} shims do not answer yet; going on without them", left);
   }
 }
 

@@ -29,13 +29,9 @@ int start_failure_code(const Error& error) {
 std::string command_text(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, " ")); }
 
 std::shared_ptr<Exec> EngineImpl::add_exec(const ContainerRef& container, ExecConfig config, bool is_probe) {
-  auto exec = std::make_shared<Exec>();
-  exec->id = random_id();
-  exec->container_id = container->id();
-  exec->is_probe = is_probe;
-  ExecView& view = exec->view;
-  view.id = exec->id;
-  view.container_id = exec->container_id;
+  ExecView view;
+  view.id = random_id();
+  view.container_id = container->id();
   view.open_stdin = config.attach_stdin;
   view.open_stdout = config.attach_stdout;
   view.open_stderr = config.attach_stderr;
@@ -47,9 +43,9 @@ std::shared_ptr<Exec> EngineImpl::add_exec(const ContainerRef& container, ExecCo
   view.entrypoint = config.cmd.front();
   view.arguments.assign(config.cmd.begin() + 1, config.cmd.end());
   view.detach_keys = config.detach_keys;
-  exec->config = std::move(config);
+  auto exec = std::make_shared<Exec>(std::move(view), std::move(config), is_probe);
   {
-    const std::lock_guard lock(exec_mutex_);
+    const MutexLock lock(exec_mutex_);
     execs_.emplace(exec->id, exec);
   }
   container->with([&](Container::Data& data) {
@@ -61,14 +57,14 @@ std::shared_ptr<Exec> EngineImpl::add_exec(const ContainerRef& container, ExecCo
 }
 
 Result<std::shared_ptr<Exec>> EngineImpl::find_exec(std::string_view exec_id) const {
-  const std::lock_guard lock(exec_mutex_);
+  const MutexLock lock(exec_mutex_);
   const auto found = execs_.find(std::string(exec_id));
   if (found == execs_.end()) return fail(ErrorKind::not_found, "No such exec instance: {}", exec_id.substr(0, 300));
   return found->second;
 }
 
 void EngineImpl::drop_exec(const std::string& exec_id) {
-  const std::lock_guard lock(exec_mutex_);
+  const MutexLock lock(exec_mutex_);
   execs_.erase(exec_id);
 }
 
@@ -96,9 +92,7 @@ Result<ExecView> EngineImpl::exec_inspect(std::string_view exec_id) const {
   if (!status) return exec->copy();
   const bool runs = std::any_of(status->execs.begin(), status->execs.end(),
                                 [&](const auto& known) { return known.first == exec->id; });
-  std::unique_lock lock(exec->mutex);
-  if (!runs) exec->ended.wait_for(lock, delivery, [&] { return exec->view.exit_code.has_value(); });
-  return exec->view;
+  return runs ? exec->copy() : exec->copy_of_end(delivery);
 }
 
 Result<> EngineImpl::exec_start(std::string_view exec_id, ExecStartOptions options) {
@@ -107,7 +101,7 @@ Result<> EngineImpl::exec_start(std::string_view exec_id, ExecStartOptions optio
   if (container == nullptr) return fail(ErrorKind::not_found, "No such container: {}", exec->container_id);
   CHECK(container->with([&](Container::Data& data) { return may_exec(data.state, container->id()); }));
   {
-    const std::lock_guard lock(exec->mutex);
+    const MutexLock lock(exec->mutex);
     if (exec->view.running) return fail(ErrorKind::conflict, "Error: Exec command {} is already running", exec->id);
     if (exec->started) return fail(ErrorKind::conflict, "Error: Exec command {} has already run", exec->id);
     exec->started = true;
@@ -181,7 +175,7 @@ Result<> EngineImpl::run_exec(const ContainerRef& container, const std::shared_p
     request.stdin_open = exec->config.attach_stdin;
     request.attach = std::move(attach);
     {
-      const std::lock_guard lock(exec->mutex);
+      const MutexLock lock(exec->mutex);
       exec->view.running = true;
     }
     emit(*definition, "exec_start: " + command_text(exec->config.cmd), {{"execID", exec->id}});
@@ -200,7 +194,7 @@ Result<> EngineImpl::run_exec(const ContainerRef& container, const std::shared_p
   }
   {
     // It may have ended already; then the pid is nobody's.
-    const std::lock_guard lock(exec->mutex);
+    const MutexLock lock(exec->mutex);
     if (exec->view.running) exec->view.pid = begun->pid;
   }
   if (!begun->attach_ids.empty()) {
@@ -220,7 +214,7 @@ void EngineImpl::finish_exec(const ContainerRef& container, const std::shared_pt
   std::function<void(int)> on_end;
   bool ran = false;
   {
-    const std::lock_guard lock(exec->mutex);
+    const MutexLock lock(exec->mutex);
     if (exec->view.exit_code) return;
     ran = exec->view.running;
     exec->view.running = false;
@@ -265,10 +259,10 @@ void EngineImpl::collect_execs() {
   const auto oldest = std::chrono::steady_clock::now() - ended_exec_life;
   std::vector<std::shared_ptr<Exec>> dropped;  // destroyed without the lock
   {
-    const std::lock_guard lock(exec_mutex_);
+    const MutexLock lock(exec_mutex_);
     std::erase_if(execs_, [&](const auto& entry) {
       const auto& exec = entry.second;
-      const std::lock_guard exec_lock(exec->mutex);
+      const MutexLock exec_lock(exec->mutex);
       const bool over = exec->view.exit_code && exec->ended_at < oldest;
       const bool orphan = registry_.by_id(exec->container_id) == nullptr;
       if (over || orphan) dropped.push_back(exec);

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/time.h"
 #include "engine/engine_impl.h"
 
@@ -62,22 +63,24 @@ std::string read_output(int pipe) {
 
 // One run of the check. Ends once: by its exit, by its timeout or because it could not be started.
 struct Probe {
+  // Set before the exec and the timer that read them.
   UniqueFd output;
   Timestamp begun;
   Timers::Id timeout = 0;
   std::string exec_id;
-  std::mutex mutex;
-  bool over = false;    // guarded by mutex
-  std::string failure;  // guarded by mutex: why it could not be started
+
+  Mutex mutex;
+  bool over GUARDED_BY(mutex) = false;
+  std::string failure GUARDED_BY(mutex);  // why it could not be started
 };
 
 bool end_once(Probe& probe) {
-  const std::lock_guard lock(probe.mutex);
+  const MutexLock lock(probe.mutex);
   return !std::exchange(probe.over, true);
 }
 
 HealthProbe result_of(Probe& probe, Timestamp end, int exit_code) {
-  const std::lock_guard lock(probe.mutex);
+  const MutexLock lock(probe.mutex);
   if (!probe.failure.empty()) return {probe.begun, end, -1, probe.failure.substr(0, kept_output)};
   return {probe.begun, end, exit_code, read_output(probe.output.get())};
 }
@@ -190,7 +193,7 @@ void EngineImpl::probe(const ContainerRef& container, std::uint64_t generation) 
     });
   };
   {
-    const std::lock_guard lock(exec->mutex);
+    const MutexLock lock(exec->mutex);
     exec->on_end = ended;
   }
   running->timeout = timers_.after(limit, [this, container, generation, running, limit] {
@@ -206,7 +209,7 @@ void EngineImpl::probe(const ContainerRef& container, std::uint64_t generation) 
   attach.want_stdout = attach.want_stderr = true;
   if (auto ran = run_exec(container, exec, std::move(attach), 0, 0); !ran) {
     // finish_exec() has called `ended`; the timer that it has set finds the reason here.
-    const std::lock_guard lock(running->mutex);
+    const MutexLock lock(running->mutex);
     running->failure = ran.error().text();
   }
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/id.h"
+#include "base/mutex.h"
 #include "engine/container.h"
 #include "engine/container_root.h"
 #include "engine/defaults.h"
@@ -148,10 +149,10 @@ class EngineImpl final : public Engine {
                     std::optional<shimproto::AttachSpec> attach, std::uint16_t rows, std::uint16_t columns);
   void exec_ended(const ContainerRef& container, const std::string& exec_id, const shimproto::ExitRecord& record);
   void end_execs(const ContainerRef& container, const std::vector<std::string>& exec_ids);
-  void collect_execs();
-  std::shared_ptr<Exec> add_exec(const ContainerRef& container, ExecConfig config, bool is_probe);
-  Result<std::shared_ptr<Exec>> find_exec(std::string_view exec_id) const;
-  void drop_exec(const std::string& exec_id);
+  void collect_execs() EXCLUDES(exec_mutex_);
+  std::shared_ptr<Exec> add_exec(const ContainerRef& container, ExecConfig config, bool is_probe) EXCLUDES(exec_mutex_);
+  Result<std::shared_ptr<Exec>> find_exec(std::string_view exec_id) const EXCLUDES(exec_mutex_);
+  void drop_exec(const std::string& exec_id) EXCLUDES(exec_mutex_);
   void finish_exec(const ContainerRef& container, const std::shared_ptr<Exec>& exec, int exit_code);
 
   // --- engine_health.cc
@@ -192,8 +193,8 @@ class EngineImpl final : public Engine {
 
   EventBus events_;
   Registry registry_;
-  mutable std::mutex exec_mutex_;
-  std::unordered_map<std::string, std::shared_ptr<Exec>> execs_;  // guarded by exec_mutex_
+  mutable Mutex exec_mutex_;
+  std::unordered_map<std::string, std::shared_ptr<Exec>> execs_ GUARDED_BY(exec_mutex_);
 
   sys::FastCgroupMoves fast_moves_;  // written once, by a worker
 

@@ -14,7 +14,7 @@ void EventBus::publish(Event event) {
   if (event.time == Timestamp{}) event.time = now();
   auto shared = std::make_shared<const Event>(std::move(event));
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     events_.push_back(std::move(shared));
     // With listeners about, what they have not read yet is kept as well; they say themselves when they lag too far.
     const std::size_t limit = listeners_ > 0 ? kept_ + max_backlog : kept_;
@@ -26,9 +26,9 @@ void EventBus::publish(Event event) {
   grown_.notify_all();
 }
 
-Result<> EventBus::listen(std::optional<Timestamp> since, std::optional<Timestamp> until, std::stop_token stop,
+Result<> EventBus::listen(std::optional<Timestamp> since, std::optional<Timestamp> until, const std::stop_token& stop,
                           const std::function<Result<>(const Event&)>& deliver) {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   ++listeners_;
   std::uint64_t next = first_ + events_.size();
   if (since) {
@@ -43,7 +43,7 @@ Result<> EventBus::listen(std::optional<Timestamp> since, std::optional<Timestam
       break;
     }
     if (next == end) {
-      const auto more = [&] { return first_ + events_.size() > next; };
+      const auto more = [&]() REQUIRES(mutex_) { return first_ + events_.size() > next; };
       if (until) {
         if (*until <= now()) break;
         const auto left = std::chrono::steady_clock::now() + (*until - now());

@@ -28,7 +28,7 @@ OomMonitor::OomMonitor(const sys::CgroupHost& host, std::function<void(const std
 
 OomMonitor::~OomMonitor() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ending_ = true;
     if (wake_) (void)sys::eventfd_signal(wake_.get());
   }
@@ -56,7 +56,7 @@ void OomMonitor::watch(const std::string& id, const std::string& cgroup_path) {
   }
   const int fd = watch->fd();
   auto entry = std::make_unique<Watched>(Watched{id, cgroup_path, std::move(*watch), 0});
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!start()) return;
   const std::uint64_t token = next_++;
   if (!epoll_->add(fd, EPOLLIN, token)) return;
@@ -65,7 +65,7 @@ void OomMonitor::watch(const std::string& id, const std::string& cgroup_path) {
 }
 
 void OomMonitor::forget(const std::string& id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = tokens_.find(id);
   if (found == tokens_.end()) return;
   // Closing the descriptor takes it out of the epoll set; a notice on its way finds no token.
@@ -84,7 +84,7 @@ void OomMonitor::run() {
       const bool done = look(entry->first) || --entry->second <= 0;
       entry = done ? pending_.erase(entry) : std::next(entry);
     }
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (ending_) return;
   }
 }
@@ -92,7 +92,7 @@ void OomMonitor::run() {
 bool OomMonitor::look(std::uint64_t token) {
   std::string id;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = watched_.find(token);
     if (found == watched_.end()) return true;
     Watched& entry = *found->second;

@@ -4,11 +4,11 @@
 
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 
+#include "base/mutex.h"
 #include "sys/cgroup_host.h"
 #include "sys/events.h"
 
@@ -23,26 +23,26 @@ class OomMonitor {
   OomMonitor& operator=(const OomMonitor&) = delete;
 
   // The container's group, as long as it runs. A group that cannot be watched is not; its end still tells.
-  void watch(const std::string& id, const std::string& cgroup_path);
-  void forget(const std::string& id);
+  void watch(const std::string& id, const std::string& cgroup_path) EXCLUDES(mutex_);
+  void forget(const std::string& id) EXCLUDES(mutex_);
 
  private:
   struct Watched;
-  bool start();  // mutex_ held
-  void run();
-  bool look(std::uint64_t token);  // true: done with this notice
+  bool start() REQUIRES(mutex_);
+  void run() EXCLUDES(mutex_);
+  bool look(std::uint64_t token) EXCLUDES(mutex_);  // true: done with this notice
 
   const sys::CgroupHost& host_;
   const std::function<void(const std::string&)> killed_;
-  std::mutex mutex_;
-  // Guarded by mutex_ from here on.
-  std::map<std::uint64_t, std::unique_ptr<Watched>> watched_;
-  std::map<std::string, std::uint64_t> tokens_;
-  std::uint64_t next_ = 1;
-  std::optional<sys::Epoll> epoll_;  // made once, then constant
-  UniqueFd wake_;
-  bool ending_ = false;
-  std::thread thread_;
+  Mutex mutex_;
+  std::map<std::uint64_t, std::unique_ptr<Watched>> watched_ GUARDED_BY(mutex_);
+  std::map<std::string, std::uint64_t> tokens_ GUARDED_BY(mutex_);
+  std::uint64_t next_ GUARDED_BY(mutex_) = 1;
+  UniqueFd wake_ GUARDED_BY(mutex_);
+  bool ending_ GUARDED_BY(mutex_) = false;
+  std::thread thread_ GUARDED_BY(mutex_);
+  // Made by start() before the thread, then constant.
+  std::optional<sys::Epoll> epoll_;
   // The thread's own: notices by token, and how often to look for their kills.
   std::map<std::uint64_t, int> pending_;
 };

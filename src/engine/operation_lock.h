@@ -3,40 +3,40 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <utility>
+
+#include "base/mutex.h"
 
 namespace corten::engine {
 
 class OperationLock {
  public:
-  void lock() {
-    std::unique_lock guard(mutex_);
-    free_.wait(guard, [this] { return !held_; });
+  void lock() EXCLUDES(mutex_) {
+    MutexLock guard(mutex_);
+    free_.wait(guard, [this]() REQUIRES(mutex_) { return !held_; });
     held_ = true;
   }
-  bool try_lock() {
-    const std::lock_guard guard(mutex_);
+  bool try_lock() EXCLUDES(mutex_) {
+    const MutexLock guard(mutex_);
     return !std::exchange(held_, true);
   }
-  bool try_lock_for(std::chrono::milliseconds limit) {
-    std::unique_lock guard(mutex_);
-    if (!free_.wait_for(guard, limit, [this] { return !held_; })) return false;
+  bool try_lock_for(std::chrono::milliseconds limit) EXCLUDES(mutex_) {
+    MutexLock guard(mutex_);
+    if (!free_.wait_for(guard, limit, [this]() REQUIRES(mutex_) { return !held_; })) return false;
     return held_ = true;
   }
-  void unlock() {
+  void unlock() EXCLUDES(mutex_) {
     {
-      const std::lock_guard guard(mutex_);
+      const MutexLock guard(mutex_);
       held_ = false;
     }
     free_.notify_one();
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable free_;
-  bool held_ = false;  // guarded by mutex_
+  Mutex mutex_;
+  CondVar free_;
+  bool held_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace corten::engine

@@ -1,11 +1,9 @@
 #include "engine/registry.h"
 
-#include <mutex>
-
 namespace corten::engine {
 
 Result<> Registry::reserve(const std::string& name, const std::string& id) {
-  const std::unique_lock lock(mutex_);
+  const WriteLock lock(mutex_);
   const auto [place, inserted] = name_to_id_.emplace(name, id);
   if (inserted) return {};
   return fail(
@@ -16,7 +14,7 @@ Result<> Registry::reserve(const std::string& name, const std::string& id) {
 }
 
 void Registry::release(const std::string& name, const std::string& id) {
-  const std::unique_lock lock(mutex_);
+  const WriteLock lock(mutex_);
   const auto found = name_to_id_.find(name);
   if (found != name_to_id_.end() && found->second == id) name_to_id_.erase(found);
 }
@@ -31,14 +29,14 @@ void Registry::insert(ContainerRef container, Timestamp created) {
   const bool links = container->with(
       [](Container::Data& data) { return data.definition && !data.definition->host_config.links.empty(); });
   if (links) has_links_ = true;
-  const std::unique_lock lock(mutex_);
+  const WriteLock lock(mutex_);
   by_age_.emplace(std::pair(created, container->id()), container);
   by_id_.emplace(container->id(), std::move(container));
 }
 
 void Registry::erase(const std::string& id, const std::string& name, Timestamp created) {
   ContainerRef last;  // may be the last owner: destroyed without the lock
-  const std::unique_lock lock(mutex_);
+  const WriteLock lock(mutex_);
   if (const auto found = by_id_.find(id); found != by_id_.end()) {
     last = std::move(found->second);
     by_id_.erase(found);
@@ -51,7 +49,7 @@ void Registry::erase(const std::string& id, const std::string& name, Timestamp c
 
 Result<ContainerRef> Registry::find(std::string_view ref) const {
   if (ref.empty()) return fail(ErrorKind::invalid, "Container name or ID must not be empty");
-  const std::shared_lock lock(mutex_);
+  const ReadLock lock(mutex_);
   if (const auto exact = by_id_.find(ref); exact != by_id_.end()) return exact->second;
   const std::string_view name = ref.starts_with('/') ? ref.substr(1) : ref;
   if (const auto named = name_to_id_.find(name); named != name_to_id_.end()) {
@@ -70,13 +68,13 @@ Result<ContainerRef> Registry::find(std::string_view ref) const {
 }
 
 ContainerRef Registry::by_id(std::string_view id) const {
-  const std::shared_lock lock(mutex_);
+  const ReadLock lock(mutex_);
   const auto found = by_id_.find(id);
   return found == by_id_.end() ? nullptr : found->second;
 }
 
 std::vector<ContainerRef> Registry::all() const {
-  const std::shared_lock lock(mutex_);
+  const ReadLock lock(mutex_);
   std::vector<ContainerRef> containers;
   containers.reserve(by_age_.size());
   for (auto place = by_age_.rbegin(); place != by_age_.rend(); ++place) containers.push_back(place->second);
@@ -84,7 +82,7 @@ std::vector<ContainerRef> Registry::all() const {
 }
 
 std::size_t Registry::size() const {
-  const std::shared_lock lock(mutex_);
+  const ReadLock lock(mutex_);
   return by_id_.size();
 }
 

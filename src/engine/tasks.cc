@@ -13,15 +13,15 @@ TaskQueue::TaskQueue(unsigned max_threads, std::size_t max_queued)
     : max_threads_(max_threads), max_queued_(max_queued) {}
 
 TaskQueue::~TaskQueue() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   ending_ = true;
   wake_.notify_all();
-  quiet_.wait(lock, [&] { return threads_ == 0 && tasks_.empty(); });
+  quiet_.wait(lock, [&]() REQUIRES(mutex_) { return threads_ == 0 && tasks_.empty(); });
 }
 
 void TaskQueue::submit(Task task) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (tasks_.size() < max_queued_) {
       tasks_.push_back(std::move(task));
       if (idle_ >= tasks_.size() || threads_ >= max_threads_) {
@@ -38,12 +38,12 @@ void TaskQueue::submit(Task task) {
 }
 
 void TaskQueue::work() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
     if (tasks_.empty()) {
       if (ending_) break;
       ++idle_;
-      const bool woken = wake_.wait_for(lock, idle_life, [&] { return ending_ || !tasks_.empty(); });
+      const bool woken = wake_.wait_for(lock, idle_life, [&]() REQUIRES(mutex_) { return ending_ || !tasks_.empty(); });
       --idle_;
       if (!woken) break;
       continue;
@@ -64,12 +64,12 @@ void TaskQueue::work() {
 }
 
 bool TaskQueue::drain(std::chrono::milliseconds limit) {
-  std::unique_lock lock(mutex_);
-  return quiet_.wait_for(lock, limit, [&] { return busy_ == 0 && tasks_.empty(); });
+  MutexLock lock(mutex_);
+  return quiet_.wait_for(lock, limit, [&]() REQUIRES(mutex_) { return busy_ == 0 && tasks_.empty(); });
 }
 
 std::size_t TaskQueue::pending() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return tasks_.size() + busy_;
 }
 
@@ -80,7 +80,7 @@ Timers::~Timers() { stop(); }
 void Timers::stop() {
   decltype(pending_) dropped;  // destroyed without the lock
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (ending_) return;
     ending_ = true;
     dropped.swap(pending_);
@@ -92,7 +92,7 @@ void Timers::stop() {
 
 Timers::Id Timers::after(std::chrono::nanoseconds delay, Task task) {
   const auto when = Clock::now() + delay;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (ending_) return 0;
   const Id id = next_++;
   const auto [place, inserted] = pending_.emplace(std::pair(when, id), std::move(task));
@@ -103,7 +103,7 @@ Timers::Id Timers::after(std::chrono::nanoseconds delay, Task task) {
 
 bool Timers::cancel(Id id) {
   Task dropped;  // declared first, so that it is destroyed after the lock is gone
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = by_id_.find(id);
   if (found == by_id_.end()) return false;
   const auto place = pending_.find({found->second, id});
@@ -114,7 +114,7 @@ bool Timers::cancel(Id id) {
 }
 
 void Timers::run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!ending_) {
     if (pending_.empty()) {
       wake_.wait(lock);

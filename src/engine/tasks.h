@@ -2,15 +2,15 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "base/mutex.h"
 
 namespace corten::engine {
 
@@ -26,21 +26,23 @@ class TaskQueue {
   // Runs what is queued, then ends.
   ~TaskQueue();
 
-  void submit(Task task);
+  void submit(Task task) EXCLUDES(mutex_);
   // Waits until nothing is queued or running, at most so long; false: there still is.
-  bool drain(std::chrono::milliseconds limit);
-  std::size_t pending() const;
+  bool drain(std::chrono::milliseconds limit) EXCLUDES(mutex_);
+  std::size_t pending() const EXCLUDES(mutex_);
 
  private:
-  void work();
+  void work() EXCLUDES(mutex_);
 
   const unsigned max_threads_;
   const std::size_t max_queued_;
-  mutable std::mutex mutex_;
-  std::condition_variable wake_, quiet_;
-  std::deque<Task> tasks_;  // guarded by mutex_, as all below
-  unsigned threads_ = 0, idle_ = 0, busy_ = 0;
-  bool ending_ = false;
+  mutable Mutex mutex_;
+  CondVar wake_, quiet_;
+  std::deque<Task> tasks_ GUARDED_BY(mutex_);
+  unsigned threads_ GUARDED_BY(mutex_) = 0;
+  unsigned idle_ GUARDED_BY(mutex_) = 0;
+  unsigned busy_ GUARDED_BY(mutex_) = 0;
+  bool ending_ GUARDED_BY(mutex_) = false;
 };
 
 // Calls back once after a delay, through a TaskQueue, so a callback may block without holding up other timers.
@@ -53,24 +55,24 @@ class Timers {
   Timers& operator=(const Timers&) = delete;
 
   // 0, and the task is dropped, after stop().
-  Id after(std::chrono::nanoseconds delay, Task task);
+  Id after(std::chrono::nanoseconds delay, Task task) EXCLUDES(mutex_);
   // False when it has fired already or never was.
-  bool cancel(Id id);
+  bool cancel(Id id) EXCLUDES(mutex_);
   // Forgets what is pending and takes no more.
-  void stop();
+  void stop() EXCLUDES(mutex_);
 
  private:
   using Clock = std::chrono::steady_clock;
-  void run();
+  void run() EXCLUDES(mutex_);
 
   TaskQueue& queue_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::map<std::pair<Clock::time_point, Id>, Task> pending_;  // guarded by mutex_, as all below
-  std::map<Id, Clock::time_point> by_id_;
-  Id next_ = 1;
-  bool ending_ = false;
-  std::thread thread_;
+  Mutex mutex_;
+  CondVar wake_;
+  std::map<std::pair<Clock::time_point, Id>, Task> pending_ GUARDED_BY(mutex_);
+  std::map<Id, Clock::time_point> by_id_ GUARDED_BY(mutex_);
+  Id next_ GUARDED_BY(mutex_) = 1;
+  bool ending_ GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // last, because it uses the rest; joined by whoever sets ending_
 };
 
 }  // namespace corten::engine

@@ -6,24 +6,24 @@ namespace corten::engine {
 
 void WaitState::finish(WaitResult result) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (result_) return;
     result_ = std::move(result);
   }
   done_.notify_all();
 }
 
-Result<WaitResult> WaitState::wait(std::stop_token stop) {
-  std::unique_lock lock(mutex_);
-  if (!done_.wait(lock, stop, [&] { return result_.has_value(); })) {
+Result<WaitResult> WaitState::wait(const std::stop_token& stop) {
+  MutexLock lock(mutex_);
+  if (!done_.wait(lock, stop, [&]() REQUIRES(mutex_) { return result_.has_value(); })) {
     return fail(ErrorKind::cancelled, "wait for a container: the caller went away");
   }
   return *result_;
 }
 
 std::optional<WaitResult> WaitState::wait_for(std::chrono::milliseconds limit) {
-  std::unique_lock lock(mutex_);
-  done_.wait_for(lock, limit, [&] { return result_.has_value(); });
+  MutexLock lock(mutex_);
+  done_.wait_for(lock, limit, [&]() REQUIRES(mutex_) { return result_.has_value(); });
   return result_;
 }
 

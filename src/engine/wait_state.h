@@ -2,12 +2,11 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "base/mutex.h"
 #include "engine/engine.h"
 
 namespace corten::engine {
@@ -17,18 +16,18 @@ class WaitState {
   explicit WaitState(WaitCondition condition) : condition_(condition) {}
 
   WaitCondition condition() const { return condition_; }
-  void finish(WaitResult result);
-  Result<WaitResult> wait(std::stop_token stop);
+  void finish(WaitResult result) EXCLUDES(mutex_);
+  Result<WaitResult> wait(const std::stop_token& stop) EXCLUDES(mutex_);
   // Nothing when it takes longer than `limit`.
-  std::optional<WaitResult> wait_for(std::chrono::milliseconds limit);
+  std::optional<WaitResult> wait_for(std::chrono::milliseconds limit) EXCLUDES(mutex_);
   void abandon() { abandoned_.store(true, std::memory_order_relaxed); }
   bool abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
 
  private:
   const WaitCondition condition_;
-  std::mutex mutex_;
-  std::condition_variable_any done_;
-  std::optional<WaitResult> result_;  // guarded by mutex_
+  Mutex mutex_;
+  StopCondVar done_;
+  std::optional<WaitResult> result_ GUARDED_BY(mutex_);
   std::atomic<bool> abandoned_ = false;
 };
 
