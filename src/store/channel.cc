@@ -6,8 +6,8 @@ namespace corten::store {
 
 Result<> Channel::write(std::span<const std::byte> bytes) {
   if (bytes.empty()) return {};
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return abandoned_ || queued_ < limit_; });
+  MutexLock lock(mutex_);
+  changed_.wait(lock, [&]() REQUIRES(mutex_) { return abandoned_ || queued_ < limit_; });
   if (abandoned_) return fail(ErrorKind::cancelled, "the reader has gone");
   pieces_.emplace_back(bytes.begin(), bytes.end());
   queued_ += bytes.size();
@@ -16,7 +16,7 @@ Result<> Channel::write(std::span<const std::byte> bytes) {
 }
 
 void Channel::close(Result<> how) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (closed_) return;
   closed_ = true;
   end_ = std::move(how);
@@ -24,8 +24,8 @@ void Channel::close(Result<> how) {
 }
 
 Result<std::size_t> Channel::read(std::span<std::byte> buffer) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return closed_ || !pieces_.empty(); });
+  MutexLock lock(mutex_);
+  changed_.wait(lock, [&]() REQUIRES(mutex_) { return closed_ || !pieces_.empty(); });
   if (pieces_.empty()) {
     if (!end_) return std::unexpected(end_.error());
     return std::size_t{0};
@@ -44,7 +44,7 @@ Result<std::size_t> Channel::read(std::span<std::byte> buffer) {
 }
 
 void Channel::abandon() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   abandoned_ = true;
   pieces_.clear();
   queued_ = at_ = 0;

@@ -1,14 +1,13 @@
 // A bounded stream of bytes from one thread to another, and a thread that writes behind.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "base/mutex.h"
 #include "store/stream.h"
 
 namespace corten::store {
@@ -18,19 +17,19 @@ namespace corten::store {
 class Channel : public ByteSink, public ByteSource {
  public:
   explicit Channel(std::size_t limit = 4U << 20) : limit_(limit) {}
-  Result<> write(std::span<const std::byte> bytes) override;
-  void close(Result<> how = {});
-  Result<std::size_t> read(std::span<std::byte> buffer) override;
-  void abandon();
+  Result<> write(std::span<const std::byte> bytes) override EXCLUDES(mutex_);
+  void close(Result<> how = {}) EXCLUDES(mutex_);
+  Result<std::size_t> read(std::span<std::byte> buffer) override EXCLUDES(mutex_);
+  void abandon() EXCLUDES(mutex_);
 
  private:
-  std::size_t limit_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::vector<std::byte>> pieces_;
-  std::size_t queued_ = 0, at_ = 0;
-  bool closed_ = false, abandoned_ = false;
-  Result<> end_;
+  const std::size_t limit_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::vector<std::byte>> pieces_ GUARDED_BY(mutex_);
+  std::size_t queued_ GUARDED_BY(mutex_) = 0, at_ GUARDED_BY(mutex_) = 0;
+  bool closed_ GUARDED_BY(mutex_) = false, abandoned_ GUARDED_BY(mutex_) = false;
+  Result<> end_ GUARDED_BY(mutex_);
 };
 
 // Passes everything that is written to `consume` on a thread of its own.
@@ -44,7 +43,7 @@ class WriteBehind : public ByteSink {
 
  private:
   Channel channel_;
-  Result<> result_;
+  Result<> result_;  // the thread's until it has been joined
   std::thread thread_;
 };
 

@@ -1,13 +1,12 @@
 #include "store/database.h"
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <ranges>
 #include <thread>
 #include <unordered_map>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "store/ballast.h"
 #include "store/database_schema.h"
 #include "store/failpoint.h"
@@ -49,7 +48,7 @@ class Database::Impl {
       : ballast_(std::move(ballast)), writer_(std::move(writer)), reader_(std::move(reader)) {}
   ~Impl() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       stop_ = true;
     }
     wake_.notify_all();
@@ -60,10 +59,10 @@ class Database::Impl {
     thread_ = std::thread([this] { work(); });
   }
 
-  void post(Transaction transaction) {
+  void post(Transaction transaction) EXCLUDES(mutex_) {
     bool first = false;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       posts_.push_back(std::move(transaction));
       ++posted_;
       first = posts_.size() == 1;
@@ -71,34 +70,35 @@ class Database::Impl {
     if (first) wake_.notify_all();
   }
 
-  Result<> commit(Transaction transaction) {
+  Result<> commit(Transaction transaction) EXCLUDES(mutex_) {
     Commit commit{std::move(transaction), {}, false};
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     commits_.push_back(&commit);
     wake_.notify_all();
     done_.wait(lock, [&] { return commit.done; });
     return std::move(commit.result);
   }
 
-  Result<> flush() {
-    std::unique_lock lock(mutex_);
+  Result<> flush() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     const std::uint64_t wanted = posted_;
     hurry_ = true;
     wake_.notify_all();
-    done_.wait(lock, [&] { return written_ >= wanted || (failure_ && !hurry_); });
+    done_.wait(lock, [&]() REQUIRES(mutex_) { return written_ >= wanted || (failure_ && !hurry_); });
     if (failure_) return std::unexpected(*failure_);
     return {};
   }
 
-  Result<std::vector<SqlRow>> query(std::string_view sql, const std::vector<SqlValue>& values) {
-    const std::lock_guard lock(reader_mutex_);
+  Result<std::vector<SqlRow>> query(std::string_view sql, const std::vector<SqlValue>& values) EXCLUDES(reader_mutex_) {
+    const MutexLock lock(reader_mutex_);
     std::vector<SqlRow> rows;
     CHECK(reader_.run(sql, values, &rows));
     return rows;
   }
 
-  Result<> load_names() {
+  Result<> load_names() EXCLUDES(names_mutex_) {
     const auto rows = TRY(query("SELECT id, name FROM containers", {}));
+    const MutexLock lock(names_mutex_);
     for (const SqlRow& row : rows) {
       ids_[as_text(row[1])] = as_text(row[0]);
       names_[as_text(row[0])] = as_text(row[1]);
@@ -106,8 +106,8 @@ class Database::Impl {
     return {};
   }
 
-  Result<> claim(const std::string& id, const std::string& name) {
-    const std::lock_guard lock(names_mutex_);
+  Result<> claim(const std::string& id, const std::string& name) EXCLUDES(names_mutex_) {
+    const MutexLock lock(names_mutex_);
     if (names_.contains(id)) return fail(ErrorKind::conflict, "container {} exists already", id);
     if (auto taken = ids_.find(name); taken != ids_.end()) return name_conflict(name, taken->second);
     names_[id] = name;
@@ -115,8 +115,8 @@ class Database::Impl {
     return {};
   }
 
-  Result<> rename(const std::string& id, const std::string& name) {
-    const std::lock_guard lock(names_mutex_);
+  Result<> rename(const std::string& id, const std::string& name) EXCLUDES(names_mutex_) {
+    const MutexLock lock(names_mutex_);
     auto known = names_.find(id);
     if (known == names_.end()) return fail(ErrorKind::not_found, "No such container: {}", id);
     if (auto taken = ids_.find(name); taken != ids_.end()) {
@@ -129,8 +129,8 @@ class Database::Impl {
     return {};
   }
 
-  Result<> release(const std::string& id) {
-    const std::lock_guard lock(names_mutex_);
+  Result<> release(const std::string& id) EXCLUDES(names_mutex_) {
+    const MutexLock lock(names_mutex_);
     auto known = names_.find(id);
     if (known == names_.end()) return fail(ErrorKind::not_found, "No such container: {}", id);
     ids_.erase(known->second);
@@ -138,13 +138,15 @@ class Database::Impl {
     return {};
   }
 
-  Result<> require(const std::string& id) {
-    const std::lock_guard lock(names_mutex_);
+  Result<> require(const std::string& id) EXCLUDES(names_mutex_) {
+    const MutexLock lock(names_mutex_);
     if (!names_.contains(id)) return fail(ErrorKind::not_found, "No such container: {}", id);
     return {};
   }
 
  private:
+  // Its owner waits in commit() while the thread works on it; `done` is read and set with mutex_ held, and hands the
+  // rest back.
   struct Commit {
     Transaction transaction;
     Result<> result;
@@ -158,13 +160,13 @@ class Database::Impl {
                 name, id);
   }
 
-  void work() {
-    std::unique_lock lock(mutex_);
+  void work() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [&] { return stop_ || hurry_ || !posts_.empty() || !commits_.empty(); });
+      wake_.wait(lock, [&]() REQUIRES(mutex_) { return stop_ || hurry_ || !posts_.empty() || !commits_.empty(); });
       // Posts wait a moment for company; commits, flushes and the end do not.
       if (commits_.empty() && !stop_ && !hurry_)
-        wake_.wait_for(lock, gather_time, [&] { return stop_ || hurry_ || !commits_.empty(); });
+        wake_.wait_for(lock, gather_time, [&]() REQUIRES(mutex_) { return stop_ || hurry_ || !commits_.empty(); });
       hurry_ = false;
       std::deque<Transaction> posts = std::exchange(posts_, {});
       const std::vector<Commit*> commits = std::exchange(commits_, {});
@@ -184,7 +186,8 @@ class Database::Impl {
         log::error("{} state changes are lost: {}", posts_.size(), failure->text());
         return;
       }
-      if (failure) wake_.wait_for(lock, retry_time, [&] { return stop_ || hurry_ || !commits_.empty(); });
+      if (failure)
+        wake_.wait_for(lock, retry_time, [&]() REQUIRES(mutex_) { return stop_ || hurry_ || !commits_.empty(); });
       if (posts_.empty() && commits_.empty() && !stop_) {
         lock.unlock();
         checkpoint();
@@ -276,23 +279,24 @@ class Database::Impl {
     if (code != SQLITE_OK && code != SQLITE_BUSY) log::warn("database checkpoint: {}", sqlite3_errstr(code));
   }
 
-  std::mutex mutex_;  // guards the members up to thread_; never held while SQLite works
-  std::condition_variable wake_, done_;
-  std::deque<Transaction> posts_;
-  std::vector<Commit*> commits_;
-  std::uint64_t posted_ = 0, written_ = 0;
-  std::optional<Error> failure_;  // of the posts that wait
-  bool hurry_ = false, stop_ = false;
+  Mutex mutex_;  // never held while SQLite works
+  CondVar wake_, done_;
+  std::deque<Transaction> posts_ GUARDED_BY(mutex_);
+  std::vector<Commit*> commits_ GUARDED_BY(mutex_);
+  std::uint64_t posted_ GUARDED_BY(mutex_) = 0, written_ GUARDED_BY(mutex_) = 0;
+  std::optional<Error> failure_ GUARDED_BY(mutex_);  // of the posts that wait
+  bool hurry_ GUARDED_BY(mutex_) = false, stop_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 
   Ballast ballast_;  // the thread's alone, as is the next
   Sqlite writer_;
-  std::mutex reader_mutex_;
-  Sqlite reader_;
 
-  std::mutex names_mutex_;
-  std::unordered_map<std::string, std::string> names_;  // id → name
-  std::unordered_map<std::string, std::string> ids_;    // name → id
+  Mutex reader_mutex_;  // held while SQLite reads
+  Sqlite reader_ GUARDED_BY(reader_mutex_);
+
+  Mutex names_mutex_;
+  std::unordered_map<std::string, std::string> names_ GUARDED_BY(names_mutex_);  // id → name
+  std::unordered_map<std::string, std::string> ids_ GUARDED_BY(names_mutex_);    // name → id
 };
 
 Database::Database(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -330,7 +334,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
 Result<> Database::commit(Transaction transaction) { return impl_->commit(std::move(transaction)); }
 void Database::post(Transaction transaction) { impl_->post(std::move(transaction)); }
 Result<> Database::flush() { return impl_->flush(); }
-Result<std::vector<SqlRow>> Database::query(std::string_view sql, std::vector<SqlValue> values) {
+Result<std::vector<SqlRow>> Database::query(std::string_view sql, const std::vector<SqlValue>& values) {
   return impl_->query(sql, values);
 }
 

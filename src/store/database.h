@@ -58,7 +58,7 @@ class Database {
   // Waits until everything posted so far is written (not fsynced); the error of the last failed write, if any.
   Result<> flush();
   // Reads on a connection of its own: sees what commit() and flush() have written.
-  Result<std::vector<SqlRow>> query(std::string_view sql, std::vector<SqlValue> values = {});
+  Result<std::vector<SqlRow>> query(std::string_view sql, const std::vector<SqlValue>& values = {});
 
   // --- containers: posted; names are checked at once against an index in memory.
   // conflict when the id or name is taken.

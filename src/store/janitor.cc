@@ -20,7 +20,7 @@ Janitor::Janitor(std::function<bool(const std::string&)> remove, std::function<v
 
 Janitor::~Janitor() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stop_ = true;
   }
   wake_.notify_all();
@@ -30,7 +30,7 @@ Janitor::~Janitor() {
 void Janitor::remove(std::string name) {
   bool first = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     first = names_.empty();
     names_.push_back(std::move(name));
   }
@@ -39,7 +39,7 @@ void Janitor::remove(std::string name) {
 
 void Janitor::flush_soon() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     flush_wanted_ = true;
   }
   wake_.notify_all();
@@ -48,10 +48,10 @@ void Janitor::flush_soon() {
 void Janitor::work() {
   // Others first: on Linux the nice value is the thread's own.
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 5);
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   for (;;) {
-    wake_.wait(lock, [&] { return stop_ || flush_wanted_ || !names_.empty(); });
-    if (!names_.empty()) wake_.wait_for(lock, removal_delay, [&] { return stop_; });
+    wake_.wait(lock, [&]() REQUIRES(mutex_) { return stop_ || flush_wanted_ || !names_.empty(); });
+    if (!names_.empty()) wake_.wait_for(lock, removal_delay, [&]() REQUIRES(mutex_) { return stop_; });
     std::deque<std::string> again;
     while (!stop_ && !names_.empty()) {
       const std::string name = std::move(names_.front());
@@ -62,12 +62,12 @@ void Janitor::work() {
       if (!done) again.push_back(name);
     }
     if (!again.empty()) {
-      wake_.wait_for(lock, retry_delay, [&] { return stop_; });
+      wake_.wait_for(lock, retry_delay, [&]() REQUIRES(mutex_) { return stop_; });
       names_.insert(names_.end(), again.begin(), again.end());
     }
     if (stop_) return;
     if (!flush_wanted_) continue;
-    wake_.wait_for(lock, flush_delay, [&] { return stop_ || !names_.empty(); });
+    wake_.wait_for(lock, flush_delay, [&]() REQUIRES(mutex_) { return stop_ || !names_.empty(); });
     if (stop_) return;
     if (!names_.empty()) continue;
     flush_wanted_ = false;

@@ -2,12 +2,12 @@
 // driver.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <thread>
+
+#include "base/mutex.h"
 
 namespace corten::store {
 
@@ -18,19 +18,21 @@ class Janitor {
   Janitor(std::function<bool(const std::string&)> remove, std::function<void()> flush);
   // Stops after the job at hand: what is left is found again at the next start.
   ~Janitor();
-  void remove(std::string name);
-  void flush_soon();
+  void remove(std::string name) EXCLUDES(mutex_);
+  void flush_soon() EXCLUDES(mutex_);
 
  private:
-  void work();
+  void work() EXCLUDES(mutex_);
 
-  std::function<bool(const std::string&)> remove_;
-  std::function<void()> flush_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::string> names_;
-  bool flush_wanted_ = false;
-  bool stop_ = false;
+  // Called by the thread alone, without the lock.
+  const std::function<bool(const std::string&)> remove_;
+  const std::function<void()> flush_;
+
+  Mutex mutex_;
+  CondVar wake_;
+  std::deque<std::string> names_ GUARDED_BY(mutex_);
+  bool flush_wanted_ GUARDED_BY(mutex_) = false;
+  bool stop_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
 

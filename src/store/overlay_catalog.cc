@@ -18,39 +18,47 @@ Result<std::unique_ptr<OverlayCatalog>> OverlayCatalog::load(Database& database)
   auto out = std::make_unique<OverlayCatalog>(database);
   out->boot_ = TRY(sys::read_file("/proc/sys/kernel/random/boot_id", 64));
   while (!out->boot_.empty() && out->boot_.back() == '\n') out->boot_.pop_back();
-  for (const SqlRow& row : TRY(database.query("SELECT chain_id, parent, number, bytes, inodes, boot FROM layers"))) {
-    OverlayLayer& layer = out->layers_[as_text(row[0])];
+  CHECK(out->read());
+  return out;
+}
+
+Result<> OverlayCatalog::read() {
+  const auto layer_rows = TRY(database_.query("SELECT chain_id, parent, number, bytes, inodes, boot FROM layers"));
+  const auto active_rows = TRY(database_.query("SELECT key, parent, number FROM active"));
+  const MutexLock lock(mutex_);
+  for (const SqlRow& row : layer_rows) {
+    OverlayLayer& layer = layers_[as_text(row[0])];
     layer.info = {as_text(row[0]), as_text(row[1]), static_cast<std::uint64_t>(as_int(row[3])),
                   static_cast<std::uint64_t>(as_int(row[4]))};
     layer.number = static_cast<std::uint64_t>(as_int(row[2]));
     layer.unsynced = !as_text(row[5]).empty();
-    layer.suspect = layer.unsynced && as_text(row[5]) != out->boot_;
-    out->next_ = std::max(out->next_, layer.number + 1);
+    layer.suspect = layer.unsynced && as_text(row[5]) != boot_;
+    next_ = std::max(next_, layer.number + 1);
   }
-  for (const SqlRow& row : TRY(database.query("SELECT key, parent, number FROM active"))) {
+  for (const SqlRow& row : active_rows) {
     const OverlayActive active{as_text(row[1]), static_cast<std::uint64_t>(as_int(row[2])), true};
-    out->next_ = std::max(out->next_, active.number + 1);
-    out->active_[as_text(row[0])] = active;
+    next_ = std::max(next_, active.number + 1);
+    active_[as_text(row[0])] = active;
   }
-  for (auto& [id, layer] : out->layers_)
-    if (auto parent = out->layers_.find(layer.info.parent); parent != out->layers_.end()) ++parent->second.users;
-  for (auto& [key, active] : out->active_)
-    if (auto parent = out->layers_.find(active.parent); parent != out->layers_.end()) ++parent->second.users;
-  return out;
+  for (auto& [id, layer] : layers_)
+    if (auto parent = layers_.find(layer.info.parent); parent != layers_.end()) ++parent->second.users;
+  for (auto& [key, active] : active_)
+    if (auto parent = layers_.find(active.parent); parent != layers_.end()) ++parent->second.users;
+  return {};
 }
 
 std::uint64_t OverlayCatalog::next_number() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return next_++;
 }
 
 void OverlayCatalog::skip_number(std::uint64_t number) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   next_ = std::max(next_, number + 1);
 }
 
 std::vector<std::uint64_t> OverlayCatalog::numbers() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::uint64_t> out;
   for (const auto& [id, layer] : layers_) out.push_back(layer.number);
   for (const auto& [key, active] : active_) out.push_back(active.number);
@@ -58,7 +66,7 @@ std::vector<std::uint64_t> OverlayCatalog::numbers() const {
 }
 
 Result<std::vector<std::uint64_t>> OverlayCatalog::chain(std::string_view chain_id) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::uint64_t> out;
   while (!chain_id.empty()) {
     const auto found = layers_.find(chain_id);
@@ -70,14 +78,14 @@ Result<std::vector<std::uint64_t>> OverlayCatalog::chain(std::string_view chain_
 }
 
 Result<OverlayLayer> OverlayCatalog::layer(std::string_view chain_id) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = layers_.find(chain_id);
   if (found == layers_.end()) return no_layer(chain_id);
   return found->second;
 }
 
 std::vector<OverlayLayer> OverlayCatalog::layers() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<OverlayLayer> out;
   for (const auto& [id, layer] : layers_) out.push_back(layer);
   return out;
@@ -92,7 +100,7 @@ Statement OverlayCatalog::insert_layer(const LayerInfo& info, std::uint64_t numb
 // The posts are made under the lock, so that the database sees changes in the order in which they happened here.
 
 Result<bool> OverlayCatalog::add_layer(const LayerInfo& info, std::uint64_t number) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (layers_.contains(info.chain_id)) return false;
   if (!info.parent.empty()) {
     const auto parent = layers_.find(info.parent);
@@ -110,7 +118,7 @@ Result<> OverlayCatalog::release_parent(std::string_view parent) {
 }
 
 Result<std::uint64_t> OverlayCatalog::remove_layer(std::string_view chain_id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = layers_.find(chain_id);
   if (found == layers_.end()) return no_layer(chain_id);
   if (found->second.users > 0)
@@ -123,7 +131,7 @@ Result<std::uint64_t> OverlayCatalog::remove_layer(std::string_view chain_id) {
 }
 
 Result<std::uint64_t> OverlayCatalog::replace_layer(std::string_view chain_id, std::uint64_t number) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = layers_.find(chain_id);
   if (found == layers_.end()) return no_layer(chain_id);
   found->second.suspect = false;
@@ -133,12 +141,12 @@ Result<std::uint64_t> OverlayCatalog::replace_layer(std::string_view chain_id, s
 }
 
 void OverlayCatalog::trust_layer(std::string_view chain_id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto found = layers_.find(chain_id); found != layers_.end()) found->second.suspect = false;
 }
 
 std::vector<std::string> OverlayCatalog::unsynced() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::string> out;
   for (const auto& [id, layer] : layers_)
     if (layer.unsynced && !layer.suspect) out.push_back(id);
@@ -146,7 +154,7 @@ std::vector<std::string> OverlayCatalog::unsynced() const {
 }
 
 void OverlayCatalog::set_synced(const std::vector<std::string>& chain_ids) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Transaction transaction;
   for (const std::string& id : chain_ids) {
     const auto found = layers_.find(id);
@@ -158,7 +166,7 @@ void OverlayCatalog::set_synced(const std::vector<std::string>& chain_ids) {
 }
 
 Result<std::uint64_t> OverlayCatalog::begin_active(std::string_view key, std::string_view parent) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (active_.find(key) != active_.end()) return fail(ErrorKind::conflict, "snapshot {} exists already", key);
   if (!parent.empty()) {
     const auto found = layers_.find(parent);
@@ -171,7 +179,7 @@ Result<std::uint64_t> OverlayCatalog::begin_active(std::string_view key, std::st
 }
 
 void OverlayCatalog::finish_active(std::string_view key) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = active_.find(key);
   if (found == active_.end()) return;
   found->second.ready = true;
@@ -180,14 +188,14 @@ void OverlayCatalog::finish_active(std::string_view key) {
 }
 
 Result<OverlayActive> OverlayCatalog::active(std::string_view key) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = active_.find(key);
   if (found == active_.end() || !found->second.ready) return no_snapshot(key);
   return found->second;
 }
 
 std::vector<ActiveInfo> OverlayCatalog::actives() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<ActiveInfo> out;
   for (const auto& [key, active] : active_)
     if (active.ready) out.push_back({key, active.parent});
@@ -195,7 +203,7 @@ std::vector<ActiveInfo> OverlayCatalog::actives() const {
 }
 
 Result<std::uint64_t> OverlayCatalog::remove_active(std::string_view key) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = active_.find(key);
   if (found == active_.end()) return no_snapshot(key);
   const OverlayActive active = found->second;
@@ -206,7 +214,7 @@ Result<std::uint64_t> OverlayCatalog::remove_active(std::string_view key) {
 }
 
 Result<bool> OverlayCatalog::promote(std::string_view key, const LayerInfo& info) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = active_.find(key);
   if (found == active_.end() || !found->second.ready) return no_snapshot(key);
   if (layers_.contains(info.chain_id)) return false;
