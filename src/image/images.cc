@@ -30,17 +30,17 @@ std::set<std::string> names_used(const Image& image) {
 
 void Images::Impl::Pins::add(const std::string& name) {
   if (!names_.insert(name).second) return;
-  const std::lock_guard lock(impl_.pins_mutex_);
+  const MutexLock lock(impl_.pins_mutex_);
   ++impl_.pins_[name];
 }
 
 Images::Impl::Pins::~Pins() {
   {
-    const std::lock_guard lock(impl_.pins_mutex_);
+    const MutexLock lock(impl_.pins_mutex_);
     for (const std::string& name : names_)
       if (--impl_.pins_[name] == 0) impl_.pins_.erase(name);
   }
-  const std::lock_guard lock(impl_.write_mutex_);
+  const MutexLock lock(impl_.write_mutex_);
   impl_.collect(names_);
 }
 
@@ -52,7 +52,7 @@ void Images::Impl::collect(const std::set<std::string>& names) {
     if (left.empty()) return;
   }
   static_cast<void>(collect_layers(left, *now));
-  const std::lock_guard lock(pins_mutex_);
+  const MutexLock lock(pins_mutex_);
   for (const std::string& name : left) {
     if (pins_.contains(name)) continue;
     const auto digest = oci::Digest::parse(name);
@@ -62,7 +62,7 @@ void Images::Impl::collect(const std::set<std::string>& names) {
 
 std::vector<std::string> Images::Impl::collect_layers(const std::set<std::string>& chains, const Catalog&) {
   std::vector<std::string> removed;
-  const std::lock_guard lock(pins_mutex_);
+  const MutexLock lock(pins_mutex_);
   // From the top: a layer goes when nothing stands on it any more.
   for (bool progress = true; progress;) {
     progress = false;
@@ -89,7 +89,7 @@ void Images::Impl::container_gone(std::string_view image_id) {
   if (!complete_ || catalog()->images.contains(image_id)) return;
   std::set<std::string> chains;
   for (const store::LayerInfo& layer : store_.snapshots().layers()) chains.insert(layer.chain_id);
-  const std::lock_guard lock(write_mutex_);
+  const MutexLock lock(write_mutex_);
   const CatalogPtr now = catalog();
   for (const auto& [id, image] : now->images)
     for (const std::string& used : names_used(*image)) chains.erase(used);
@@ -135,6 +135,8 @@ Result<> Images::Impl::open() {
   }
   for (const store::SqlRow& row : TRY(store_.database().query("SELECT name, image FROM tags")))
     if (next->images.contains(store::as_text(row[1]))) next->tags[store::as_text(row[0])] = store::as_text(row[1]);
+  // Nobody else is there yet; it is what replace() and the collector ask for.
+  const MutexLock lock(write_mutex_);
   replace(std::move(next));
   repair_layers();
   // What belongs to an image that could not be read must not be taken for rubbish.
@@ -192,7 +194,7 @@ Result<> Images::Impl::restore_layers(const Image& image) {
 }
 
 void Images::Impl::replace(std::shared_ptr<const Catalog> next) {
-  const std::lock_guard lock(catalog_mutex_);
+  const MutexLock lock(catalog_mutex_);
   catalog_ = std::move(next);
 }
 
@@ -206,7 +208,7 @@ Result<ImagePtr> Images::Impl::resolve(std::string_view reference) const {
 
 Result<std::string> Images::Impl::publish(const NewImage& made) {
   auto image = TRY(read_image(made.manifest, made.config));
-  const std::lock_guard lock(write_mutex_);
+  const MutexLock lock(write_mutex_);
   const CatalogPtr now_known = catalog();
   auto next = std::make_shared<Catalog>(*now_known);
   const Timestamp time = now();
@@ -246,7 +248,7 @@ Result<> Images::Impl::tag(std::string_view source, std::string_view target) {
   oci::Reference name = TRY(oci::parse_reference(target));
   if (!name.digest.empty()) return fail(ErrorKind::invalid, "refusing to create a tag with a digest reference");
   const std::string full = name.with_default_tag().full();
-  const std::lock_guard lock(write_mutex_);
+  const MutexLock lock(write_mutex_);
   auto next = std::make_shared<Catalog>(*catalog());
   const auto known = next->images.find(image->id);
   if (known == next->images.end()) return no_such_image(source);

@@ -5,11 +5,11 @@
 #pragma once
 
 #include <map>
-#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "image/catalog.h"
 #include "image/images.h"
 #include "store/archive.h"
@@ -32,36 +32,37 @@ class Images::Impl {
    public:
     explicit Pins(Impl& impl) : impl_(impl) {}
     // Collects what was pinned and did not make it into an image.
-    ~Pins();
+    ~Pins() EXCLUDES(impl_.write_mutex_, impl_.pins_mutex_);
     Pins(const Pins&) = delete;
     Pins& operator=(const Pins&) = delete;
-    void add(const std::string& name);
+    void add(const std::string& name) EXCLUDES(impl_.pins_mutex_);
 
    private:
     Impl& impl_;
     std::set<std::string> names_;
   };
 
-  Result<> open();
-  CatalogPtr catalog() const {
-    const std::lock_guard lock(catalog_mutex_);
+  Result<> open() EXCLUDES(write_mutex_);
+  CatalogPtr catalog() const EXCLUDES(catalog_mutex_) {
+    const MutexLock lock(catalog_mutex_);
     return catalog_;
   }
   Result<ImagePtr> resolve(std::string_view reference) const;
 
   // Makes the image and its names visible, durably. Blobs and layers must be there, pinned. Returns the id.
-  Result<std::string> publish(const NewImage& image);
-  Result<std::string> import(store::ByteSource& tar, const ImportOptions& options);
-  Result<std::string> commit(const CommitOptions& options);
-  Result<std::vector<std::string>> load(store::ByteSource& tar, const Progress& progress);
+  Result<std::string> publish(const NewImage& image) EXCLUDES(write_mutex_);
+  Result<std::string> import(store::ByteSource& tar, const ImportOptions& options) EXCLUDES(write_mutex_);
+  Result<std::string> commit(const CommitOptions& options) EXCLUDES(write_mutex_);
+  Result<std::vector<std::string>> load(store::ByteSource& tar, const Progress& progress) EXCLUDES(write_mutex_);
   Result<> save(const std::vector<std::string>& references, store::ByteSink& tar);
-  Result<> tag(std::string_view source, std::string_view target);
-  Result<std::vector<DeleteItem>> remove(std::string_view reference, const RemoveOptions& options);
-  Result<PruneReport> prune(const PruneOptions& options);
+  Result<> tag(std::string_view source, std::string_view target) EXCLUDES(write_mutex_);
+  Result<std::vector<DeleteItem>> remove(std::string_view reference, const RemoveOptions& options)
+      EXCLUDES(write_mutex_);
+  Result<PruneReport> prune(const PruneOptions& options) EXCLUDES(write_mutex_);
   Result<std::vector<ImageSummary>> list(const ListOptions& options) const;
   Result<std::vector<HistoryItem>> history(std::string_view reference) const;
   UsageReport usage() const;
-  void container_gone(std::string_view image_id);
+  void container_gone(std::string_view image_id) EXCLUDES(write_mutex_);
 
   store::Store& store() const { return store_; }
 
@@ -70,25 +71,27 @@ class Images::Impl {
   Result<std::shared_ptr<Image>> read_image(const oci::Digest& manifest, const oci::Digest& config) const;
   void repair_layers();
   Result<> restore_layers(const Image& image);
-  void collect_everything();
+  void collect_everything() REQUIRES(write_mutex_);
   // Removes those of the names (digests, chain ids) that no image and no pin uses.
-  void collect(const std::set<std::string>& names);
+  void collect(const std::set<std::string>& names) REQUIRES(write_mutex_) EXCLUDES(pins_mutex_);
   // The layers (top first) that went with it, as rmi lists them.
-  std::vector<std::string> collect_layers(const std::set<std::string>& chains, const Catalog& catalog);
-  void replace(std::shared_ptr<const Catalog> next);
-  // Database and memory together; write_mutex_ is held.
-  Result<> untag_locked(const std::string& id, const std::vector<std::string>& full_names);
-  Result<std::vector<std::string>> delete_locked(const std::string& id);
+  std::vector<std::string> collect_layers(const std::set<std::string>& chains, const Catalog& catalog)
+      REQUIRES(write_mutex_) EXCLUDES(pins_mutex_);
+  void replace(std::shared_ptr<const Catalog> next) REQUIRES(write_mutex_) EXCLUDES(catalog_mutex_);
+  // Database and memory together.
+  Result<> untag_locked(const std::string& id, const std::vector<std::string>& full_names) REQUIRES(write_mutex_);
+  Result<std::vector<std::string>> delete_locked(const std::string& id) REQUIRES(write_mutex_);
 
   store::Store& store_;
   bool complete_ = true;  // every recorded image could be read; set by open()
+
   // Serialises what changes the catalogue. Held over the database's commit: whoever changes images waits for the disk,
-  // readers do not.
-  std::mutex write_mutex_;
-  mutable std::mutex catalog_mutex_;
-  CatalogPtr catalog_;
-  std::mutex pins_mutex_;
-  std::map<std::string, unsigned> pins_;
+  // readers do not. Taken before the two others.
+  Mutex write_mutex_;
+  mutable Mutex catalog_mutex_;
+  CatalogPtr catalog_ GUARDED_BY(catalog_mutex_);  // replaced only with write_mutex_ held, too
+  Mutex pins_mutex_;
+  std::map<std::string, unsigned> pins_ GUARDED_BY(pins_mutex_);
 };
 
 // What of a stream's layer an image needs to know.

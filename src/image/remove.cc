@@ -102,7 +102,7 @@ class Remover {
     std::vector<std::string> layers;
     std::string parent;
     {
-      const std::lock_guard lock(impl_.write_mutex_);
+      const MutexLock lock(impl_.write_mutex_);
       const CatalogPtr catalog = impl_.catalog();
       const auto found = catalog->images.find(id);
       if (found == catalog->images.end()) return no_such_image(id);
@@ -129,7 +129,7 @@ class Remover {
 
   Result<> untag(const std::string& id, const std::vector<std::string>& names) {
     if (names.empty()) return {};
-    const std::lock_guard lock(impl_.write_mutex_);
+    const MutexLock lock(impl_.write_mutex_);
     CHECK(impl_.untag_locked(id, names));
     for (const std::string& name : names) items.push_back({true, familiar_of(name)});
     return {};
