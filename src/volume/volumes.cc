@@ -153,6 +153,7 @@ void Volumes::load_one(const std::string& name) {
   entry.info.labels = std::move(record->labels);
   entry.info.options = std::move(record->options);
   entry.info.anonymous = record->anonymous;
+  const MutexLock lock(mutex_);
   entries_.emplace(name, std::move(entry));
 }
 
@@ -172,7 +173,7 @@ Result<VolumeInfo> Volumes::create(const CreateVolume& request) {
         "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
         name);
 
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto found = entries_.find(name); found != entries_.end()) return found->second.info;
   Entry entry;
   entry.info.name = name;
@@ -196,7 +197,7 @@ Result<VolumeInfo> Volumes::create(const CreateVolume& request) {
 }
 
 Result<VolumeInfo> Volumes::get(std::string_view name) const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end()) return no_such_volume(name);
   VolumeInfo info = found->second.info;
@@ -205,7 +206,7 @@ Result<VolumeInfo> Volumes::get(std::string_view name) const {
 }
 
 std::vector<VolumeInfo> Volumes::list() const {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<VolumeInfo> all;
   all.reserve(entries_.size());
   for (const auto& [name, entry] : entries_) {
@@ -219,7 +220,7 @@ Result<> Volumes::remove(std::string_view name, bool force) {
   const std::string aside = path(fmt::format("{}{}", removing_prefix, random_id().substr(0, 16)));
   bool anonymous = false;
   {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = entries_.find(name);
     if (found == entries_.end()) {
       if (force) return {};
@@ -239,7 +240,7 @@ Result<> Volumes::remove(std::string_view name, bool force) {
 }
 
 Result<> Volumes::reference(std::string_view name, const std::string& container_id) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end()) return no_such_volume(name);
   found->second.users.insert(container_id);
@@ -247,7 +248,7 @@ Result<> Volumes::reference(std::string_view name, const std::string& container_
 }
 
 void Volumes::release(std::string_view name, const std::string& container_id) {
-  const std::scoped_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto found = entries_.find(name); found != entries_.end()) found->second.users.erase(container_id);
 }
 

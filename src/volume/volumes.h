@@ -13,13 +13,13 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/time.h"
 #include "base/unique_fd.h"
 
@@ -50,22 +50,22 @@ class Volumes {
 
   // Gives the existing volume when the name is known. Errors: invalid (name, or an option that the local driver does
   // not have), not_found for another driver.
-  Result<VolumeInfo> create(const CreateVolume& request);
-  Result<VolumeInfo> get(std::string_view name) const;  // not_found "get x: no such volume"
-  std::vector<VolumeInfo> list() const;                 // by name
+  Result<VolumeInfo> create(const CreateVolume& request) EXCLUDES(mutex_);
+  Result<VolumeInfo> get(std::string_view name) const EXCLUDES(mutex_);  // not_found "get x: no such volume"
+  std::vector<VolumeInfo> list() const EXCLUDES(mutex_);                 // by name
   // conflict "remove x: volume is in use - [id, …]". `force` forgives only that the volume is not there.
-  Result<> remove(std::string_view name, bool force = false);
+  Result<> remove(std::string_view name, bool force = false) EXCLUDES(mutex_);
 
   // Containers that use a volume; idempotent.
-  Result<> reference(std::string_view name, const std::string& container_id);
-  void release(std::string_view name, const std::string& container_id);
+  Result<> reference(std::string_view name, const std::string& container_id) EXCLUDES(mutex_);
+  void release(std::string_view name, const std::string& container_id) EXCLUDES(mutex_);
 
   // A descriptor of _data for *at calls.
-  Result<UniqueFd> open_data(std::string_view name) const;
+  Result<UniqueFd> open_data(std::string_view name) const EXCLUDES(mutex_);
   // An O_PATH descriptor of what is at `subpath` in _data. Links may not lead out of it. Docker's texts.
-  Result<UniqueFd> open_subpath(std::string_view name, std::string_view subpath) const;
+  Result<UniqueFd> open_subpath(std::string_view name, std::string_view subpath) const EXCLUDES(mutex_);
   // True when _data has no entry at all.
-  Result<bool> is_empty(std::string_view name) const;
+  Result<bool> is_empty(std::string_view name) const EXCLUDES(mutex_);
 
  private:
   struct Entry {
@@ -73,13 +73,14 @@ class Volumes {
     std::set<std::string> users;
   };
   explicit Volumes(std::string root) : root_(std::move(root)) {}
-  Result<> load();
-  void load_one(const std::string& name);
+  Result<> load() EXCLUDES(mutex_);
+  void load_one(const std::string& name) EXCLUDES(mutex_);
   std::string path(std::string_view name) const;
 
-  std::string root_;
-  mutable std::mutex mutex_;  // guards entries_; held over file system calls on our own directories only
-  std::map<std::string, Entry, std::less<>> entries_;
+  const std::string root_;
+
+  mutable Mutex mutex_;  // held over file system calls on our own directories only
+  std::map<std::string, Entry, std::less<>> entries_ GUARDED_BY(mutex_);
 };
 
 // Docker's rule for volume names: [a-zA-Z0-9][a-zA-Z0-9_.-]+, at most 255 bytes.
