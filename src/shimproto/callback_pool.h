@@ -1,12 +1,13 @@
 // Threads that run callbacks: started when there is work and nobody idle, up to a limit, then kept.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "base/mutex.h"
 
 namespace corten::shimproto {
 
@@ -17,31 +18,32 @@ class CallbackPool {
   CallbackPool& operator=(const CallbackPool&) = delete;
   ~CallbackPool() { stop(); }
 
-  void post(std::function<void()> task) {
-    const std::lock_guard lock(mutex_);
+  void post(std::function<void()> task) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
     if (stopping_) return;
     tasks_.push_back(std::move(task));
     if (idle_ == 0 && threads_.size() < max_threads_) threads_.emplace_back([this] { run(); });
     ready_.notify_one();
   }
   // Drops what has not begun, waits for what has. Not from inside a task.
-  void stop() {
+  void stop() EXCLUDES(mutex_) {
+    std::vector<std::thread> threads;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       stopping_ = true;
       tasks_.clear();
+      threads = std::exchange(threads_, {});
       ready_.notify_all();
     }
-    for (auto& thread : threads_)
-      if (thread.joinable()) thread.join();
+    for (auto& thread : threads) thread.join();
   }
 
  private:
-  void run() {
-    std::unique_lock lock(mutex_);
+  void run() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
     for (;;) {
       ++idle_;
-      ready_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+      ready_.wait(lock, [this]() REQUIRES(mutex_) { return stopping_ || !tasks_.empty(); });
       --idle_;
       if (stopping_) return;
       auto task = std::move(tasks_.front());
@@ -54,12 +56,13 @@ class CallbackPool {
   }
 
   const std::size_t max_threads_;
-  std::mutex mutex_;
-  std::condition_variable ready_;
-  std::deque<std::function<void()>> tasks_;
-  std::vector<std::thread> threads_;
-  std::size_t idle_ = 0;
-  bool stopping_ = false;
+
+  Mutex mutex_;
+  CondVar ready_;
+  std::deque<std::function<void()>> tasks_ GUARDED_BY(mutex_);
+  std::vector<std::thread> threads_ GUARDED_BY(mutex_);
+  std::size_t idle_ GUARDED_BY(mutex_) = 0;
+  bool stopping_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace corten::shimproto

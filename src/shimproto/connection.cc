@@ -2,7 +2,22 @@
 
 #include <poll.h>
 
+#include "sys/process.h"
+
 namespace corten::shimproto {
+namespace {
+
+// After so long without an answer the shim is looked at, and again each time.
+constexpr std::chrono::seconds look_interval{1};
+
+Deadline next_look(Deadline deadline) { return std::min(deadline, std::chrono::steady_clock::now() + look_interval); }
+
+bool has_hung_up(int socket) {
+  pollfd connection{socket, 0, 0};
+  return ::poll(&connection, 1, 0) != 0;
+}
+
+}  // namespace
 
 Result<Message> call_directly(int socket, MessageType type, std::string_view body, std::span<const int> fds,
                               Deadline deadline) {
@@ -26,22 +41,53 @@ Result<Message> Connection::call(MessageType type, std::string_view body, std::s
   Pending pending;
   std::uint32_t id = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (closed_) return fail(ErrorKind::unavailable, "the shim of container {} has ended", parts_.state.container_id);
     id = next_id_++;
     if (id == 0) id = next_id_++;
     pending_.emplace(id, &pending);
   }
-  auto sent = send_message(parts_.socket.get(), type, id, body, fds, deadline);
-  std::unique_lock lock(mutex_);
-  if (sent) replied_.wait_until(lock, deadline, [&] { return pending.reply || pending.closed; });
+  auto sent = send(type, id, body, fds, deadline);
+  MutexLock lock(mutex_);
+  bool stopped = false;
+  while (sent && !stopped && std::chrono::steady_clock::now() < deadline) {
+    if (replied_.wait_until(lock, next_look(deadline), [&] { return pending.reply || pending.closed; })) break;
+    lock.unlock();
+    stopped = is_stopped();
+    lock.lock();
+  }
   pending_.erase(id);
   if (!sent) return std::unexpected(std::move(sent).error());
   if (pending.reply) return std::move(*pending.reply);
   if (pending.closed)
     return fail(ErrorKind::unavailable, "the shim of container {} has ended", parts_.state.container_id);
+  if (stopped) return std::unexpected(stopped_error());
   return fail(ErrorKind::deadline, "the shim of container {} did not answer within {} ms", parts_.state.container_id,
               parts_.request_timeout.count());
+}
+
+// Waits for room as long as there is hope of it: a stopped shim makes none.
+Result<> Connection::send(MessageType type, std::uint32_t id, std::string_view body, std::span<const int> fds,
+                          Deadline deadline) {
+  for (;;) {
+    const Deadline until = next_look(deadline);
+    auto sent = send_message(parts_.socket.get(), type, id, body, fds, until);
+    if (sent || sent.error().kind() != ErrorKind::deadline) return sent;
+    if (is_stopped()) return std::unexpected(stopped_error());
+    if (until == deadline) return sent;
+  }
+}
+
+bool Connection::is_stopped() const {
+  const auto state = sys::process_state(parts_.state.shim_pid);
+  // The shim's end is closed when it dies, before its pid can be anybody else's: while it is open, this was the shim.
+  return state && *state == 'T' && !has_hung_up(parts_.socket.get());
+}
+
+Error Connection::stopped_error() const {
+  return Error(ErrorKind::deadline, fmt::format("the shim of container {0} (pid {1}) is stopped; continue it with "
+                                                "kill -CONT {1}",
+                                                parts_.state.container_id, parts_.state.shim_pid));
 }
 
 template <class Reply, class Body>
@@ -100,7 +146,7 @@ bool Connection::read_available(CallbackPool& pool) {
     auto message = receive_message(parts_.socket.get());
     if (!message) {
       {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         closed_ = true;
         for (auto& [id, pending] : pending_) pending->closed = true;
         replied_.notify_all();
@@ -112,14 +158,14 @@ bool Connection::read_available(CallbackPool& pool) {
     if ((*message)->type == MessageType::reply) {
       complete(std::move(**message));
     } else {
-      enqueue(pool, std::move(**message));
+      enqueue(pool, std::move(*message));
     }
   }
   return true;
 }
 
 void Connection::complete(Message reply) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = pending_.find(reply.id);
   if (found == pending_.end()) return;  // its caller has given up
   found->second->reply = std::move(reply);
@@ -127,7 +173,7 @@ void Connection::complete(Message reply) {
 }
 
 void Connection::enqueue(CallbackPool& pool, std::optional<Message> event) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (abandoned_) return;
   events_.push_back(std::move(event));
   if (delivering_) return;
@@ -139,7 +185,7 @@ void Connection::run_events() {
   for (;;) {
     std::optional<Message> event;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (events_.empty() || abandoned_) {
         delivering_ = false;
         return;
@@ -156,7 +202,7 @@ void Connection::run_events() {
 }
 
 void Connection::deliver(const Message& event) {
-  auto& callbacks = parts_.callbacks;
+  const ShimCallbacks& callbacks = parts_.callbacks;
   switch (event.type) {
     case MessageType::exited: {
       const auto exit = decode<ExitRecord>(event.body);
@@ -195,7 +241,7 @@ void Connection::deliver_end() {
 }
 
 void Connection::abandon() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   abandoned_ = true;
   closed_ = true;
   events_.clear();

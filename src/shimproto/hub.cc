@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "base/cleanup.h"
+#include "base/mutex.h"
 #include "shimproto/connection.h"
 #include "shimproto/spawn.h"
 #include "shimproto/zygote.h"
@@ -50,17 +51,17 @@ class Hub final : public ShimHub {
     SharedFd child;
   };
 
-  Result<> watch(int fd, Watched watched);
-  void read_loop();
-  void handle(std::uint64_t token);
-  void forget(std::uint64_t token, int fd);
-  Result<WaitingShim> spawn();
-  Result<SpawnedShim> make_shim();
-  void start_zygote();
+  Result<> watch(int fd, Watched watched) EXCLUDES(mutex_);
+  void read_loop() EXCLUDES(mutex_);
+  void handle(std::uint64_t token) EXCLUDES(mutex_);
+  void forget(std::uint64_t token, int fd) EXCLUDES(mutex_);
+  Result<WaitingShim> spawn() EXCLUDES(mutex_);
+  Result<SpawnedShim> make_shim() EXCLUDES(mutex_);
+  void start_zygote() EXCLUDES(mutex_);
   std::string program_path() const;
-  Result<WaitingShim> take_shim();
-  void refill();
-  void refill_soon();
+  Result<WaitingShim> take_shim() EXCLUDES(mutex_);
+  void refill() EXCLUDES(mutex_);
+  void refill_soon() EXCLUDES(mutex_);
   Result<std::shared_ptr<ShimClient>> adopt(Connection::Parts parts);
 
   const HubOptions options_;
@@ -70,15 +71,15 @@ class Hub final : public ShimHub {
   const UniqueFd epoll_;
   const UniqueFd wakeup_;
   CallbackPool callbacks_;
-  std::thread reader_;
+  std::thread reader_;  // set by run()
 
-  std::mutex mutex_;
-  std::unordered_map<std::uint64_t, Watched> watched_;  // guarded by mutex_
-  std::uint64_t next_token_ = 1;                        // guarded by mutex_; 0 is wakeup_
-  std::vector<WaitingShim> pool_;                       // guarded by mutex_
-  std::shared_ptr<const Zygote> zygote_;                // guarded by mutex_
-  bool refilling_ = false;                              // guarded by mutex_
-  bool stopping_ = false;                               // guarded by mutex_
+  Mutex mutex_;
+  std::unordered_map<std::uint64_t, Watched> watched_ GUARDED_BY(mutex_);
+  std::uint64_t next_token_ GUARDED_BY(mutex_) = 1;  // 0 is wakeup_
+  std::vector<WaitingShim> pool_ GUARDED_BY(mutex_);
+  std::shared_ptr<const Zygote> zygote_ GUARDED_BY(mutex_);
+  bool refilling_ GUARDED_BY(mutex_) = false;
+  bool stopping_ GUARDED_BY(mutex_) = false;
 };
 
 Result<> Hub::run() {
@@ -90,7 +91,7 @@ Result<> Hub::run() {
 
 Hub::~Hub() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     pool_.clear();
     zygote_.reset();
@@ -106,7 +107,7 @@ Hub::~Hub() {
 Result<> Hub::watch(int fd, Watched watched) {
   std::uint64_t token = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopping_) return fail(ErrorKind::unavailable, "the daemon is stopping");
     token = next_token_++;
     watched_.emplace(token, std::move(watched));
@@ -114,7 +115,7 @@ Result<> Hub::watch(int fd, Watched watched) {
   epoll_event event{EPOLLIN, {.u64 = token}};
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0) return {};
   auto failure = sys_fail("watch a shim");
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   watched_.erase(token);
   return failure;
 }
@@ -135,7 +136,7 @@ void Hub::read_loop() {
 void Hub::handle(std::uint64_t token) {
   Watched watched;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = watched_.find(token);
     if (found == watched_.end()) return;
     watched = found->second;
@@ -150,7 +151,7 @@ void Hub::handle(std::uint64_t token) {
 void Hub::forget(std::uint64_t token, int fd) {
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
   Watched dropped;  // destroyed after the lock
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = watched_.find(token);
   if (found == watched_.end()) return;
   dropped = std::move(found->second);
@@ -164,26 +165,26 @@ std::string Hub::program_path() const {
 // Without one, shims are started by exec: it costs a start some hundred microseconds more.
 void Hub::start_zygote() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (zygote_ || stopping_) return;
   }
   auto started = Zygote::start(program_path());
   if (!started) return;
   const auto zygote = std::make_shared<const Zygote>(std::move(*started));
   if (!watch(zygote->pidfd()->get(), Watched{nullptr, zygote->pidfd()})) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!stopping_) zygote_ = zygote;
 }
 
 Result<SpawnedShim> Hub::make_shim() {
   std::shared_ptr<const Zygote> zygote;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     zygote = zygote_;
   }
   if (zygote) {
     if (auto forked = zygote->fork_shim()) return forked;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (zygote_ == zygote) zygote_.reset();
   }
   return spawn_shim(program_path());
@@ -198,7 +199,7 @@ Result<WaitingShim> Hub::spawn() {
 
 Result<WaitingShim> Hub::take_shim() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     while (!pool_.empty()) {
       WaitingShim shim = std::move(pool_.back());
       pool_.pop_back();
@@ -213,7 +214,7 @@ void Hub::warm_up() { refill_soon(); }
 
 void Hub::refill_soon() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (refilling_ || stopping_ || pool_.size() >= options_.pool_size) return;
     refilling_ = true;
   }
@@ -224,14 +225,14 @@ void Hub::refill() {
   start_zygote();
   for (;;) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (stopping_ || pool_.size() >= options_.pool_size) {
         refilling_ = false;
         return;
       }
     }
     auto shim = spawn();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!shim || stopping_) {  // the next start will say why
       refilling_ = false;
       return;

@@ -12,14 +12,13 @@
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <thread>
 
+#include "base/mutex.h"
 #include "runtime/launch_plan.h"
 #include "shimproto/shim_client.h"
 #include "shimproto/spawn.h"
@@ -61,9 +60,9 @@ struct Container {
   std::shared_ptr<shimproto::ShimClient> client;
   UniqueFd run_dir;
   UniqueFd log_dir;
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool ended = false;
+  Mutex mutex;
+  CondVar changed;
+  bool ended GUARDED_BY(mutex) = false;
 
   void start(shimproto::ShimHub& hub, int number, const std::vector<std::string>& args, bool log, int client_fd = -1,
              bool multiplexed = true) {
@@ -89,7 +88,7 @@ struct Container {
     }
     shimproto::ShimCallbacks callbacks;
     callbacks.on_exit = [this](const shimproto::ExitRecord&) {
-      const std::lock_guard lock(mutex);
+      const MutexLock lock(mutex);
       ended = true;
       changed.notify_all();
     };
@@ -100,9 +99,9 @@ struct Container {
     }
     client = *started;
   }
-  void wait() {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [this] { return ended; });
+  void wait() EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    changed.wait(lock, [this]() REQUIRES(mutex) { return ended; });
   }
 };
 
