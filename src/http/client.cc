@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <mutex>
 #include <vector>
 
+#include "base/mutex.h"
 #include "http/body_reader.h"
 #include "http/connect.h"
 #include "http/exchange.h"
@@ -20,16 +20,18 @@ constexpr std::uint64_t max_room = 1 << 20;
 }  // namespace
 
 struct Client::State {
+  // Constant once the client is made.
   ClientOptions options;
   std::optional<TlsContext> tls;
-  std::mutex mutex;
-  std::vector<std::unique_ptr<ClientConnection>> kept;  // guarded by mutex
 
-  std::unique_ptr<ClientConnection> take_kept() {
+  Mutex mutex;
+  std::vector<std::unique_ptr<ClientConnection>> kept GUARDED_BY(mutex);
+
+  std::unique_ptr<ClientConnection> take_kept() EXCLUDES(mutex) {
     for (;;) {
       std::unique_ptr<ClientConnection> connection;
       {
-        const std::lock_guard lock(mutex);
+        const MutexLock lock(mutex);
         if (kept.empty()) return nullptr;
         connection = std::move(kept.back());
         kept.pop_back();
@@ -37,8 +39,8 @@ struct Client::State {
       if (is_still_usable(*connection->stream)) return connection;
     }
   }
-  void keep(std::unique_ptr<ClientConnection> connection) {
-    const std::lock_guard lock(mutex);
+  void keep(std::unique_ptr<ClientConnection> connection) EXCLUDES(mutex) {
+    const MutexLock lock(mutex);
     if (kept.size() < max_kept) kept.push_back(std::move(connection));
   }
 };

@@ -31,7 +31,7 @@ void Poller::stop() {
   }
   std::unordered_map<Id, Entry> entries;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     entries.swap(entries_);
   }
 }
@@ -46,7 +46,7 @@ Result<Poller::Id> Poller::add_once(int fd, std::uint32_t events, Callback callb
 
 Result<Poller::Id> Poller::insert(int fd, std::uint32_t events, bool once, Callback callback) {
   auto shared = std::make_shared<Callback>(std::move(callback));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const Id id = next_id_++;
   entries_.emplace(id, Entry{fd, once, std::move(shared)});
   epoll_event event{.events = events, .data = {.u64 = id}};
@@ -60,7 +60,7 @@ Result<Poller::Id> Poller::insert(int fd, std::uint32_t events, bool once, Callb
 
 bool Poller::remove(Id id) {
   Entry entry;  // its callback is destroyed without the lock
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(id);
   if (found == entries_.end()) return false;
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.fd, nullptr);
@@ -85,7 +85,7 @@ void Poller::run() {
 void Poller::dispatch(Id id) {
   std::shared_ptr<Callback> callback;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = entries_.find(id);
     if (found == entries_.end()) return;  // removed since the event was seen
     callback = found->second.callback;

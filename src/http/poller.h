@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 
 namespace corten::http {
@@ -25,14 +25,14 @@ class Poller {
 
   Result<> start();
   // Joins the thread and drops all callbacks with what they own.
-  void stop();
+  void stop() EXCLUDES(mutex_);
 
   // Calls back each time `events` (EPOLL*) are there, until removed.
-  Result<Id> add(int fd, std::uint32_t events, Callback callback);
+  Result<Id> add(int fd, std::uint32_t events, Callback callback) EXCLUDES(mutex_);
   // Calls back at the first event and forgets the descriptor.
-  Result<Id> add_once(int fd, std::uint32_t events, Callback callback);
+  Result<Id> add_once(int fd, std::uint32_t events, Callback callback) EXCLUDES(mutex_);
   // Before the descriptor is closed. True: the callback has not run and never will. False: it ran, or is running now.
-  bool remove(Id id);
+  bool remove(Id id) EXCLUDES(mutex_);
 
  private:
   struct Entry {
@@ -40,16 +40,18 @@ class Poller {
     bool once = false;
     std::shared_ptr<Callback> callback;
   };
-  Result<Id> insert(int fd, std::uint32_t events, bool once, Callback callback);
+  Result<Id> insert(int fd, std::uint32_t events, bool once, Callback callback) EXCLUDES(mutex_);
   void run();
-  void dispatch(Id id);
+  void dispatch(Id id) EXCLUDES(mutex_);
 
+  // Set by start() and constant from then on; thread_ is joined by the one who stops.
   UniqueFd epoll_;
   UniqueFd wake_;
   std::thread thread_;
-  std::mutex mutex_;  // guards the following; not held while a callback runs
-  std::unordered_map<Id, Entry> entries_;
-  Id next_id_ = 1;
+
+  Mutex mutex_;  // not held while a callback runs
+  std::unordered_map<Id, Entry> entries_ GUARDED_BY(mutex_);
+  Id next_id_ GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace corten::http

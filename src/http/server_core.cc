@@ -63,14 +63,14 @@ void ServerCore::report(std::string_view line) const {
 
 Result<> ServerCore::start() {
   CHECK(poller.start());
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   started_ = true;
   for (const auto& listener : listeners_) CHECK(watch_listener(listener));
   return {};
 }
 
 Result<> ServerCore::add_listeners(std::vector<Listener> listeners) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (stopping_) return fail(ErrorKind::unavailable, "the server is shutting down");
   for (auto& listener : listeners) {
     listeners_.push_back(std::make_shared<Listener>(std::move(listener)));
@@ -85,7 +85,7 @@ Result<> ServerCore::watch_listener(const std::shared_ptr<Listener>& listener) {
 }
 
 std::vector<std::string> ServerCore::addresses() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::string> result;
   for (const auto& listener : listeners_) result.push_back(listener->address());
   return result;
@@ -95,7 +95,7 @@ void ServerCore::accept_some(const std::shared_ptr<Listener>& listener) {
   for (int i = 0; i < accepts_at_once; ++i) {
     UniqueFd fd;
     {
-      const std::lock_guard lock(accept_mutex_);
+      const MutexLock lock(accept_mutex_);
       if (stopping_) return;
       fd = accept_one(*listener);
     }
@@ -137,7 +137,7 @@ void ServerCore::admit(UniqueFd fd, const std::shared_ptr<Listener>& listener) {
   if (statistics().connections >= options.max_connections) return refuse_busy(std::move(fd), tls);
   auto connection = std::make_unique<ServerConnection>(*this, std::move(fd), listener);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     connections_.emplace(connection.get(), false);
   }
   auto submitted = pool_->submit([core = shared_from_this(), connection = std::move(connection)]() mutable {
@@ -149,13 +149,13 @@ void ServerCore::admit(UniqueFd fd, const std::shared_ptr<Listener>& listener) {
 // --- connections ---
 
 bool ServerCore::set_waiting(ServerConnection* connection, bool waiting) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   connections_[connection] = waiting;
   return !stopping_;
 }
 
 void ServerCore::forget(ServerConnection* connection) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (connections_.erase(connection) > 0 && connections_.empty()) changed_.notify_all();
 }
 
@@ -163,7 +163,7 @@ void ServerCore::park(std::unique_ptr<ServerConnection> connection) {
   ServerConnection* const key = connection.get();
   connection->release_memory();
   // Closes `connection` after the lock is gone, where it is not parked: its destructor takes the lock.
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   const Result<Poller::Id> watch = stopping_
                                        ? fail(ErrorKind::unavailable, "the server is shutting down")
                                        : poller.add_once(key->fd(), EPOLLIN | EPOLLRDHUP, [this, key] { unpark(key); });
@@ -172,7 +172,7 @@ void ServerCore::park(std::unique_ptr<ServerConnection> connection) {
 }
 
 std::unique_ptr<ServerConnection> ServerCore::take_parked(ServerConnection* connection) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = parked_.find(connection);
   if (found == parked_.end()) return nullptr;
   auto taken = std::move(found->second.connection);
@@ -194,11 +194,11 @@ void ServerCore::unpark(ServerConnection* key) {
 // No timer wakes an idle server: what has expired is closed when somebody else comes.
 void ServerCore::drop_parked(Drop which) {
   std::vector<Parked> dropped;
-  const auto take = [&](auto entry) {
+  const auto take = [&](auto entry) REQUIRES(mutex_) {
     dropped.push_back(std::move(entry->second));
     return parked_.erase(entry);
   };
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   if (which == Drop::oldest) {
     const auto oldest = std::ranges::min_element(parked_, {}, [](const auto& entry) { return entry.second.expiry; });
     if (oldest != parked_.end()) take(oldest);
@@ -213,12 +213,12 @@ void ServerCore::drop_parked(Drop which) {
 
 Result<> ServerCore::start_relay(int fd, WorkerPool::Job relay) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopping_) return fail(ErrorKind::unavailable, "the server is shutting down");
     relays_.insert(fd);
   }
   const auto forget_relay = [core = shared_from_this(), fd] {
-    const std::lock_guard lock(core->mutex_);
+    const MutexLock lock(core->mutex_);
     core->relays_.erase(fd);
     core->changed_.notify_all();
   };
@@ -236,20 +236,20 @@ void ServerCore::stop_listening() {
   std::vector<Poller::Id> watches;
   std::vector<std::shared_ptr<Listener>> listeners;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     watches.swap(listener_watches_);
     listeners = listeners_;
   }
   for (const auto watch : watches) poller.remove(watch);
-  const std::lock_guard lock(accept_mutex_);
+  const MutexLock lock(accept_mutex_);
   for (const auto& listener : listeners) listener->close();
 }
 
 void ServerCore::stop_handlers() {
   std::vector<std::stop_source> stops;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& [connection, waiting] : connections_) {
       if (waiting) connection->cut();
       stops.push_back(connection->stop_source());
@@ -259,7 +259,7 @@ void ServerCore::stop_handlers() {
 }
 
 void ServerCore::cut_everything() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   for (const auto& [connection, waiting] : connections_) connection->cut();
   for (const int fd : relays_) ::shutdown(fd, SHUT_RDWR);
 }
@@ -270,13 +270,13 @@ Result<> ServerCore::shutdown(std::chrono::milliseconds grace) {
   stop_handlers();
   std::size_t left = 0;
   {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, grace, [this] { return connections_.empty(); });
+    MutexLock lock(mutex_);
+    changed_.wait_for(lock, grace, [this]() REQUIRES(mutex_) { return connections_.empty(); });
   }
   cut_everything();
   {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, 1s, [this] { return connections_.empty() && relays_.empty(); });
+    MutexLock lock(mutex_);
+    changed_.wait_for(lock, 1s, [this]() REQUIRES(mutex_) { return connections_.empty() && relays_.empty(); });
     left = connections_.size() + relays_.size();
   }
   pool_->stop();
@@ -286,7 +286,7 @@ Result<> ServerCore::shutdown(std::chrono::milliseconds grace) {
 }
 
 Server::Statistics ServerCore::statistics() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return {connections_.size(), pool_->threads(), parked_.size(), relays_.size()};
 }
 

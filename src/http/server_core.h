@@ -2,15 +2,14 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "base/mutex.h"
 #include "http/listener.h"
 #include "http/poller.h"
 #include "http/server.h"
@@ -30,22 +29,22 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   Poller poller;
   void report(std::string_view line) const;
 
-  Result<> start();
-  Result<> add_listeners(std::vector<Listener> listeners);
-  std::vector<std::string> addresses() const;
-  Result<> shutdown(std::chrono::milliseconds grace);
-  Server::Statistics statistics() const;
+  Result<> start() EXCLUDES(mutex_);
+  Result<> add_listeners(std::vector<Listener> listeners) EXCLUDES(mutex_);
+  std::vector<std::string> addresses() const EXCLUDES(mutex_);
+  Result<> shutdown(std::chrono::milliseconds grace) EXCLUDES(accept_mutex_, mutex_);
+  Server::Statistics statistics() const EXCLUDES(mutex_);
 
   // --- called by connections ---
   // From here on shutdown() can reach the connection; `waiting` is true while it waits for a request. False: the
   // server is stopping, close.
-  bool set_waiting(ServerConnection* connection, bool waiting);
+  bool set_waiting(ServerConnection* connection, bool waiting) EXCLUDES(mutex_);
   // The connection is closed, or its descriptor belongs to somebody else now.
-  void forget(ServerConnection* connection);
+  void forget(ServerConnection* connection) EXCLUDES(mutex_);
   // Gives the thread back until the client sends something, at most for options.idle_timeout.
-  void park(std::unique_ptr<ServerConnection> connection);
+  void park(std::unique_ptr<ServerConnection> connection) EXCLUDES(mutex_);
   // Runs `relay` on a thread of its own. shutdown() cuts the socket `fd`, which `relay` keeps open until it returns.
-  Result<> start_relay(int fd, WorkerPool::Job relay);
+  Result<> start_relay(int fd, WorkerPool::Job relay) EXCLUDES(mutex_);
   bool stopping() const { return stopping_; }
 
  private:
@@ -54,32 +53,34 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
     Poller::Id watch = 0;
     std::chrono::steady_clock::time_point expiry;
   };
-  Result<> watch_listener(const std::shared_ptr<Listener>& listener);  // under the lock
-  void accept_some(const std::shared_ptr<Listener>& listener);
-  UniqueFd accept_one(const Listener& listener);
-  void refuse_when_out_of_descriptors(const Listener& listener);
-  void admit(UniqueFd fd, const std::shared_ptr<Listener>& listener);
-  void unpark(ServerConnection* connection);
-  std::unique_ptr<ServerConnection> take_parked(ServerConnection* connection);
-  void stop_listening();
-  void stop_handlers();
+  Result<> watch_listener(const std::shared_ptr<Listener>& listener) REQUIRES(mutex_);
+  void accept_some(const std::shared_ptr<Listener>& listener) EXCLUDES(accept_mutex_, mutex_);
+  UniqueFd accept_one(const Listener& listener) REQUIRES(accept_mutex_);
+  void refuse_when_out_of_descriptors(const Listener& listener) REQUIRES(accept_mutex_);
+  void admit(UniqueFd fd, const std::shared_ptr<Listener>& listener) EXCLUDES(mutex_);
+  void unpark(ServerConnection* connection) EXCLUDES(mutex_);
+  std::unique_ptr<ServerConnection> take_parked(ServerConnection* connection) EXCLUDES(mutex_);
+  void stop_listening() EXCLUDES(accept_mutex_, mutex_);
+  void stop_handlers() EXCLUDES(mutex_);
   enum class Drop : std::uint8_t { expired, oldest, all };
-  void drop_parked(Drop which);
-  void cut_everything();
+  void drop_parked(Drop which) EXCLUDES(mutex_);
+  void cut_everything() EXCLUDES(mutex_);
 
-  std::shared_ptr<WorkerPool> pool_;
-  std::mutex accept_mutex_;  // listeners' descriptors: accept (which does not block) against close
-  UniqueFd reserve_;         // given up for a moment to accept and refuse when descriptors run out; poller thread only
+  const std::shared_ptr<WorkerPool> pool_;
+  std::atomic<bool> stopping_ = false;  // read without a lock; does not change while mutex_ is held
 
-  mutable std::mutex mutex_;  // guards all below; no blocking call under it
-  std::condition_variable changed_;
-  std::vector<std::shared_ptr<Listener>> listeners_;
-  std::vector<Poller::Id> listener_watches_;
-  std::unordered_map<ServerConnection*, bool> connections_;  // value: waiting for a request
-  std::unordered_map<ServerConnection*, Parked> parked_;
-  std::unordered_set<int> relays_;  // their sockets
-  bool started_ = false;
-  std::atomic<bool> stopping_ = false;  // written under the lock
+  Mutex accept_mutex_;  // also over the descriptors of all listeners: accept (which does not block) against close
+  // Given up for a moment to accept and refuse when descriptors run out.
+  UniqueFd reserve_ GUARDED_BY(accept_mutex_);
+
+  mutable Mutex mutex_;  // no blocking call under it
+  CondVar changed_;
+  std::vector<std::shared_ptr<Listener>> listeners_ GUARDED_BY(mutex_);
+  std::vector<Poller::Id> listener_watches_ GUARDED_BY(mutex_);
+  std::unordered_map<ServerConnection*, bool> connections_ GUARDED_BY(mutex_);  // value: waiting for a request
+  std::unordered_map<ServerConnection*, Parked> parked_ GUARDED_BY(mutex_);
+  std::unordered_set<int> relays_ GUARDED_BY(mutex_);  // their sockets
+  bool started_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace corten::http

@@ -26,9 +26,10 @@ struct Start {
 
 }  // namespace
 
-// Lives on its thread's stack. All fields are guarded by the pool's mutex.
+// Lives on its thread's stack. All fields are guarded by the mutex of the pool that it belongs to, which a field cannot
+// say of another object: they are reached through idle_, which does say it, and by the worker itself.
 struct WorkerPool::Worker {
-  std::condition_variable wake;
+  CondVar wake;
   Job job;
   bool ready = false;
 };
@@ -38,7 +39,7 @@ WorkerPool::WorkerPool(std::size_t max_threads, std::size_t stack_size)
 
 Result<> WorkerPool::submit(Job job) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopped_) return fail(ErrorKind::unavailable, "the server is shutting down");
     if (!idle_.empty()) {
       Worker* worker = idle_.back();
@@ -53,7 +54,7 @@ Result<> WorkerPool::submit(Job job) {
   }
   auto started = start_thread(std::move(job));
   if (!started) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     --threads_;
   }
   return started;
@@ -80,36 +81,38 @@ Result<> WorkerPool::start_thread(Job job) {
 
 void WorkerPool::work(Job job) {
   Worker self;
-  std::unique_lock lock(mutex_, std::defer_lock);
   for (;;) {
     job();
     job = nullptr;
-    lock.lock();
-    if (stopped_) break;
-    idle_.push_back(&self);
-    const auto deadline = std::chrono::steady_clock::now() + idle_life;
-    self.wake.wait_until(lock, deadline, [&] { return self.ready || stopped_; });
-    // One idle thread stays for ever, so that the first request after a quiet time does not wait for a new one.
-    while (!self.ready && !stopped_ && idle_.size() == 1) self.wake.wait(lock);
-    if (!self.ready) {
-      std::erase(idle_, &self);
-      break;
+    MutexLock lock(mutex_);
+    if (!wait_for_job(self, lock)) {
+      --threads_;
+      return;
     }
     self.ready = false;
     job = std::move(self.job);
-    lock.unlock();
   }
-  --threads_;
+}
+
+bool WorkerPool::wait_for_job(Worker& self, MutexLock& lock) {
+  if (stopped_) return false;
+  idle_.push_back(&self);
+  const auto deadline = std::chrono::steady_clock::now() + idle_life;
+  self.wake.wait_until(lock, deadline, [&]() REQUIRES(mutex_) { return self.ready || stopped_; });
+  // One idle thread stays for ever, so that the first request after a quiet time does not wait for a new one.
+  while (!self.ready && !stopped_ && idle_.size() == 1) self.wake.wait(lock);
+  if (!self.ready) std::erase(idle_, &self);
+  return self.ready;
 }
 
 void WorkerPool::stop() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   stopped_ = true;
   for (Worker* worker : idle_) worker->wake.notify_one();
 }
 
 std::size_t WorkerPool::threads() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return threads_;
 }
 
