@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,10 +17,11 @@
 #include <climits>
 #include <csignal>
 #include <filesystem>
-#include <mutex>
+#include <span>
 
 #include "base/id.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "daemon/host_info.h"
 #include "daemon/listening.h"
@@ -218,36 +221,38 @@ class Daemon {
     return {};
   }
 
-  Result<> describe() {
-    describe_host(info_);
-    info_.id = TRY(daemon_id(store_->database()));
-    info_.data_root = config_.data_root;
+  Result<> describe() EXCLUDES(info_mutex_) {
+    server::DaemonInfo info;
+    describe_host(info);
+    info.id = TRY(daemon_id(store_->database()));
+    info.data_root = config_.data_root;
     const auto cgroups = TRY(sys::CgroupHost::detect());
-    info_.features = engine::detect_host_features(cgroups, config_.engine.cgroup_parent);
-    info_.cpus = info_.features.cpus;
-    info_.cgroup_version = cgroups.mode() == sys::CgroupMode::v2 ? "2" : "1";
-    info_.default_log_driver = config_.engine.default_log_config.type;
-    if (info_.features.seccomp) {
+    info.features = engine::detect_host_features(cgroups, config_.engine.cgroup_parent);
+    info.cpus = info.features.cpus;
+    info.cgroup_version = cgroups.mode() == sys::CgroupMode::v2 ? "2" : "1";
+    info.default_log_driver = config_.engine.default_log_config.type;
+    if (info.features.seccomp) {
       const std::string& profile = config_.engine.seccomp_profile;
-      info_.security_options.push_back(fmt::format("name=seccomp,profile={}", profile.empty() ? "builtin" : profile));
+      info.security_options.push_back(fmt::format("name=seccomp,profile={}", profile.empty() ? "builtin" : profile));
     }
-    info_.security_options.emplace_back("name=cgroupns");
-    if (config_.engine.no_new_privileges) info_.security_options.emplace_back("name=no-new-privileges");
-    if (!config_.engine.userns_remap.empty()) info_.security_options.emplace_back("name=userns");
-    info_.warnings = feature_warnings(info_.features);
-    describe_settings();
+    info.security_options.emplace_back("name=cgroupns");
+    if (config_.engine.no_new_privileges) info.security_options.emplace_back("name=no-new-privileges");
+    if (!config_.engine.userns_remap.empty()) info.security_options.emplace_back("name=userns");
+    info.warnings = feature_warnings(info.features);
     const auto environment = [](const char* name) {
       return std::string(std::getenv(name) == nullptr ? "" : std::getenv(name));
     };
-    info_.http_proxy = environment("HTTP_PROXY");
-    info_.https_proxy = environment("HTTPS_PROXY");
-    info_.no_proxy = environment("NO_PROXY");
+    info.http_proxy = environment("HTTP_PROXY");
+    info.https_proxy = environment("HTTPS_PROXY");
+    info.no_proxy = environment("NO_PROXY");
+    const MutexLock lock(info_mutex_);
+    info_ = std::move(info);
+    describe_settings();
     return {};
   }
 
   // The part that a reload changes.
-  void describe_settings() {
-    const std::scoped_lock lock(info_mutex_);
+  void describe_settings() REQUIRES(info_mutex_) {
     info_.labels = config_.labels;
     info_.live_restore = config_.engine.live_restore;
     info_.debug = config_.debug;
@@ -264,7 +269,7 @@ class Daemon {
             [this](const std::string&) { return bridge_ ? to_string(bridge_->prefix().masked()) : std::string(); },
             [this](const std::string&) { return bridge_ ? to_string(bridge_->prefix().address) : std::string(); },
             [this] {
-              const std::scoped_lock lock(info_mutex_);
+              const MutexLock lock(info_mutex_);
               return info_;
             }};
   }
@@ -275,7 +280,7 @@ class Daemon {
   }
 
   // Takes over what can change while running; says what cannot.
-  void reload() {
+  void reload() EXCLUDES(info_mutex_) {
     const auto fresh = load_config(arguments_);
     if (!fresh) {
       log::error("reload: {}: going on with the old configuration", fresh.error().text());
@@ -285,22 +290,29 @@ class Daemon {
       log::warn("reload: {} has changed in the configuration file: that takes a restart of the daemon", key);
     if (const auto level = parse_log_level(config_.log_level)) log::set_level(*level);
     engine_->reconfigure(config_.engine.live_restore, config_.engine.shutdown_timeout);
-    describe_settings();
     engine::Event event;
     event.type = "daemon";
     event.action = "reload";
-    event.actor_id = info_.id;
     event.attributes = reload_attributes(config_);
-    event.attributes["name"] = info_.name;
+    {
+      const MutexLock lock(info_mutex_);
+      describe_settings();
+      event.actor_id = info_.id;
+      event.attributes["name"] = info_.name;
+    }
     engine_->events().publish(std::move(event));
     log::info("reloaded the configuration");
   }
 
+  // The main thread's own: a reload changes the configuration, and nobody else reads this copy.
   Config config_;
   std::vector<std::string> arguments_;
   UniqueFd exec_root_claim_, cgroup_claim_;
-  std::mutex info_mutex_;
-  server::DaemonInfo info_;
+
+  Mutex info_mutex_;
+  server::DaemonInfo info_ GUARDED_BY(info_mutex_);
+
+  // Set by start() before anything is served, and constant from then on.
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<image::Images> images_;
   std::unique_ptr<volume::Volumes> volumes_;
@@ -310,6 +322,24 @@ class Daemon {
   std::unique_ptr<server::Router> router_;
   std::unique_ptr<http::Server> http_;
 };
+
+// The start has touched code of the program and its libraries that serving needs none of, in most daemons for ever: it
+// is unmapped, and what is used again comes back from the page cache. Only segments that are never written: their pages
+// are the file's.
+void unmap_program() {
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t, void*) {
+        const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+        for (const ElfW(Phdr) & segment : std::span(info->dlpi_phdr, info->dlpi_phnum)) {
+          if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+          const std::uintptr_t begin = (info->dlpi_addr + segment.p_vaddr + page - 1) & ~(page - 1);
+          const std::uintptr_t end = (info->dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(page - 1);
+          if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+        }
+        return 0;
+      },
+      nullptr);
+}
 
 // A second signal while stopping means that somebody is out of patience.
 void end_on_second_signal() {
@@ -342,6 +372,7 @@ Result<> run(Config config, const std::vector<std::string>& arguments) {
   for (const std::string& address : daemon.addresses()) log::info("API listens on {}", address);
   log::info("ready after {} ms", took.count());
   notify_service_manager("READY=1");
+  unmap_program();
   const int number = daemon.wait_for_end();
   log::info("{}: stopping", strsignal(number));
   end_on_second_signal();
