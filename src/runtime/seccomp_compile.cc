@@ -213,11 +213,11 @@ Result<SeccompProgram> compile_seccomp(const oci::Seccomp& profile) { return Com
 Result<std::shared_ptr<const SeccompProgram>> SeccompCache::compile(const oci::Seccomp& profile) {
   std::string key = cache_key(profile);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (const auto found = programs_.find(key); found != programs_.end()) return found->second;
   }
   std::shared_ptr<const SeccompProgram> program = std::make_shared<SeccompProgram>(TRY(compile_seccomp(profile)));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   // Custom profiles are few; when they are not, starting over is as good as anything.
   if (programs_.size() >= max_entries) programs_.clear();
   programs_.insert_or_assign(std::move(key), program);

@@ -4,12 +4,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/mutex.h"
 #include "oci/runtime_spec.h"
 #include "sys/capability.h"
 
@@ -35,12 +35,12 @@ Result<SeccompProgram> compile_seccomp(const oci::Seccomp& profile);
 // The compiled programs of the last profiles. Thread-safe; compiling happens outside of the lock.
 class SeccompCache {
  public:
-  Result<std::shared_ptr<const SeccompProgram>> compile(const oci::Seccomp& profile);
+  Result<std::shared_ptr<const SeccompProgram>> compile(const oci::Seccomp& profile) EXCLUDES(mutex_);
 
  private:
   static constexpr std::size_t max_entries = 64;
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const SeccompProgram>> programs_;  // by the profile as JSON
+  Mutex mutex_;
+  std::map<std::string, std::shared_ptr<const SeccompProgram>> programs_ GUARDED_BY(mutex_);  // by the profile's text
 };
 
 }  // namespace corten::runtime
