@@ -3,6 +3,7 @@
 #include <array>
 #include <thread>
 
+#include "base/mutex.h"
 #include "json/codec.h"
 #include "server/container_filters.h"
 #include "server/container_json.h"
@@ -190,9 +191,9 @@ Result<> top(Call& call) {
 
 // A client that is gone ends the pause between two samples at once.
 bool pause_until(std::stop_token stop, std::chrono::steady_clock::time_point time) {
-  std::mutex mutex;
-  std::condition_variable_any wake;
-  std::unique_lock lock(mutex);
+  Mutex mutex;  // guards nothing: a wait wants one
+  StopCondVar wake;
+  MutexLock lock(mutex);
   return !wake.wait_until(lock, stop, time, [&] { return stop.stop_requested(); });
 }
 
