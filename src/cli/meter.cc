@@ -2,9 +2,7 @@
 
 #include <sys/stat.h>
 
-#include <condition_variable>
-#include <mutex>
-
+#include "base/mutex.h"
 #include "cli/progress.h"
 #include "cli/style.h"
 #include "cli/terminal.h"
@@ -48,9 +46,9 @@ void TransferMeter::clear() {
 Waiting::Waiting(const Context& context, std::string label) {
   if (!can_redraw(context.err())) return;
   thread_ = std::jthread([fd = context.err(), label = std::move(label)](const std::stop_token& stop) {
-    std::mutex mutex;
-    std::condition_variable_any wake;
-    std::unique_lock lock(mutex);
+    Mutex mutex;  // guards nothing: a wait wants one
+    StopCondVar wake;
+    MutexLock lock(mutex);
     for (int seconds = 1;; ++seconds) {
       wake.wait_for(lock, stop, patience, [] { return false; });
       if (stop.stop_requested()) {
