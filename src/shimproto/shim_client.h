@@ -2,7 +2,9 @@
 // callback threads; one ShimClient stands for one running container.
 //
 // Every request has a deadline (HubOptions::request_timeout, longer for a start): a shim that does not answer costs its
-// caller ErrorKind::deadline and nobody else anything. Once a shim is gone, requests fail with ErrorKind::unavailable.
+// caller ErrorKind::deadline and nobody else anything. After a second without an answer the shim itself is looked at:
+// one that has been stopped (SIGSTOP) costs no more than that. Once a shim is gone, requests fail with
+// ErrorKind::unavailable.
 //
 //   hub.start(request, callbacks) ─► client ──► exec / attach / signal / resize …
 //                                        └────► callbacks: on_exec_exit*, on_attach_closed*, then on_exit or on_lost,
@@ -42,6 +44,8 @@ class ShimClient {
   virtual const ShimState& state() const = 0;
   // Of the container's first process; owned by the client, -1 if it has exited before a reconnect.
   virtual int pidfd() const = 0;
+  // Whether the shim itself is stopped by a signal, so that nothing can be heard from it until it is continued.
+  virtual bool is_stopped() const = 0;
 
   virtual Result<Started> exec(const ExecRequest& request) = 0;
   virtual Result<AttachReply> attach(const AttachSpec& spec) = 0;

@@ -7,8 +7,10 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -112,6 +114,26 @@ TEST_F(KernelTest, AForgottenChildIsKilledAndReaped) {
   }
   EXPECT_EQ(::kill(pid, 0), -1);
   EXPECT_EQ(pidfd_open(pid).error().kind(), ErrorKind::not_found);
+}
+
+TEST_F(KernelTest, TheStateOfAProcess) {
+  EXPECT_EQ(process_state(::getpid()), 'R');
+  auto cloned = clone_process({});
+  ASSERT_TRUE(cloned);
+  // A name that looks like the end of one must not mislead.
+  if (cloned->pid == 0) {
+    ::prctl(PR_SET_NAME, "a) Z (b");
+    ::kill(::getpid(), SIGSTOP);
+    ::_exit(0);
+  }
+  const pid_t pid = cloned->pid;
+  ChildProcess child(pid, std::move(cloned->pidfd));
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOWAIT), 0);
+  EXPECT_EQ(process_state(pid), 'T');
+  ASSERT_TRUE(pidfd_send_signal(child.pidfd(), SIGKILL));
+  ASSERT_TRUE(child.wait());
+  EXPECT_EQ(process_state(pid).error().kind(), ErrorKind::not_found);
 }
 
 TEST_F(KernelTest, UserNamespacesForMaps) {

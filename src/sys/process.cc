@@ -60,6 +60,16 @@ Result<pid_t> pidfd_pid(int pidfd) {
   return pid;
 }
 
+Result<char> process_state(pid_t pid) {
+  const auto text = TRY(read_file(fmt::format("/proc/{}/stat", pid), 4096));
+  // It follows the program's name, which stands in parentheses and may hold any itself.
+  const std::size_t name_end = text.rfind(") ");
+  if (name_end == std::string::npos || name_end + 2 >= text.size()) {
+    return fail(ErrorKind::invalid, "no state in /proc/{}/stat", pid);
+  }
+  return text[name_end + 2];
+}
+
 Result<> pidfd_send_signal(int pidfd, int signal) {
   if (::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) != 0) {
     if (errno == ESRCH) return std::unexpected(Error(ErrorKind::not_found, "process has ended", ESRCH));

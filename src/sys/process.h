@@ -31,6 +31,8 @@ Result<UniqueFd> pidfd_getfd(int pidfd, int fd);
 // True once the process has ended; waits up to `timeout` (negative: for ever). Works for processes that are not our
 // children.
 Result<bool> pidfd_wait_ended(int pidfd, std::chrono::milliseconds timeout);
+// The letter for the process's state in /proc/PID/stat: R, S, D, T (stopped by a signal), t (by a tracer), Z …
+Result<char> process_state(pid_t pid);
 // Reaps our child; blocks.
 Result<ExitStatus> reap(int pidfd);
 // Reaps our child if it has ended.
