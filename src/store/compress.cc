@@ -1,6 +1,6 @@
-#include <archive.h>
-#include <archive_entry.h>
+#include <bzlib.h>
 #include <isa-l/igzip_lib.h>
+#include <lzma.h>
 #include <zstd.h>
 
 #include <array>
@@ -211,54 +211,100 @@ class ZstdSource : public Decompressor {
   bool in_frame_ = false, pending_ = false;
 };
 
-// xz and bzip2, rare enough to leave to libarchive. Only these two filters are switched on: others would run programs.
-class LibarchiveSource : public Decompressor {
+// xz's own limit on what a stream may ask for: the largest preset decodes in 65 MiB.
+constexpr std::uint64_t xz_memory = 128U << 20;
+
+class XzSource : public Decompressor {
  public:
-  LibarchiveSource(PrefixSource source, std::string_view name)
-      : Decompressor(std::move(source)), name_(name), archive_(archive_read_new()) {}
+  explicit XzSource(PrefixSource source) : Decompressor(std::move(source)) {}
+  XzSource(const XzSource&) = delete;
+  XzSource& operator=(const XzSource&) = delete;
+  ~XzSource() override { lzma_end(&stream_); }
 
   Result<> start() {
-    archive_entry* entry = nullptr;
-    if (archive_ == nullptr || archive_read_support_filter_xz(archive_.get()) != ARCHIVE_OK ||
-        archive_read_support_filter_bzip2(archive_.get()) != ARCHIVE_OK ||
-        archive_read_support_format_raw(archive_.get()) != ARCHIVE_OK ||
-        archive_read_open(archive_.get(), this, nullptr, give, nullptr) != ARCHIVE_OK ||
-        archive_read_next_header(archive_.get(), &entry) != ARCHIVE_OK)
-      return failed();
+    if (lzma_stream_decoder(&stream_, xz_memory, LZMA_CONCATENATED) != LZMA_OK)
+      return fail(ErrorKind::exhausted, "no memory for xz");
     return {};
   }
 
   Result<std::size_t> read(std::span<std::byte> buffer) override {
-    const la_ssize_t got = archive_read_data(archive_.get(), buffer.data(), buffer.size());
-    if (got < 0) return failed();
-    return static_cast<std::size_t>(got);
+    stream_.next_out = reinterpret_cast<std::uint8_t*>(buffer.data());
+    stream_.avail_out = buffer.size();
+    while (stream_.avail_out == buffer.size() && !done_) CHECK(step());
+    return buffer.size() - stream_.avail_out;
   }
 
  private:
-  static la_ssize_t give(archive* handle, void* self, const void** buffer) {
-    auto* me = static_cast<LibarchiveSource*>(self);
-    auto input = me->more();
-    if (!input) {
-      me->below_ = std::move(input).error();
-      archive_set_error(handle, EIO, "read");
-      return -1;
+  Result<> step() {
+    if (stream_.avail_in == 0 && !last_) {
+      const auto input = TRY(more());
+      stream_.next_in = reinterpret_cast<const std::uint8_t*>(input.data());
+      stream_.avail_in = input.size();
+      last_ = input.empty();
     }
-    *buffer = input->data();
-    return static_cast<la_ssize_t>(input->size());
+    switch (lzma_code(&stream_, last_ ? LZMA_FINISH : LZMA_RUN)) {
+      case LZMA_OK: return {};
+      case LZMA_STREAM_END: done_ = true; return {};
+      case LZMA_BUF_ERROR: return truncated("xz");
+      case LZMA_MEM_ERROR: return fail(ErrorKind::exhausted, "no memory for xz");
+      case LZMA_MEMLIMIT_ERROR:
+        return fail(ErrorKind::invalid, "xz data wants more than {} MiB to be decompressed", xz_memory >> 20);
+      default: return fail(ErrorKind::invalid, "xz data is damaged");
+    }
   }
 
-  std::unexpected<Error> failed() {
-    if (below_) return std::unexpected(*below_);
-    const char* text = archive_ != nullptr ? archive_error_string(archive_.get()) : nullptr;
-    return fail(ErrorKind::invalid, "{} data is damaged: {}", name_, text != nullptr ? text : "no reason given");
+  lzma_stream stream_ = LZMA_STREAM_INIT;
+  bool last_ = false, done_ = false;
+};
+
+// A bzip2 file is one stream or, as parallel compressors write it, many.
+class Bzip2Source : public Decompressor {
+ public:
+  explicit Bzip2Source(PrefixSource source) : Decompressor(std::move(source)) {}
+  Bzip2Source(const Bzip2Source&) = delete;
+  Bzip2Source& operator=(const Bzip2Source&) = delete;
+  ~Bzip2Source() override { end(); }
+
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    const auto room = static_cast<unsigned>(std::min<std::size_t>(buffer.size(), 1U << 30));
+    stream_.next_out = reinterpret_cast<char*>(buffer.data());
+    stream_.avail_out = room;
+    while (stream_.avail_out == room && !done_) CHECK(step());
+    return room - stream_.avail_out;
   }
 
-  struct Free {
-    void operator()(archive* handle) const { archive_read_free(handle); }
-  };
-  std::string_view name_;
-  std::optional<Error> below_;
-  std::unique_ptr<archive, Free> archive_;
+ private:
+  Result<> step() {
+    // A full output buffer may leave more behind than what came in last.
+    if (stream_.avail_in == 0 && !std::exchange(pending_, false)) {
+      const auto input = TRY(more());
+      if (input.empty()) {
+        if (in_stream_) return truncated("bzip2");
+        done_ = true;
+        return {};
+      }
+      // The library takes no const; it only reads.
+      stream_.next_in = const_cast<char*>(reinterpret_cast<const char*>(input.data()));
+      stream_.avail_in = static_cast<unsigned>(input.size());
+    }
+    if (!in_stream_) {
+      if (BZ2_bzDecompressInit(&stream_, 0, 0) != BZ_OK) return fail(ErrorKind::exhausted, "no memory for bzip2");
+      in_stream_ = true;
+    }
+    const int code = BZ2_bzDecompress(&stream_);
+    if (code == BZ_MEM_ERROR) return fail(ErrorKind::exhausted, "no memory for bzip2");
+    if (code != BZ_OK && code != BZ_STREAM_END) return fail(ErrorKind::invalid, "bzip2 data is damaged");
+    if (code == BZ_STREAM_END) end();
+    pending_ = in_stream_ && stream_.avail_out == 0;
+    return {};
+  }
+
+  void end() {
+    if (std::exchange(in_stream_, false)) BZ2_bzDecompressEnd(&stream_);
+  }
+
+  bz_stream stream_{};
+  bool in_stream_ = false, pending_ = false, done_ = false;
 };
 
 class GzipSink : public CompressSink {
@@ -358,12 +404,12 @@ Result<std::unique_ptr<ByteSource>> decompress(ByteSource& source) {
     case Compression::none: return std::make_unique<PrefixSource>(std::move(whole));
     case Compression::gzip: return std::make_unique<GzipSource>(std::move(whole));
     case Compression::zstd: return std::make_unique<ZstdSource>(std::move(whole));
-    default: {
-      auto out = std::make_unique<LibarchiveSource>(std::move(whole), how == Compression::xz ? "xz" : "bzip2");
-      CHECK(out->start());
-      return out;
-    }
+    case Compression::bzip2: return std::make_unique<Bzip2Source>(std::move(whole));
+    case Compression::xz: break;
   }
+  auto out = std::make_unique<XzSource>(std::move(whole));
+  CHECK(out->start());
+  return out;
 }
 
 Result<std::unique_ptr<CompressSink>> compress(ByteSink& sink, Compression how) {

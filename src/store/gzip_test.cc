@@ -4,26 +4,10 @@
 #include <zlib.h>
 
 #include "store/archive.h"
+#include "store/slow_source.h"
 
 namespace corten::store {
 namespace {
-
-// `pieces` bytes at a time.
-class SlowSource : public ByteSource {
- public:
-  SlowSource(std::string text, std::size_t piece) : text_(std::move(text)), piece_(piece) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    const std::size_t count = std::min({piece_, buffer.size(), text_.size() - at_});
-    std::memcpy(buffer.data(), text_.data() + at_, count);
-    at_ += count;
-    return count;
-  }
-
- private:
-  std::string text_;
-  std::size_t piece_;
-  std::size_t at_ = 0;
-};
 
 std::string gzip(const std::string& text, bool full_header) {
   z_stream stream{};
