@@ -22,7 +22,8 @@ Result<std::string> decode_base64(std::string_view text) {
     const auto value = alphabet.find(c == '-' ? '+' : c == '_' ? '/' : c);
     if (value == std::string_view::npos) return fail(ErrorKind::invalid, "the daemon's path information is not base64");
     bits = bits << 6 | static_cast<std::uint32_t>(value);
-    if ((count += 6) >= 8) {
+    count += 6;
+    if (count >= 8) {
       count -= 8;
       out += static_cast<char>(bits >> count & 0xff);
     }

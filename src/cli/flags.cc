@@ -233,7 +233,7 @@ Result<std::int64_t> parse_bytes(std::string_view text) {
   if (!suffix.empty() && suffix != "b") {
     const auto power = std::string_view("kmgtp").find(suffix[0]);
     const std::string_view rest = std::string_view(suffix).substr(1);
-    if (power == std::string_view::npos || (rest != "" && rest != "b" && rest != "ib")) {
+    if (power == std::string_view::npos || (!rest.empty() && rest != "b" && rest != "ib")) {
       return fail(ErrorKind::invalid, "invalid suffix: '{}'", text.substr(last + 1));
     }
     size *= std::pow(1024.0, static_cast<double>(power + 1));

@@ -42,7 +42,7 @@ std::string event_line(const json::Value& event) {
     attributes[std::string(entry.key())] = text_of(entry.value());
   if (attributes.empty()) return line;
   std::vector<std::string> texts;
-  for (const auto& [name, value] : attributes) texts.push_back(name + "=" + value);
+  for (const auto& [name, value] : attributes) texts.push_back(fmt::format("{}={}", name, value));
   return line + " (" + join(texts, ", ") + ")";
 }
 

@@ -102,7 +102,7 @@ Outcome run_rm(Context& context, const Invocation& invocation) {
 }
 
 Outcome run_rename(Context& context, const Invocation& invocation) {
-  const auto trimmed = [](std::string text) {
+  const auto trimmed = [](const std::string& text) {
     const auto from = text.find_first_not_of(" \t");
     return from == std::string::npos ? std::string() : text.substr(from, text.find_last_not_of(" \t") - from + 1);
   };
