@@ -18,6 +18,8 @@ import time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+# Programs built with a sanitizer take several times as long.
+SLOWNESS = float(os.environ.get("CORTEN_SLOWNESS", "1"))
 BIN = pathlib.Path(os.environ.get("CORTEN_BIN", ROOT / "build" / "bin"))
 
 
