@@ -1,5 +1,6 @@
 // attach and resize. A client's connection is handed to the shim; what has been logged before goes out from here first.
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -34,6 +35,12 @@ std::string stream_frame(bool is_stderr, std::string_view text) {
   for (int i = 0; i < 4; ++i) frame[4 + i] = static_cast<char>(text.size() >> (24 - 8 * i));
   frame += text;
   return frame;
+}
+
+void end_stream(int fd, bool multiplexed, bool is_stderr, const Error& why) {
+  (void)write_stream(fd, multiplexed, is_stderr, why.text() + "\r\n");
+  // A shim that has not answered may still hold a copy of the descriptor: closing ours would end nothing.
+  ::shutdown(fd, SHUT_RDWR);
 }
 
 Result<> write_stream(int fd, bool multiplexed, bool is_stderr, std::string_view text) {
@@ -113,8 +120,9 @@ Result<> EngineImpl::attach(std::string_view ref, AttachOptions options) {
   spec.paused = options.logs;
   auto reply = client->attach(spec);
   if (!reply) {
-    // The head has been sent: the client sees the end of the stream, the daemon's log the reason.
+    // The head has been sent: what went wrong can only be said in the stream, as an exec does.
     log::warn("container {}: attach: {}", short_id(container->id()), reply.error().text());
+    end_stream(stream.fd.get(), framed, true, reply.error());
     return {};
   }
   if (!options.logs) return {};

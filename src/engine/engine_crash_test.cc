@@ -228,12 +228,28 @@ TEST_F(CrashTest, AStoppedShimHoldsUpNobodyElse) {
   ExecConfig config;
   config.cmd = {"true"};
   const auto stuck = must(engine_->exec_create(wedged, config));
-  std::jthread waits([&] { (void)engine_->exec_start(stuck, {.detach = true}); });
+  // Found out long before the request's own deadline, and said with what to do about it.
+  std::jthread waits([&] {
+    const auto started = engine_->exec_start(stuck, {.detach = true});
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+    ASSERT_FALSE(started);
+    EXPECT_THAT(started.error().text(), HasSubstr(fmt::format("the shim of container {} (pid {}) is stopped; continue "
+                                                              "it with kill -CONT {}",
+                                                              wedged, shim.shim_pid, shim.shim_pid)));
+    const auto resized = engine_->resize(wedged, 24, 80);
+    ASSERT_FALSE(resized);
+    EXPECT_THAT(resized.error().text(), HasSubstr("is stopped; continue it"));
+  });
   EXPECT_EQ(engine_->list().size(), 2U);
   must(engine_->exec_start(must(engine_->exec_create(other, config)), {.detach = true}));
   must(engine_->remove(other, {.force = true}));
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
-  // Even the wedged one can be got rid of.
+  waits.join();
+  // Even the wedged one can be stopped: its shim, which cannot say what the exit code was, is ended with it.
+  const auto stopping = std::chrono::steady_clock::now();
+  must(engine_->stop(wedged, {.signal = "KILL"}));
+  EXPECT_LT(std::chrono::steady_clock::now() - stopping, std::chrono::seconds(5));
+  EXPECT_EQ(state(wedged).exit_code, 137);
   must(engine_->remove(wedged, {.force = true}));
   ::kill(shim.shim_pid, SIGCONT);
 }

@@ -130,7 +130,7 @@ Result<> EngineImpl::exec_start(std::string_view exec_id, ExecStartOptions optio
   if (tty) attach.detach_keys = TRY(shimproto::parse_detach_keys(exec->config.detach_keys));
   if (auto ran = run_exec(container, exec, std::move(attach), rows, columns); !ran) {
     // The head has gone out: what went wrong can only be said in the stream, as Docker does.
-    (void)write_stream(hijacked->fd.get(), !tty, false, ran.error().text() + "\r\n");
+    end_stream(hijacked->fd.get(), !tty, false, ran.error());
   }
   return {};
 }

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "engine/engine_impl.h"
@@ -44,6 +46,20 @@ std::shared_ptr<WaitState> wait_for_end(Container& container) {
     }
   });
   return waiter;
+}
+
+// Waits for the end to be told, at most `limit`. False at once when it will not be: the process is over and its shim is
+// stopped.
+bool wait_for_report(Container& container, WaitState& waiter, std::chrono::milliseconds limit) {
+  constexpr std::chrono::milliseconds look_interval{1000};
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (waiter.wait_for(std::clamp(left, std::chrono::milliseconds(0), look_interval))) return true;
+    if (left <= look_interval) return false;
+    const auto run = container.with([](Container::Data& data) { return data.run; });
+    if (run && run->client && process_is_over(*run) && run->client->is_stopped()) return false;
+  }
 }
 
 }  // namespace
@@ -131,7 +147,7 @@ Result<> EngineImpl::kill_and_wait(const ContainerRef& container) {
   const auto waiter = wait_for_end(*container);
   const Cleanup leave([&] { waiter->abandon(); });
   CHECK(send_signal(container, SIGKILL, true));
-  if (waiter->wait_for(report_patience)) return {};
+  if (wait_for_report(*container, *waiter, report_patience)) return {};
   const auto seen = container->with([](Container::Data& data) { return data.run; });
   if (seen && !process_is_over(*seen) && waiter->wait_for(kill_patience)) return {};
 
@@ -167,7 +183,7 @@ Result<> EngineImpl::stop_container(const ContainerRef& container, const StopOpt
   if (timeout.count() < 0) {
     while (!waiter->wait_for(std::chrono::hours(1))) {
     }
-  } else if (!waiter->wait_for(timeout)) {
+  } else if (!wait_for_report(*container, *waiter, timeout)) {
     if (auto killed = kill_and_wait(container); !killed && killed.error().kind() != ErrorKind::conflict) return killed;
   }
   emit(*definition, "stop");

@@ -28,6 +28,8 @@ class LogSource {
 std::string stream_frame(bool is_stderr, std::string_view text);
 // All of it, framed or raw, to a connection that may be slow.
 Result<> write_stream(int fd, bool multiplexed, bool is_stderr, std::string_view text);
+// Says in the stream of an attached client, whose head has gone out, what went wrong, and ends it.
+void end_stream(int fd, bool multiplexed, bool is_stderr, const Error& why);
 
 // {"a":"1","b":"2"} as "a=1,b=2", sorted: what --details shows.
 std::string attributes_text(std::string_view json_object);

@@ -612,8 +612,10 @@ TEST_F(ShimTest, AStoppedShimCostsItsCallerADeadlineAndOthersNothing) {
   make_hub(300ms);
   start(request("exec sleep 60"));
   auto stopped = client_;
+  EXPECT_FALSE(stopped->is_stopped());
   ASSERT_EQ(::kill(stopped->state().shim_pid, SIGSTOP), 0);
   EXPECT_EQ(stopped->status().error().kind(), ErrorKind::deadline);
+  EXPECT_TRUE(stopped->is_stopped());
   EXPECT_EQ(stopped->attach(AttachSpec{.fd = 0}).error().kind(), ErrorKind::deadline);
 
   // Another container, in directories of its own.

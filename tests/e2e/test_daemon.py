@@ -107,7 +107,8 @@ def test_a_wedged_shim_holds_up_nobody(make_daemon):
     shim = int(next(line for line in open(f"/proc/{pid}/status") if line.startswith("PPid")).split()[1])
     os.kill(shim, signal.SIGSTOP)
     try:
-        stuck = cli.popen("exec", "wedged", "true", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        stuck = cli.popen("exec", "wedged", "true", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        reader = cli.popen("attach", "wedged", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         begin = time.monotonic()
         assert "wedged" in cli("ps")
         cli("inspect", "wedged")
@@ -115,8 +116,13 @@ def test_a_wedged_shim_holds_up_nobody(make_daemon):
         cli("run", "--rm", "busybox", "true")
         cli("rm", "-f", "fine")
         assert time.monotonic() - begin < 3
-        stuck.kill()
-        stuck.wait()
+        # Those who wait for it are told before long, and what to do. (An attach goes on waiting for the exit code.)
+        for waiting in (stuck, reader):
+            assert f"(pid {shim}) is stopped; continue it with kill -CONT {shim}" in waiting.stdout.readline()
+        assert stuck.wait(timeout=5) == 126
+        assert time.monotonic() - begin < 8
+        reader.kill()
+        reader.wait()
     finally:
         os.kill(shim, signal.SIGCONT)
     cli("rm", "-f", "wedged")
