@@ -31,7 +31,7 @@ std::string attributes_text(std::string_view json_object) {
   std::string text;
   for (const auto& [key, value] : *map) {
     if (!text.empty()) text += ',';
-    text += key + "=" + value;
+    text.append(key).append(1, '=').append(value);
   }
   return text;
 }

@@ -14,13 +14,13 @@ Server::Server(std::shared_ptr<ServerCore> core) : core_(std::move(core)) {}
 
 Server::~Server() { static_cast<void>(shutdown(std::chrono::milliseconds(0))); }
 
-Result<> Server::listen(UnixEndpoint endpoint) {
+Result<> Server::listen(const UnixEndpoint& endpoint) {
   std::vector<Listener> listeners;
   listeners.push_back(TRY(Listener::on_unix(endpoint)));
   return core_->add_listeners(std::move(listeners));
 }
 
-Result<> Server::listen(TcpEndpoint endpoint) { return core_->add_listeners(TRY(Listener::on_tcp(endpoint))); }
+Result<> Server::listen(const TcpEndpoint& endpoint) { return core_->add_listeners(TRY(Listener::on_tcp(endpoint))); }
 
 Result<> Server::listen(UniqueFd listening) {
   std::vector<Listener> listeners;

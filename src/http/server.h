@@ -59,8 +59,8 @@ class Server {
   // the handler refers to must then outlive the process.
   ~Server();
 
-  Result<> listen(UnixEndpoint endpoint);
-  Result<> listen(TcpEndpoint endpoint);
+  Result<> listen(const UnixEndpoint& endpoint);
+  Result<> listen(const TcpEndpoint& endpoint);
   // A listening socket from the service manager (LISTEN_FDS).
   Result<> listen(UniqueFd listening);
   // What is listened on, as "unix:///run/x.sock" or "tcp://127.0.0.1:2375", in order of the listen() calls.

@@ -58,7 +58,9 @@ TEST(CgroupStats, CountsARealGroup) {
   const auto before = read_cgroup_stats(*group);
   ASSERT_TRUE(before) << before.error().text();
   if (before->pids) {
-    EXPECT_EQ(before->pids->current, 1U);
+    // A sanitizer has a thread of its own in each process.
+    EXPECT_GE(before->pids->current, 1U);
+    EXPECT_LE(before->pids->current, 2U);
     EXPECT_FALSE(before->pids->limit);
   }
   if (before->memory) {
