@@ -39,7 +39,7 @@ Result<> open_host(http::Server& server, const std::string& host, const Config& 
     std::filesystem::create_directories(directory, error);
     if (error) return sys_fail_text(error.value(), fmt::format("create {}", directory.string()));
     if (const group* entry = getgrnam(config.group.c_str())) endpoint.group = entry->gr_gid;
-    return server.listen(std::move(endpoint));
+    return server.listen(endpoint);
   }
   if (host.starts_with("tcp://")) {
     const Endpoint address = TRY(parse_tcp(host.substr(6)));
@@ -48,7 +48,7 @@ Result<> open_host(http::Server& server, const std::string& host, const Config& 
       endpoint.tls = http::TlsServerConfig{config.tls_certificate, config.tls_key, config.tls_ca, config.tls_verify};
     if (!config.tls_verify)
       log::warn("the API on {} is not protected by client certificates: whoever reaches it is root on this host", host);
-    return server.listen(std::move(endpoint));
+    return server.listen(endpoint);
   }
   if (host == "fd://") {
     const char* count_text = std::getenv("LISTEN_FDS");

@@ -20,8 +20,8 @@ Result<LogSource> LogSource::open(const Layout& layout, const Definition& defini
   const auto format = driver == shimproto::LogDriver::json_file ? logs::Format::json_file : logs::Format::local;
   LogSource source;
   source.directory_ = TRY(sys::open_directory(layout.container(definition.id)));
-  source.reader_ = TRY(logs::LogReader::open(source.directory_.get(), shimproto::log_file_name(driver, definition.id),
-                                             format, std::move(options)));
+  source.reader_ = TRY(
+      logs::LogReader::open(source.directory_.get(), shimproto::log_file_name(driver, definition.id), format, options));
   return source;
 }
 

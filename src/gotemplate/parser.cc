@@ -231,7 +231,7 @@ class Parser {
       }
       if (after.kind == TokenKind::comma) {
         next();
-        if (context != "range" || pipe.names.size() >= 1) fail("too many declarations in " + std::string(context));
+        if (context != "range" || !pipe.names.empty()) fail("too many declarations in " + std::string(context));
         pipe.names.push_back(variable.text);
         variables_.push_back(variable.text);
         if (peek_non_space().kind != TokenKind::variable) fail("range can only initialize variables");

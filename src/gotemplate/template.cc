@@ -210,7 +210,7 @@ class Executor {
       case NodeKind::field: return field_chain(dot, dot, first, first.names, 0, command.children, last);
       case NodeKind::variable: {
         at_ = &first;
-        const Value value = TRY(variable(first.names[0]));
+        Value value = TRY(variable(first.names[0]));
         if (first.names.size() == 1) {
           CHECK(no_arguments(command, last, first));
           return value;
