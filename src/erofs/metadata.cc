@@ -1,0 +1,185 @@
+#include "erofs/metadata.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "erofs/format.h"
+
+namespace corten::erofs {
+namespace {
+
+constexpr std::size_t open_blocks = 32;
+constexpr std::uint64_t blocks_max = 0xffffffff;
+
+InodeExtended on_disk(const Inode& inode, std::uint32_t number, std::uint32_t tail, std::uint32_t start) {
+  InodeExtended out;
+  const DataLayout layout = tail > 0 ? DataLayout::flat_inline : DataLayout::flat_plain;
+  out.i_format = static_cast<std::uint16_t>(inode_layout_extended | static_cast<unsigned>(layout) << datalayout_bit);
+  out.i_xattr_icount = inode.xattr_icount;
+  out.i_mode = inode.mode;
+  out.i_size = inode.has_data() ? inode.size : 0;
+  out.i_u = inode.has_data() ? start : static_cast<std::uint32_t>(inode.size);
+  out.i_ino = number + 1;
+  out.i_uid = inode.uid;
+  out.i_gid = inode.gid;
+  out.i_mtime = static_cast<std::uint64_t>(inode.mtime);
+  out.i_mtime_nsec = inode.mtime_nsec;
+  out.i_nlink = inode.nlink;
+  return out;
+}
+
+}  // namespace
+
+std::uint32_t inline_tail(std::uint64_t size, std::uint32_t xattr_size) {
+  const std::uint64_t tail = size % block_size;
+  return sizeof(InodeExtended) + xattr_size + tail <= block_size ? static_cast<std::uint32_t>(tail) : 0;
+}
+
+// The first slot stays free: inode number 0 means "no file" to readers of directories.
+InodePlaces::InodePlaces() { open(blocks_++, slot_size); }
+
+void InodePlaces::open(std::uint32_t block, std::uint32_t used) {
+  if (open_.size() == open_blocks) open_.erase(std::ranges::max_element(open_, {}, &Open::used));
+  open_.push_back({.block = block, .used = used});
+}
+
+std::uint64_t InodePlaces::take(std::uint32_t head, std::uint32_t tail) {
+  const auto size = static_cast<std::uint32_t>(round_up(head + tail, slot_size));
+  Open* best = nullptr;
+  for (Open& one : open_)
+    if (one.used + size <= block_size && (best == nullptr || one.used > best->used)) best = &one;
+  if (best != nullptr) {
+    const std::uint64_t nid = (best->block * block_size + best->used) / slot_size;
+    best->used += size;
+    return nid;
+  }
+  const std::uint32_t block = blocks_;
+  blocks_ += static_cast<std::uint32_t>(round_up(size, block_size) / block_size);
+  if (size % block_size != 0) open(blocks_ - 1, size % block_size);
+  return block * block_size / slot_size;
+}
+
+MetadataWriter::MetadataWriter(Tree& tree, const Stash& stash, const XattrTable& xattrs, Output& output)
+    : tree_(tree), stash_(stash), xattrs_(xattrs), output_(output), children_(tree), sum_({0, 0}) {}
+
+Result<> MetadataWriter::emit(std::span<const std::byte> bytes) {
+  sum_.update(bytes);
+  return output_.append(bytes);
+}
+
+void MetadataWriter::place(std::uint32_t number) {
+  Inode& inode = tree_.inode(number);
+  if (inode.is_directory()) {
+    const DirectoryView view(tree_, children_, inode.name);
+    const DirectoryView::Size size = view.size();
+    inode.size = size.bytes();
+    inode.nlink = 2 + view.subdirectories();
+    inode.start = directory_blocks_;
+    const bool in_block = size.tail > 0 && inline_tail(inode.size, inode.xattr_size()) == 0;
+    const std::uint64_t blocks = size.blocks + (in_block ? 1 : 0);
+    if (blocks > 0) with_blocks_.push_back(inode.name);
+    if (directory_blocks_ + blocks > blocks_max) too_large_ = true;
+    directory_blocks_ += static_cast<std::uint32_t>(blocks);
+  }
+  const std::uint32_t tail = inode.has_data() ? inline_tail(inode.size, inode.xattr_size()) : 0;
+  const auto head = static_cast<std::uint32_t>(sizeof(InodeExtended) + inode.xattr_size());
+  const std::uint64_t nid = places_.take(head, tail);
+  if (nid > std::numeric_limits<std::uint32_t>::max()) too_large_ = true;
+  inode.nid = static_cast<std::uint32_t>(nid);
+  order_.push_back(number);
+  if (inode.is(S_IFREG)) summary_.file_bytes += inode.size;
+}
+
+// A directory's children lie together, then those of its first subdirectory.
+void MetadataWriter::place_all() {
+  place(tree_.name(Tree::top).inode);
+  std::vector<std::uint32_t> waiting{Tree::top};
+  while (!waiting.empty() && !too_large_) {
+    const std::uint32_t directory = waiting.back();
+    waiting.pop_back();
+    const std::size_t mark = waiting.size();
+    for (std::uint32_t i = 0; i < children_.count(directory); ++i) {
+      const std::uint32_t name = children_.at(directory, i);
+      Inode& inode = tree_.inode_of(name);
+      ++summary_.entries;
+      if (inode.nid == 0) place(tree_.name(name).inode);
+      if (inode.is_directory()) {
+        waiting.push_back(name);
+      } else {
+        ++inode.nlink;
+      }
+    }
+    std::reverse(waiting.begin() + static_cast<std::ptrdiff_t>(mark), waiting.end());
+  }
+  std::ranges::sort(order_, {}, [this](std::uint32_t number) { return tree_.inode(number).nid; });
+}
+
+Result<> MetadataWriter::write_inode(std::uint32_t number) {
+  const Inode& inode = tree_.inode(number);
+  const std::uint64_t at = inode.nid * slot_size;
+  CHECK(output_.append_zeros(at - cursor_));
+  const std::uint32_t tail = inode.has_data() ? inline_tail(inode.size, inode.xattr_size()) : 0;
+  const std::uint32_t start = inode.start + (inode.is_directory() ? directory_start_ : 0);
+  const InodeExtended head = on_disk(inode, number, tail, start);
+  CHECK(emit(std::as_bytes(std::span(&head, 1))));
+  const std::size_t stashed = inode.xattr_size() + (inode.is_directory() ? 0 : tail);
+  scratch_.resize(stashed);
+  CHECK(stash_.read(inode.stash, scratch_));
+  if (inode.is_directory() && tail > 0) {
+    const DirectoryView view(tree_, children_, inode.name);
+    std::uint32_t first = 0, bytes = 0;
+    for (std::uint64_t left = inode.size / block_size; left > 0; --left) first = view.block_end(first, bytes);
+    scratch_.resize(stashed + tail);
+    view.write(first, view.count(), std::span(scratch_).subspan(stashed));
+  }
+  CHECK(emit(scratch_));
+  cursor_ = at + sizeof head + scratch_.size();
+  return {};
+}
+
+Result<> MetadataWriter::write_inodes() {
+  for (const std::uint32_t number : order_) CHECK(write_inode(number));
+  return output_.append_zeros(places_.blocks() * block_size - cursor_);
+}
+
+Result<> MetadataWriter::write_directories() {
+  std::array<std::byte, block_size> block;
+  for (const std::uint32_t name : with_blocks_) {
+    const DirectoryView view(tree_, children_, name);
+    const Inode& inode = tree_.inode_of(name);
+    const bool last_is_inline = inline_tail(inode.size, inode.xattr_size()) > 0;
+    for (std::uint32_t first = 0, bytes = 0; first < view.count();) {
+      const std::uint32_t end = view.block_end(first, bytes);
+      if (end == view.count() && last_is_inline) break;
+      block.fill({});
+      view.write(first, end, block);
+      CHECK(emit(block));
+      first = end;
+    }
+  }
+  return {};
+}
+
+Result<MetadataWriter::Summary> MetadataWriter::write(SipHash sum) {
+  sum_ = sum;
+  place_all();
+  const std::uint64_t shared_blocks = round_up(xattrs_.shared().size(), block_size) / block_size;
+  const std::uint64_t first = output_.offset() / block_size;
+  if (too_large_ || first + shared_blocks + places_.blocks() + directory_blocks_ > blocks_max)
+    return fail(ErrorKind::invalid, "the file system image would be larger than its format allows (16 TiB)");
+  summary_.xattr_blkaddr = shared_blocks > 0 ? static_cast<std::uint32_t>(first) : 0;
+  summary_.meta_blkaddr = static_cast<std::uint32_t>(first + shared_blocks);
+  summary_.root_nid = tree_.inode_of(Tree::top).nid;
+  summary_.inodes = order_.size();
+  directory_start_ = summary_.meta_blkaddr + places_.blocks();
+  CHECK(emit(xattrs_.shared()));
+  CHECK(output_.pad_to(block_size));
+  CHECK(write_inodes());
+  CHECK(write_directories());
+  summary_.sum = sum_.finish();
+  return summary_;
+}
+
+}  // namespace corten::erofs
