@@ -38,6 +38,9 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds idle_timeout{0};  // longest silence of the peer while we wait for it; 0: for ever
   std::size_t max_head_size = 256 << 10;
+  // Asked before each connection with the numeric address ("10.0.0.7", "fe80::1"); an error refuses that address and
+  // the next one of the host is tried. Not asked for unix sockets, nor where a proxy makes the connection.
+  std::function<Result<>(std::string_view address)> check_address;
 };
 
 // Fills the span; 0 is the end of the body.
@@ -50,6 +53,9 @@ struct ClientRequest {
   std::string body;
   BodySource body_source;  // instead of `body`; chunked unless body_length is set
   std::optional<std::uint64_t> body_length;
+  // From the request's last byte to the end of the answer's head, however the peer spreads it; in place of
+  // idle_timeout there. 0: only idle_timeout holds.
+  std::chrono::milliseconds head_timeout{0};
   // Sends "Connection: Upgrade" and "Upgrade: tcp"; see ClientResponse::hijack().
   std::string upgrade;  // "tcp" for Docker's streams, empty for an ordinary request
 };

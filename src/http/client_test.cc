@@ -274,5 +274,49 @@ TEST(Client, ServesManyThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST(Client, AsksBeforeItConnectsToAnAddress) {
+  TestServer server([](Request&, ResponseWriter& writer) { static_cast<void>(writer.write_all(200, "in")); });
+  const auto port = server.listen_tcp();
+  std::vector<std::string> asked;
+  bool allow = true;
+  auto client =
+      *Client::create({.host = "127.0.0.1", .port = port, .check_address = [&](std::string_view address) -> Result<> {
+                         asked.emplace_back(address);
+                         if (allow) return {};
+                         return fail(ErrorKind::forbidden, "not this one");
+                       }});
+  ClientRequest closing = test::get("/");
+  closing.headers.add("Connection", "close");
+  ASSERT_TRUE(client->send(closing));
+  EXPECT_THAT(asked, testing::ElementsAre("127.0.0.1"));
+  allow = false;
+  const auto refused = client->send(closing);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::forbidden);
+  EXPECT_THAT(refused.error().text(), testing::HasSubstr("not this one"));
+}
+
+TEST(Client, LimitsHowLongAHeadMayDrip) {
+  // A server that never ends its head, a byte each 20 ms.
+  UniqueFd listening(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  auto address = resolve("127.0.0.1", 0, false)->front();
+  ASSERT_EQ(::bind(listening.get(), address.get(), address.length), 0);
+  ASSERT_EQ(::listen(listening.get(), 1), 0);
+  const auto where = format_address(*local_address(listening.get()));
+  std::jthread drip([&](const std::stop_token& stop) {
+    const UniqueFd peer(::accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    test::send_text(peer.get(), "HTTP/1.1 200 OK\r\nX: ");
+    while (!stop.stop_requested() && ::send(peer.get(), "x", 1, MSG_NOSIGNAL) == 1)
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  });
+  const auto port = static_cast<std::uint16_t>(std::stoi(where.substr(where.rfind(':') + 1)));
+  auto client = *Client::create({.host = "127.0.0.1", .port = port, .idle_timeout = std::chrono::seconds(10)});
+  auto request = test::get("/");
+  request.head_timeout = std::chrono::milliseconds(150);
+  const auto answer = client->send(request);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind(), ErrorKind::deadline) << answer.error().text();
+}
+
 }  // namespace
 }  // namespace corten::http

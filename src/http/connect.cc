@@ -57,9 +57,17 @@ Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline
   return fd;
 }
 
-Result<UniqueFd> connect_tcp(const std::string& host, std::uint16_t port, Deadline deadline) {
+// `check` may be empty.
+Result<UniqueFd> connect_tcp(const std::string& host, std::uint16_t port, Deadline deadline,
+                             const std::function<Result<>(std::string_view)>& check) {
   Result<UniqueFd> last = fail(ErrorKind::unavailable, "connect to {}: no address", host);
   for (const auto& address : TRY(resolve(host, port, false))) {
+    if (check) {
+      if (auto allowed = check(numeric_host(address)); !allowed) {
+        last = std::unexpected(std::move(allowed).error().wrap(fmt::format("connect to {}", format_address(address))));
+        continue;
+      }
+    }
     last = connect_address(address, deadline);
     if (last) return last;
   }
@@ -94,8 +102,8 @@ Result<std::unique_ptr<Stream>> connect_to(const ClientOptions& options, const T
   if (!options.unix_path.empty()) return make_plain_stream(TRY(connect_unix(options.unix_path)));
   const auto deadline = Deadline::after(options.connect_timeout);
   const auto& proxy = options.proxy;
-  auto fd = proxy ? TRY_AS(connect_tcp(proxy->host, proxy->port, deadline), "reach the proxy")
-                  : TRY(connect_tcp(options.host, options.port, deadline));
+  auto fd = proxy ? TRY_AS(connect_tcp(proxy->host, proxy->port, deadline, {}), "reach the proxy")
+                  : TRY(connect_tcp(options.host, options.port, deadline, options.check_address));
   if (!tls) return make_plain_stream(std::move(fd));
   if (proxy) fd = TRY(open_tunnel(std::move(fd), options, deadline));
   const auto& name = options.tls->server_name.empty() ? options.host : options.tls->server_name;

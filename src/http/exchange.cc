@@ -146,8 +146,12 @@ Result<bool> send_request(ClientConnection& connection, const ClientRequest& req
   return request.body_length ? true : TRY(sender.send({"0\r\n\r\n"}));
 }
 
-Result<ResponseHead> receive_head(ClientConnection& connection, bool to_head_request, const ClientOptions& options) {
+Result<ResponseHead> receive_head(ClientConnection& connection, const ClientRequest& request,
+                                  const ClientOptions& options) {
   auto& input = connection.input;
+  const bool to_head_request = request.method == "HEAD";
+  const bool whole = request.head_timeout.count() > 0;
+  const auto end = Deadline::after(request.head_timeout);
   for (;;) {
     std::size_t scanned = 0;
     std::size_t length = 0;
@@ -155,7 +159,7 @@ Result<ResponseHead> receive_head(ClientConnection& connection, bool to_head_req
       if (input.size() > options.max_head_size)
         return fail(ErrorKind::unavailable, "the server's answer has a head of more than {} bytes",
                     options.max_head_size);
-      if (TRY(fill(*connection.stream, input, Deadline::after(options.idle_timeout))) == 0)
+      if (TRY(fill(*connection.stream, input, whole ? end : Deadline::after(options.idle_timeout))) == 0)
         return fail(ErrorKind::unavailable, "the server closed the connection without an answer");
     }
     auto head = TRY(parse_response_head(input.view().substr(0, length), to_head_request));
@@ -176,7 +180,7 @@ std::expected<Answer, ExchangeFailure> exchange(ClientConnection& connection, co
                                                 const ClientOptions& options) {
   const auto sent = send_request(connection, request, options);
   if (!sent) return std::unexpected(ExchangeFailure{sent.error(), false});
-  auto head = receive_head(connection, request.method == "HEAD", options);
+  auto head = receive_head(connection, request, options);
   if (!head) {
     const auto kind = head.error().kind() == ErrorKind::cancelled ? ErrorKind::unavailable : head.error().kind();
     const bool harmless = !*sent || (request.method != "POST" && request.method != "PATCH");

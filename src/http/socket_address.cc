@@ -54,17 +54,24 @@ Result<std::vector<SocketAddress>> resolve(const std::string& host, std::uint16_
   return addresses;
 }
 
-std::string format_address(const SocketAddress& address) {
+std::string numeric_host(const SocketAddress& address) {
   std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.family() == AF_INET)
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr, text.data(), text.size());
+  if (address.family() == AF_INET6)
+    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr, text.data(),
+                text.size());
+  return text.data();
+}
+
+std::string format_address(const SocketAddress& address) {
   if (address.family() == AF_INET) {
     const auto* in = reinterpret_cast<const sockaddr_in*>(&address.storage);
-    ::inet_ntop(AF_INET, &in->sin_addr, text.data(), text.size());
-    return fmt::format("{}:{}", text.data(), ntohs(in->sin_port));
+    return fmt::format("{}:{}", numeric_host(address), ntohs(in->sin_port));
   }
   if (address.family() == AF_INET6) {
     const auto* in = reinterpret_cast<const sockaddr_in6*>(&address.storage);
-    ::inet_ntop(AF_INET6, &in->sin6_addr, text.data(), text.size());
-    return fmt::format("[{}]:{}", text.data(), ntohs(in->sin6_port));
+    return fmt::format("[{}]:{}", numeric_host(address), ntohs(in->sin6_port));
   }
   return {};
 }

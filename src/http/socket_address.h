@@ -35,6 +35,8 @@ Result<std::vector<SocketAddress>> resolve(const std::string& host, std::uint16_
 
 // "10.0.0.7:80" or "[::1]:80".
 std::string format_address(const SocketAddress& address);
+// "10.0.0.7" or "::1".
+std::string numeric_host(const SocketAddress& address);
 Result<SocketAddress> local_address(int fd);
 
 // Who is at the other end.

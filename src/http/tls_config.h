@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace corten::http {
 
@@ -13,8 +14,9 @@ struct TlsServerConfig {
 };
 
 struct TlsClientConfig {
-  std::string ca_file;           // empty: the system's
-  std::string certificate_file;  // empty: present none
+  std::string ca_file;                      // empty: the system's
+  std::vector<std::string> extra_ca_files;  // trusted as well
+  std::string certificate_file;             // empty: present none
   std::string key_file;
   std::string server_name;    // for SNI and verification; empty: the host connected to
   bool verify_server = true;  // false only for registries the user called insecure, and --tls without verify

@@ -76,6 +76,7 @@ Result<TlsContext> TlsContext::for_client(const TlsClientConfig& config) {
   } else if (config.verify_server && SSL_CTX_set_default_verify_paths(context.get()) != 1) {
     return fail(ErrorKind::unavailable, "read the system's certificate authorities: {}", last_reason());
   }
+  for (const auto& file : config.extra_ca_files) CHECK(trust(context.get(), file));
   SSL_CTX_set_verify(context.get(), config.verify_server ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
   return TlsContext(std::move(context));
 }

@@ -231,5 +231,20 @@ TEST_F(Tls, NamesTheFileThatDoesNotDo) {
   EXPECT_THAT(listen(config), HasSubstr("certificate authority"));
 }
 
+TEST_F(Tls, TrustsFurtherAuthoritiesBesideTheSystems) {
+  TestServer server(tell_subject);
+  const auto port = server.listen_tcp(server_config(false));
+  const auto client = *Client::create(
+      {.host = "127.0.0.1",
+       .port = port,
+       .tls = TlsClientConfig{.extra_ca_files = {certificates_->cert("other-ca"), certificates_->cert("ca")}}});
+  EXPECT_TRUE(client->send(test::get("/")));
+  const auto stranger = *Client::create(
+      {.host = "127.0.0.1", .port = port, .tls = TlsClientConfig{.extra_ca_files = {certificates_->cert("other-ca")}}});
+  EXPECT_FALSE(stranger->send(test::get("/")));
+  EXPECT_FALSE(Client::create(
+      {.host = "127.0.0.1", .port = port, .tls = TlsClientConfig{.extra_ca_files = {certificates_->key("ca")}}}));
+}
+
 }  // namespace
 }  // namespace corten::http
