@@ -10,6 +10,9 @@ namespace corten::logs {
 namespace {
 
 constexpr unsigned max_files = 1000;
+// So many numbers in a row without a file are the end: one may be missing because a rotation is under way, which moves
+// the files up one by one from the oldest, and another one because the next rotation follows at once.
+constexpr unsigned end_after = 3;
 
 std::string numbered(const std::string& name, unsigned number) {
   return number == 0 ? name : fmt::format("{}.{}", name, number);
@@ -35,13 +38,15 @@ Result<OpenLog> open_log(int directory, const std::string& name, unsigned number
 Result<std::vector<OpenLog>> open_all_logs(int directory, const std::string& name) {
   std::vector<OpenLog> logs;
   // Newest first: a file renamed under our hands is met again under a higher number, and recognised.
-  for (unsigned number = 0; number < max_files; ++number) {
+  unsigned missing = 0;
+  for (unsigned number = 0; number < max_files && missing < end_after; ++number) {
     auto log = open_log(directory, name, number);
     if (!log && log.error().kind() == ErrorKind::not_found) {
-      if (number == 0) continue;  // between a rename and the new file
-      break;
+      ++missing;
+      continue;
     }
     if (!log) return std::unexpected(std::move(log).error());
+    missing = 0;
     const auto known =
         std::any_of(logs.begin(), logs.end(), [&](const OpenLog& other) { return other.same_file(*log); });
     if (!known) logs.push_back(std::move(*log));
@@ -70,10 +75,10 @@ Result<std::uint64_t> log_size(int log_dir, const std::string& file_name) {
 }
 
 Result<> remove_log(int log_dir, const std::string& file_name) {
-  for (unsigned number = 0; number < max_files; ++number) {
-    if (::unlinkat(log_dir, numbered(file_name, number).c_str(), 0) == 0) continue;
-    if (errno != ENOENT) return sys_fail("remove log file {}", numbered(file_name, number));
-    if (number > 0) break;
+  unsigned missing = 0;
+  for (unsigned number = 0; number < max_files && missing < end_after; ++number) {
+    missing = ::unlinkat(log_dir, numbered(file_name, number).c_str(), 0) == 0 ? 0 : missing + 1;
+    if (missing > 0 && errno != ENOENT) return sys_fail("remove log file {}", numbered(file_name, number));
   }
   return {};
 }

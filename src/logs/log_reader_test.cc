@@ -163,6 +163,13 @@ TEST_P(LogReaderTest, FollowSeesGrowthRotationAndTheEnd) {
   for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], fmt::format("line {}\n", i));
 }
 
+TEST_P(LogReaderTest, ARotationUnderWayHidesNoFile) {
+  append("log.3", record(0));
+  append("log.1", record(1));  // number 2 has just been moved up, or number 1 is about to be
+  append("log", record(2));
+  EXPECT_EQ(lines().size(), 3U);
+}
+
 TEST_P(LogReaderTest, FollowOfALogThatComesLater) {
   ReadOptions options;
   options.follow = true;

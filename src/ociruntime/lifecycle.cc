@@ -111,7 +111,7 @@ Result<int> run(const Layout& layout, const LaunchOptions& options) {
   return code;
 }
 
-Result<int> exec(const Layout& layout, ExecOptions options) {
+Result<int> exec(const Layout& layout, const ExecOptions& options) {
   const auto state = TRY(load(layout, options.id));
   const Status status = status_of(layout, state);
   if (status == Status::stopped) return fail(ErrorKind::conflict, "cannot exec in a stopped container");

@@ -41,7 +41,7 @@ struct ExecOptions {
   bool detach = false;
   bool ignore_paused = false;
 };
-Result<int> exec(const Layout& layout, ExecOptions options);
+Result<int> exec(const Layout& layout, const ExecOptions& options);
 
 // `signal` is a number. With `all`, every process of the container's group gets it, also after the first one has ended.
 Result<> kill(const Layout& layout, std::string_view id, int signal, bool all);
