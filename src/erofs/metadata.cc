@@ -141,7 +141,11 @@ Result<> MetadataWriter::write_inode(std::uint32_t number) {
 
 Result<> MetadataWriter::write_inodes() {
   for (const std::uint32_t number : order_) CHECK(write_inode(number));
-  return output_.append_zeros(places_.blocks() * block_size - cursor_);
+  const std::uint64_t end = places_.blocks() * block_size;
+  // An empty block at the end when an inode is the image's last bytes: fsck.erofs up to 1.8 looks for the attributes
+  // behind an inode also where it has none.
+  const bool at_end = cursor_ == end && directory_blocks_ == 0;
+  return output_.append_zeros(end - cursor_ + (at_end ? block_size : 0));
 }
 
 Result<> MetadataWriter::write_directories() {

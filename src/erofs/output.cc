@@ -96,7 +96,8 @@ Result<> Output::flush() {
 }
 
 Result<> Stash::append(std::span<const std::byte> bytes) {
-  if (buffer_.size() + bytes.size() > limit_) {
+  if (bytes.empty()) return {};
+  if (used_ + bytes.size() > limit_) {
     CHECK(spill());
     if (bytes.size() > limit_) {
       CHECK_AS(write_all_at(file_.get(), bytes, spilled_), "spill");
@@ -104,7 +105,9 @@ Result<> Stash::append(std::span<const std::byte> bytes) {
       return {};
     }
   }
-  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+  if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(limit_);
+  std::memcpy(buffer_.get() + used_, bytes.data(), bytes.size());
+  used_ += bytes.size();
   return {};
 }
 
@@ -114,9 +117,9 @@ Result<> Stash::spill() {
     file_ = UniqueFd(directory_ >= 0 ? ::openat(directory_, ".", flags, 0600) : ::open("/var/tmp", flags, 0600));
     if (!file_) return sys_fail("make a temporary file beside the file system image");
   }
-  CHECK_AS(write_all_at(file_.get(), buffer_, spilled_), "spill");
-  spilled_ += buffer_.size();
-  buffer_.clear();
+  CHECK_AS(write_all_at(file_.get(), {buffer_.get(), used_}, spilled_), "spill");
+  spilled_ += used_;
+  used_ = 0;
   return {};
 }
 
@@ -127,7 +130,7 @@ Result<> Stash::read(std::uint64_t at, std::span<std::byte> to) const {
     at += count;
     to = to.subspan(count);
   }
-  if (!to.empty()) std::memcpy(to.data(), buffer_.data() + (at - spilled_), to.size());
+  if (!to.empty()) std::memcpy(to.data(), buffer_.get() + (at - spilled_), to.size());
   return {};
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -36,7 +37,7 @@ class Stash {
  public:
   // `directory` is where that file is made, when it is; -1 for /var/tmp.
   Stash(std::size_t limit, int directory) : limit_(limit), directory_(directory) {}
-  std::uint64_t size() const { return spilled_ + buffer_.size(); }
+  std::uint64_t size() const { return spilled_ + used_; }
   Result<> append(std::span<const std::byte> bytes);
   Result<> read(std::uint64_t at, std::span<std::byte> to) const;
 
@@ -46,7 +47,10 @@ class Stash {
   int directory_;
   UniqueFd file_;
   std::uint64_t spilled_ = 0;
-  std::vector<std::byte> buffer_;
+  // Of the whole limit from the first byte on: the kernel gives memory only to what is touched, and nothing is copied
+  // as it fills.
+  std::unique_ptr<std::byte[]> buffer_;
+  std::size_t used_ = 0;
 };
 
 }  // namespace corten::erofs

@@ -272,8 +272,8 @@ Result<> ImageWriter::Impl::do_begin_file(std::string_view path, const Attribute
   if (size > data_max - output_.offset())
     return fail(ErrorKind::invalid, "{}: too large for a file system image (16 TiB altogether)", shown(path));
   const auto [parent, name] = split_path(path);
-  const std::uint32_t into = TRY(directory(parent, true));
   file_ = TRY_AS(make_inode(attributes, S_IFREG), shown(path));
+  const std::uint32_t into = TRY(directory(parent, true));
   file_.size = size;
   file_.start = static_cast<std::uint32_t>(output_.offset() / block_size);
   file_parent_ = into;
@@ -329,8 +329,8 @@ Result<> ImageWriter::Impl::do_abandon_file() {
 Result<> ImageWriter::Impl::do_add_directory(std::string_view path, const Attributes& attributes) {
   CHECK(check_entry(path, attributes));
   const auto [parent, name] = split_path(path);
-  const std::uint32_t into = TRY(directory(parent, true));
   Inode inode = TRY_AS(make_inode(attributes, S_IFDIR), shown(path));
+  const std::uint32_t into = TRY(directory(parent, true));
   const std::uint32_t present = path.empty() ? Tree::top : tree_.find(into, name);
   if (present == none || !tree_.inode_of(present).is_directory()) {
     make_directory(into, name, inode);
@@ -348,8 +348,8 @@ Result<> ImageWriter::Impl::do_add_symlink(std::string_view path, const Attribut
   if (target.empty() || target.size() > path_max || target.find('\0') != std::string_view::npos)
     return fail(ErrorKind::invalid, "{}: the link's target is empty, too long or has a NUL", shown(path));
   const auto [parent, name] = split_path(path);
-  const std::uint32_t into = TRY(directory(parent, true));
   Inode inode = TRY_AS(make_inode(attributes, S_IFLNK), shown(path));
+  const std::uint32_t into = TRY(directory(parent, true));
   inode.size = target.size();
   const auto bytes = std::as_bytes(std::span(target));
   // In the stash also when it is too long to stand behind the inode: later entries may lead through the link.
@@ -372,9 +372,9 @@ Result<> ImageWriter::Impl::do_add_node(std::string_view path, const Attributes&
   if (major >= 1U << 12 || minor >= 1U << 20 || (!device && (major != 0 || minor != 0)))
     return fail(ErrorKind::invalid, "{}: no device can have the number {}:{}", shown(path), major, minor);
   const auto [parent, name] = split_path(path);
-  const std::uint32_t into = TRY(directory(parent, true));
   Inode inode = TRY_AS(make_inode(attributes, types[static_cast<std::size_t>(type)]), shown(path));
   inode.size = device_number(major, minor);
+  const std::uint32_t into = TRY(directory(parent, true));
   put(into, name, tree_.add_inode(inode));
   return {};
 }

@@ -19,10 +19,10 @@
 // - A parent that is a symbolic link of this image leads where it points, within the image, as it would when unpacking
 //   in a root. A parent that is a file or a device is an error.
 //
-// Errors: `invalid` for an entry that is refused (the image is as it was before it, and the writer goes on) and for
-// images beyond the format's limits, `exhausted` when the disk is full, errno's kind otherwise. After an error that is
-// not `invalid` every later call fails with the same. An image that was not finished has no superblock and does not
-// mount.
+// Errors: `invalid` for an entry that is refused (the image is as it was before it, but for directories made on the
+// way, and the writer goes on) and for images beyond the format's limits, `exhausted` when the disk is full, errno's
+// kind otherwise. After an error that is not `invalid` every later call fails with the same. An image that was not
+// finished has no superblock and does not mount.
 //
 // The same calls give the same bytes, whatever the memory limit. Not for several threads at once.
 #pragma once

@@ -1,5 +1,7 @@
 #include "erofs/writer.h"
 
+#include <gtest/gtest.h>
+
 #include <random>
 
 #include "erofs/format.h"
@@ -185,6 +187,16 @@ TEST_F(ErofsWriter, AHundredThousandEntriesInOneDirectory) {
   }
   const ImageStats stats = check(recorder);
   EXPECT_EQ(stats.inodes, 100'002U);
+}
+
+TEST_F(ErofsWriter, InodesUpToTheLastByte) {
+  // With some of these counts the last inode ends with its block, and with it the image.
+  for (int count = 30; count < 70; ++count) {
+    Recorder recorder;
+    for (int i = 0; i < count; ++i)
+      EXPECT_EQ(text_of(recorder.put(std::to_string(10 + i), {.mode = S_IFIFO | 0600})), "");
+    check(recorder);
+  }
 }
 
 TEST_F(ErofsWriter, ExtendedAttributes) {
