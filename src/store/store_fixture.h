@@ -39,7 +39,7 @@ class TempTree {
 // TarMaker().dir("a/").file("a/b", "text").link("a/c", "b").done()
 class TarMaker {
  public:
-  TarMaker& add(TarEntry entry, std::string_view bytes = "") {
+  TarMaker& add(const TarEntry& entry, std::string_view bytes = "") {
     EXPECT_TRUE(writer_.file(entry, bytes));
     return *this;
   }
