@@ -13,7 +13,6 @@ enum class PlanKind : std::uint8_t { launch = 1, exec = 2 };
 // Little-endian as the machine is: both ends are programs of one build on one machine, and the version says so.
 class Writer {
  public:
-
   template <class T>
     requires(std::is_arithmetic_v<T>)
   void number(const T& value) {
@@ -56,7 +55,6 @@ class Writer {
 // end.
 class Reader {
  public:
-
   Reader(std::span<const std::byte> bytes, std::size_t fd_count) : rest_(bytes), fd_count_(fd_count) {}
 
   template <class T>

@@ -119,7 +119,7 @@ Result<OverlayMount> attach_mapped(const OverlayMount& mount) {
   const std::string prefix = stage + "/";
   int number = 0;
   for (std::string& lower : out.lowers)
-    lower = TRY(put_mapped(mount, lower, prefix + std::to_string(number++))).substr(prefix.size());
+    lower = TRY(put_mapped(mount, lower, fmt::format("{}{}", prefix, number++))).substr(prefix.size());
   if (!mount.upper.empty()) {
     // Upper and work must be on one mount: both are in the snapshot's directory.
     out.upper = TRY(put_mapped(mount, mount.upper, prefix + "upper")).substr(prefix.size());
