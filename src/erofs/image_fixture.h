@@ -29,6 +29,8 @@ namespace corten::erofs {
 
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
+inline std::string text_of(const Result<>& result) { return result ? "" : result.error().text(); }
+
 struct Seen {
   mode_t mode = 0;
   std::uint32_t uid = 0, gid = 0;
@@ -183,7 +185,9 @@ inline void look_beneath(int directory, const std::string& path, Contents& out, 
   if (!dot || !dot_dot || !std::ranges::is_sorted(names)) out[path].data = "its entries are not as they should be";
   std::ranges::sort(names);
   for (const std::string& name : names) {
-    const std::string full = path.empty() ? name : path + "/" + name;
+    std::string full = path;
+    if (!full.empty()) full += '/';
+    full += name;
     const Seen& seen = out[full] = look(directory, name, full, known);
     if (!S_ISDIR(seen.mode)) continue;
     const UniqueFd below(::openat(directory, name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "erofs/format.h"
@@ -59,6 +60,31 @@ std::uint64_t InodePlaces::take(std::uint32_t head, std::uint32_t tail) {
   blocks_ += static_cast<std::uint32_t>(round_up(size, block_size) / block_size);
   if (size % block_size != 0) open(blocks_ - 1, size % block_size);
   return block * block_size / slot_size;
+}
+
+std::array<std::byte, block_size> super_block(const MetadataWriter::Summary& summary, std::uint64_t blocks) {
+  SuperBlock super;
+  super.magic = super_magic;
+  super.feature_compat = feature_compat_sb_chksum | feature_compat_mtime;
+  super.blkszbits = block_bits;
+  super.root_nid = static_cast<std::uint16_t>(summary.root_nid);
+  super.inos = summary.inodes;
+  super.blocks = static_cast<std::uint32_t>(blocks);
+  super.meta_blkaddr = summary.meta_blkaddr;
+  super.xattr_blkaddr = summary.xattr_blkaddr;
+  std::array<Le64, 2> sum;
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = summary.sum[i];
+  std::memcpy(super.uuid.data(), sum.data(), super.uuid.size());
+  // RFC 9562: a UUID of one's own making is version 8.
+  super.uuid[6] = static_cast<std::uint8_t>((super.uuid[6] & 0x0f) | 0x80);
+  super.uuid[8] = static_cast<std::uint8_t>((super.uuid[8] & 0x3f) | 0x80);
+
+  std::array<std::byte, block_size> block{};
+  const auto covered = std::span(block).subspan(super_offset);
+  std::memcpy(covered.data(), &super, sizeof super);
+  super.checksum = crc32c(~0U, covered);
+  std::memcpy(covered.data(), &super, sizeof super);
+  return block;
 }
 
 MetadataWriter::MetadataWriter(Tree& tree, const Stash& stash, const XattrTable& xattrs, Output& output)

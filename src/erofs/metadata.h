@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "erofs/directory.h"
+#include "erofs/format.h"
 #include "erofs/hash.h"
 #include "erofs/output.h"
 #include "erofs/tree.h"
@@ -68,6 +69,9 @@ class MetadataWriter {
   std::vector<std::byte> scratch_;
   bool too_large_ = false;
 };
+
+// Block 0.
+std::array<std::byte, block_size> super_block(const MetadataWriter::Summary& summary, std::uint64_t blocks);
 
 // Bytes of data that follow the inode rather than lie in blocks.
 std::uint32_t inline_tail(std::uint64_t size, std::uint32_t xattr_size);

@@ -14,8 +14,9 @@
 namespace corten::erofs {
 namespace {
 
-constexpr std::size_t buffer_size = 256U << 10;
-constexpr std::size_t large = 32U << 10;
+constexpr std::size_t threshold = 256U << 10;
+constexpr std::size_t aligned = 64U << 10;
+constexpr std::size_t hole = 32U << 10;  // from this many zeros on
 
 // Both pieces one after the other at `offset`.
 Result<> write_two(int fd, std::span<const std::byte> first, std::span<const std::byte> second, std::uint64_t offset) {
@@ -58,20 +59,25 @@ Result<> read_all_at(int fd, std::span<std::byte> bytes, std::uint64_t offset) {
 }
 
 Result<> Output::append(std::span<const std::byte> bytes) {
-  if (buffer_.size() + bytes.size() < buffer_size && bytes.size() < large) {
-    if (buffer_.capacity() == 0) buffer_.reserve(buffer_size);
-    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
-    return {};
+  const std::uint64_t end = offset() + bytes.size();
+  // True as soon as `bytes` passes a multiple of the threshold.
+  if (written_ / threshold != end / threshold) {
+    // What is behind the last whole unit waits, so that each write ends, and the next begins, where the pieces of the
+    // page cache do.
+    const auto now = bytes.size() - static_cast<std::size_t>(end % aligned);
+    CHECK(write_two(fd_, buffer_, bytes.first(now), written_));
+    written_ += buffer_.size() + now;
+    buffer_.clear();
+    bytes = bytes.subspan(now);
   }
-  CHECK(write_two(fd_, buffer_, bytes, written_));
-  written_ += buffer_.size() + bytes.size();
-  buffer_.clear();
+  if (buffer_.capacity() == 0) buffer_.reserve(threshold);
+  buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
   return {};
 }
 
 Result<> Output::append_zeros(std::uint64_t count) {
   static constexpr std::array<std::byte, block_size> zeros{};
-  if (count >= large) {
+  if (count >= hole) {
     CHECK(flush());
     // The file ends where something was last written, so a hole at its end needs this.
     written_ += count;
@@ -114,7 +120,9 @@ Result<> Stash::append(std::span<const std::byte> bytes) {
 Result<> Stash::spill() {
   if (!file_) {
     const int flags = O_TMPFILE | O_RDWR | O_CLOEXEC;
-    file_ = UniqueFd(directory_ >= 0 ? ::openat(directory_, ".", flags, 0600) : ::open("/var/tmp", flags, 0600));
+    if (directory_ >= 0) file_ = UniqueFd(::openat(directory_, ".", flags, 0600));
+    // Not every file system has files without names.
+    if (!file_ && (directory_ < 0 || errno == EOPNOTSUPP)) file_ = UniqueFd(::open("/var/tmp", flags, 0600));
     if (!file_) return sys_fail("make a temporary file beside the file system image");
   }
   CHECK_AS(write_all_at(file_.get(), {buffer_.get(), used_}, spilled_), "spill");

@@ -15,7 +15,7 @@ namespace corten::erofs {
 Result<> write_all_at(int fd, std::span<const std::byte> bytes, std::uint64_t offset);
 Result<> read_all_at(int fd, std::span<std::byte> bytes, std::uint64_t offset);
 
-// Appends to a file through a buffer of 256 KiB; pieces of 32 KiB and more go past it.
+// Appends to a file in writes of 256 KiB and more that begin and end at multiples of 64 KiB.
 class Output {
  public:
   explicit Output(int fd) : fd_(fd) {}

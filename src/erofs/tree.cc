@@ -6,8 +6,8 @@
 
 namespace corten::erofs {
 
-Tree::Tree(const SipHash::Key& key, const Inode& root) : key_(key), table_(1024, none) {
-  inodes_.push(root);
+Tree::Tree(const SipHash::Key& key) : key_(key), table_(1024, none) {
+  inodes_.push(directory_inode());
   names_.push({.parent = top, .text = keep(""), .inode = 0});
 }
 

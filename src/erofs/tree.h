@@ -16,7 +16,7 @@ namespace corten::erofs {
 inline constexpr std::uint32_t none = 0xffffffff;
 
 struct Inode {
-  std::uint64_t size = 0;   // of data; a device's number
+  std::uint64_t size = 0;   // of data; a device's number; of a directory, before it is placed, whether it is opaque
   std::int64_t mtime = 0;   // seconds
   std::uint64_t stash = 0;  // where the stash has its attributes and, directly after them, the data's last piece
   std::uint32_t mtime_nsec = 0;
@@ -37,6 +37,15 @@ struct Inode {
 };
 static_assert(sizeof(Inode) == 56);
 
+inline constexpr std::uint64_t directory_is_opaque = 1;
+
+// A directory that no entry named.
+inline Inode directory_inode() {
+  Inode inode;
+  inode.mode = 0040755;
+  return inode;
+}
+
 struct Name {
   std::uint32_t parent = 0;  // the directory's place among names; the top is its own parent
   std::uint32_t text = 0;
@@ -48,7 +57,7 @@ class Tree {
  public:
   static constexpr std::uint32_t top = 0;
 
-  explicit Tree(const SipHash::Key& key, const Inode& root);
+  explicit Tree(const SipHash::Key& key);
 
   std::uint32_t name_count() const { return names_.size(); }
   std::uint32_t inode_count() const { return inodes_.size(); }

@@ -10,7 +10,7 @@
 //
 // Paths are relative, without empty, "." and ".." components, components of at most 255 bytes and 4,095 in all; ""
 // is the top directory. A path that is anything else is refused (invalid): the caller has normalised it. Whiteouts are
-// the caller's: to the writer a device 0:0 and the attribute trusted.overlay.opaque are like any other.
+// the caller's: to the writer a device 0:0 is like any other, and for opaque directories there is mark_opaque.
 //
 // - Directories that nobody named are made, root's, 0755, with time 0; naming them later gives them their attributes.
 // - The last entry of a path wins; what it replaces, with everything beneath, is gone, and its data stays as dead
@@ -55,6 +55,9 @@ struct ImageOptions {
   std::size_t memory = 8U << 20;
   // Where that file is made: best the image's own directory. -1: /var/tmp. Must stay open as long as the writer.
   int spill_directory = -1;
+  // Entries (parents that nobody named among them) above which the next is refused: each takes some 100 bytes of
+  // memory until the image is finished.
+  std::uint32_t max_entries = 10'000'000;
 };
 
 struct ImageStats {
@@ -85,13 +88,16 @@ class ImageWriter {
   Result<> abandon_file();
 
   Result<> add_directory(std::string_view path, const Attributes& attributes);
+  // The directory, made when it is not there, gets trusted.overlay.opaque=y, and keeps it when its own entry comes only
+  // now: a tar archive says it by a file inside, before or after it. Not for attributes that already have it.
+  Result<> mark_opaque(std::string_view path);
   // The target is 1 to 4,095 bytes without NUL.
   Result<> add_symlink(std::string_view path, const Attributes& attributes, std::string_view target);
   // major below 4,096 and minor below 1,048,576; both 0 for a fifo or a socket.
   Result<> add_node(std::string_view path, const Attributes& attributes, NodeType type, unsigned major = 0,
                     unsigned minor = 0);
-  // Another name for what `target` names now in this image, which is no directory. The names' order does not matter
-  // afterwards: if `target` is replaced, this name keeps what it has.
+  // Another name for what `target` names now in this image, which is no directory. When an entry replaces `target`
+  // later, this name keeps what it has.
   Result<> add_hard_link(std::string_view path, std::string_view target);
 
   // Writes the rest. `identity` (the layer's digest, say) goes into the volume's UUID beside the metadata; file data

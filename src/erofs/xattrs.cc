@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::size_t share_each = 1024, share_all = 256U << 10;
 constexpr std::size_t shared_per_inode = 100;  // the count is a byte, of which values from 129 are reserved
-constexpr std::size_t value_max = 0xffff, list_max = 64U << 10, body_max = 256U << 10;
+constexpr std::size_t value_max = 0xffff, list_max = 64U << 10,
+                      body_max = (256U << 10) - 1024;  // so that one can be added
 constexpr std::uint32_t not_shared = 0xffffffff;
 
 struct Prefix {
@@ -119,6 +120,18 @@ Result<std::vector<std::byte>> XattrTable::encode(std::span<const Xattr> xattrs)
   append(std::as_bytes(std::span(ids)));
   append(std::as_bytes(std::span(inline_entries)));
   return body;
+}
+
+Result<> XattrTable::add(std::vector<std::byte>& body, const Xattr& xattr) {
+  if (body.empty()) {
+    body = TRY(encode({&xattr, 1}));
+    return {};
+  }
+  // At the end, where entries that are not shared stand.
+  const std::string entry = entry_of(TRY(split(xattr)));
+  const auto bytes = std::as_bytes(std::span(entry));
+  body.insert(body.end(), bytes.begin(), bytes.end());
+  return {};
 }
 
 }  // namespace corten::erofs

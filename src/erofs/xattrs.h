@@ -29,6 +29,8 @@ class XattrTable {
   // name EROFS cannot say, one named twice, a value over 65,535 bytes, names of more than 64 KiB in all (the kernel's
   // limit) and more than 256 KiB altogether.
   Result<std::vector<std::byte>> encode(std::span<const Xattr> xattrs);
+  // One more, which is not there yet, for what `encode` gave.
+  Result<> add(std::vector<std::byte>& body, const Xattr& xattr);
   // The shared area, from its first byte.
   std::span<const std::byte> shared() const { return shared_; }
 

@@ -1,6 +1,7 @@
 // What it costs to store a layer as an image, against writing the same bytes to one file and to a file each.
 //   erofs_bench DIRECTORY            a layer of 500 MB in mixed files
 //   erofs_bench DIRECTORY entries N  memory for N empty files
+//   erofs_bench DIRECTORY cold       reading all its files once, nothing of the image in memory (as root)
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -71,9 +72,8 @@ long peak_kib() {
   return usage.ru_maxrss;
 }
 
-ImageStats write_image(int directory, const std::vector<File>& files, std::string_view data) {
-  const UniqueFd file(::openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  auto writer = ImageWriter::create(file.get(), {.spill_directory = directory});
+ImageStats write_image(int file, int directory, const std::vector<File>& files, std::string_view data) {
+  auto writer = ImageWriter::create(file, {.spill_directory = directory});
   must(writer.has_value(), "create");
   std::uint64_t at = 0;
   for (const File& one : files) {
@@ -122,7 +122,10 @@ void bench_layer(int directory) {
   const std::string data = pattern(32U << 20);
   const long before = peak_kib();
   ImageStats stats;
-  const double image = timed([&] { stats = write_image(directory, files, data); });
+  const double image = timed([&] {
+    const UniqueFd file(::openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    stats = write_image(file.get(), directory, files, data);
+  });
   const long after = peak_kib();
   const double plain = timed([&] { write_plain(directory, files, data); });
   const double each = timed([&] { write_each(directory, files, data); });
@@ -157,6 +160,49 @@ void bench_entries(int directory, unsigned count) {
              finishing.count(), static_cast<double>(stats->bytes) / 1e6);
 }
 
+// Stat and read every file, in the order in which they came.
+void read_all(int top, const std::vector<File>& files) {
+  static std::vector<std::byte> buffer(1U << 20);
+  for (const File& one : files) {
+    const UniqueFd file(::openat(top, one.path.c_str(), O_RDONLY | O_CLOEXEC));
+    must(static_cast<bool>(file), "open");
+    std::uint64_t size = 0;
+    for (ssize_t count = 0; (count = ::read(file.get(), buffer.data(), buffer.size())) > 0;)
+      size += static_cast<std::uint64_t>(count);
+    must(size == one.size, "read");
+  }
+}
+
+void bench_cold(int directory) {
+  const std::vector<File> files = mixed_layer(500'000'000);
+  const std::string data = pattern(32U << 20);
+  const UniqueFd image(::openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  const ImageStats stats = write_image(image.get(), directory, files, data);
+  write_each(directory, files, data);
+  must(::syncfs(directory) == 0, "sync");
+  for (const bool ahead : {false, true}) {
+    const double seconds = timed([&] {
+      must(::posix_fadvise(image.get(), 0, 0, POSIX_FADV_DONTNEED) == 0, "forget");
+      const auto length = static_cast<off_t>(stats.bytes - stats.metadata_offset);
+      if (ahead) ::posix_fadvise(image.get(), static_cast<off_t>(stats.metadata_offset), length, POSIX_FADV_WILLNEED);
+      const UniqueFd mount = mount_image(image.get());
+      must(static_cast<bool>(mount), "mount");
+      read_all(mount.get(), files);
+    });
+    fmt::print("image, metadata {}  {:6.3f} s\n", ahead ? "read ahead" : "on demand ", seconds);
+  }
+  const UniqueFd tree(::openat(directory, "tree0", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int i = 0; i < 3; ++i) {
+    for (const File& one : files) {
+      const UniqueFd file(::openat(tree.get(), one.path.c_str(), O_RDONLY | O_CLOEXEC));
+      must(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED) == 0, "forget");
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    read_all(tree.get(), files);
+    fmt::print("a file each, names in memory  {:6.3f} s\n", Seconds(std::chrono::steady_clock::now() - begin).count());
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -165,6 +211,8 @@ int main(int argc, char** argv) {
   must(static_cast<bool>(directory), argv[1]);
   if (argc == 4 && std::string_view(argv[2]) == "entries") {
     bench_entries(directory.get(), static_cast<unsigned>(std::atoi(argv[3])));
+  } else if (argc == 3 && std::string_view(argv[2]) == "cold") {
+    bench_cold(directory.get());
   } else {
     bench_layer(directory.get());
   }
