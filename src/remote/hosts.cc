@@ -108,17 +108,18 @@ Result<Certificates> read_certificates(const std::string& folder) {
   if (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory) return result;
   if (error) return fail(ErrorKind::invalid, "read the certificates in {}: {}", folder, errno_text(error.value()));
   std::ranges::sort(names);
+  const auto path = [&folder](std::string_view name) { return fmt::format("{}/{}", folder, name); };
   for (const auto& name : names) {
     const auto stem = name.substr(0, name.rfind('.'));
-    if (name.ends_with(".crt")) result.signers.push_back(folder + "/" + name);
+    if (name.ends_with(".crt")) result.signers.push_back(path(name));
     if (name.ends_with(".cert")) {
       if (!std::ranges::binary_search(names, stem + ".key"))
         return fail(ErrorKind::invalid,
                     "missing key {}.key for client certificate {} in {}: CA certificates must use the extension .crt",
                     stem, name, folder);
       if (result.certificate.empty()) {
-        result.certificate = folder + "/" + name;
-        result.key = folder + "/" + stem + ".key";
+        result.certificate = path(name);
+        result.key = path(stem + ".key");
       }
     }
     if (name.ends_with(".key") && !std::ranges::binary_search(names, stem + ".cert"))
@@ -131,7 +132,7 @@ Result<Certificates> read_certificates(const std::string& folder) {
 
 Result<std::shared_ptr<const Hosts>> Hosts::create(HostsConfig config, Lookup lookup) {
   if (!lookup) lookup = look_up;
-  const std::shared_ptr<Hosts> hosts(new Hosts(std::move(config), std::move(lookup)));
+  std::shared_ptr<Hosts> hosts(new Hosts(std::move(config), std::move(lookup)));
   CHECK(hosts->prepare());
   return hosts;
 }

@@ -71,6 +71,7 @@ Problem parse_problem(int status, std::string_view body) {
 
 Error to_error(const Problem& problem) {
   auto kind = kind_of_status(problem.status);
+  if (problem.status / 100 == 5) return {kind, problem.text()};
   if (problem.code == "DENIED") kind = ErrorKind::forbidden;
   if (problem.code == "UNAUTHORIZED") kind = ErrorKind::unauthorized;
   if (problem.code == "TOOMANYREQUESTS") kind = ErrorKind::unavailable;

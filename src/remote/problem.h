@@ -20,7 +20,8 @@ struct Problem {
 
 // The first error of {"errors":[{"code","message"}]}, also {"details": "…"} and OAuth's {"error","error_description"}.
 Problem parse_problem(int status, std::string_view body);
-// 401 unauthorized, 403 forbidden, 404 not_found, 429 and 5xx unavailable, other 4xx invalid; codes go before numbers.
+// 401 unauthorized, 403 forbidden, 404 not_found, 429 and 5xx unavailable, other 4xx invalid; codes go before numbers
+// below 500.
 Error to_error(const Problem& problem);
 
 }  // namespace corten::remote
