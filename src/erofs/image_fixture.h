@@ -54,16 +54,17 @@ using Contents = std::map<std::string, Seen>;  // by path; "" is the top
 
 inline UniqueFd new_image_file() { return UniqueFd(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)); }
 
-// A mount of the image that is attached nowhere; none when the kernel cannot mount from a file.
-inline UniqueFd mount_image(int image) {
+// A mount of the image that is attached nowhere; none when the kernel cannot.
+inline UniqueFd mount_source(const std::string& source) {
   const UniqueFd context(::fsopen("erofs", FSOPEN_CLOEXEC));
   if (!context) return {};
-  const std::string path = "/proc/self/fd/" + std::to_string(image);
-  if (::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", path.c_str(), 0) != 0) return {};
+  if (::fsconfig(context.get(), FSCONFIG_SET_STRING, "source", source.c_str(), 0) != 0) return {};
   if (::fsconfig(context.get(), FSCONFIG_SET_FLAG, "ro", nullptr, 0) != 0) return {};
   if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return {};
   return UniqueFd(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
 }
+
+inline UniqueFd mount_image(int image) { return mount_source("/proc/self/fd/" + std::to_string(image)); }
 
 inline std::string why_no_mount() {
   return std::string("the kernel does not mount EROFS from a file here: ") + std::strerror(errno);

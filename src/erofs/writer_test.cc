@@ -2,6 +2,8 @@
 #include "erofs/writer.h"
 
 #include <gtest/gtest.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
 
 #include <random>
 
@@ -166,6 +168,57 @@ TEST_F(ErofsWriter, DirectoriesOfEverySizeAroundABlock) {
     EXPECT_EQ(text_of(recorder.put(std::string("odd/") + name, file_seen(name))), "");
   for (int i = 0; i < 400; ++i) EXPECT_EQ(text_of(recorder.put("many/d" + std::to_string(i), directory_seen())), "");
   check(recorder);
+}
+
+// As kernels before 6.12 mount it.
+TEST_F(ErofsWriter, ThroughALoopDevice) {
+  Recorder recorder;
+  for (int i = 0; i < 100; ++i) {
+    Seen file = file_seen(pattern(static_cast<std::size_t>(i) * 997));
+    file.xattrs = {{"user.i", std::to_string(i % 7)}, {"user.large", pattern(static_cast<std::size_t>(i) * 100)}};
+    ASSERT_EQ(text_of(recorder.put("d" + std::to_string(i % 3) + "/" + std::to_string(i), file)), "");
+  }
+  ASSERT_TRUE(recorder.writer.finish());
+  const UniqueFd control(::open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+  const int number = control ? ::ioctl(control.get(), LOOP_CTL_GET_FREE) : -1;
+  const std::string path = "/dev/loop" + std::to_string(number);
+  const UniqueFd device(number < 0 ? -1 : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  loop_config config{};
+  config.fd = static_cast<__u32>(recorder.file.get());
+  config.block_size = block_size;
+  config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+  if (!device || ::ioctl(device.get(), LOOP_CONFIGURE, &config) != 0)
+    GTEST_SKIP() << "no loop device: " << std::strerror(errno);
+  const UniqueFd mount = mount_source(path);
+  ASSERT_TRUE(mount) << std::strerror(errno);
+  expect_same(contents_of(mount.get()), recorder.model.contents());
+}
+
+TEST_F(ErofsWriter, OverlayfsSeesWhiteoutsAndOpaqueDirectories) {
+  Recorder lower, upper;
+  for (const char* path : {"gone", "kept", "hidden/old", "merged/old"})
+    ASSERT_EQ(text_of(lower.put(path, file_seen("lower"))), "");
+  ASSERT_EQ(text_of(upper.put("gone", {.mode = S_IFCHR})), "");
+  ASSERT_EQ(text_of(upper.put("hidden/new", file_seen("upper"))), "");
+  ASSERT_EQ(text_of(upper.writer.mark_opaque("hidden")), "");
+  ASSERT_EQ(text_of(upper.put("merged/new", file_seen("upper"))), "");
+  ASSERT_TRUE(lower.writer.finish(bytes_of("lower")) && upper.writer.finish(bytes_of("upper")));
+  const UniqueFd context(::fsopen("overlay", FSOPEN_CLOEXEC));
+  std::vector<UniqueFd> layers;  // open until the overlay has them: a closed one is unmounted
+  for (const Recorder* layer : {&upper, &lower}) {
+    layers.push_back(mount_image(layer->file.get()));
+    ASSERT_TRUE(layers.back());
+    if (::fsconfig(context.get(), FSCONFIG_SET_FD, "lowerdir+", nullptr, layers.back().get()) != 0)
+      GTEST_SKIP() << "overlayfs takes no descriptors as layers: " << std::strerror(errno);
+  }
+  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    GTEST_SKIP() << "overlayfs takes no mounts that are attached nowhere: " << std::strerror(errno);
+  const UniqueFd overlay(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
+  ASSERT_TRUE(overlay);
+  std::string names;
+  for (const auto& [path, seen] : contents_of(overlay.get()))
+    if (S_ISREG(seen.mode)) names += path + '=' + seen.data + ' ';
+  EXPECT_EQ(names, "hidden/new=upper kept=lower merged/new=upper merged/old=lower ");
 }
 
 TEST_F(ErofsWriter, AHundredThousandEntriesInOneDirectory) {
