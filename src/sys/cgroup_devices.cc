@@ -185,7 +185,7 @@ Result<DeviceAccessRule> parse_device_rule(std::string_view text) {
       default: return fail(ErrorKind::invalid, "device cgroup rule \"{}\": access must be made of r, w and m", whole);
     }
   }
-  if (rule.access == 0 || next() != "")
+  if (rule.access == 0 || !next().empty())
     return fail(ErrorKind::invalid, "device cgroup rule \"{}\": want TYPE MAJOR:MINOR ACCESS", whole);
   return rule;
 }
