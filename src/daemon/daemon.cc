@@ -248,7 +248,7 @@ class Daemon {
     const MutexLock lock(info_mutex_);
     info_ = std::move(info);
     describe_settings();
-    return {};
+    return describe_registries();
   }
 
   // The part that a reload changes.
@@ -258,6 +258,18 @@ class Daemon {
     info_.debug = config_.debug;
     info_.registry_mirrors = config_.registry_mirrors;
     info_.insecure_registries = config_.insecure_registries;
+  }
+
+  // From the configuration and the environment's proxies.
+  Result<> describe_registries() REQUIRES(info_mutex_) {
+    remote::HostsConfig config;
+    config.mirrors = config_.registry_mirrors;
+    config.insecure_registries = config_.insecure_registries;
+    config.proxy = {info_.http_proxy, info_.https_proxy, info_.no_proxy};
+    registries_.hosts = TRY(remote::Hosts::create(std::move(config)));
+    registries_.parallel_downloads = static_cast<unsigned>(config_.max_concurrent_downloads);
+    registries_.parallel_uploads = static_cast<unsigned>(config_.max_concurrent_uploads);
+    return {};
   }
 
   server::Services services() {
@@ -271,6 +283,10 @@ class Daemon {
             [this] {
               const MutexLock lock(info_mutex_);
               return info_;
+            },
+            [this] {
+              const MutexLock lock(info_mutex_);
+              return registries_;
             }};
   }
 
@@ -297,6 +313,8 @@ class Daemon {
     {
       const MutexLock lock(info_mutex_);
       describe_settings();
+      if (const auto taken = describe_registries(); !taken)
+        log::error("reload: {}: registries stay as they were", taken.error().text());
       event.actor_id = info_.id;
       event.attributes["name"] = info_.name;
     }
@@ -311,6 +329,7 @@ class Daemon {
 
   Mutex info_mutex_;
   server::DaemonInfo info_ GUARDED_BY(info_mutex_);
+  server::RegistryAccess registries_ GUARDED_BY(info_mutex_);
 
   // Set by start() before anything is served, and constant from then on.
   std::unique_ptr<store::Store> store_;

@@ -172,7 +172,7 @@ std::vector<Option> network_options() {
   return options;
 }
 
-// What a registry client takes; kept and shown by `info`.
+// What pull and push go by; shown by `info`.
 std::vector<Option> registry_options() {
   std::vector<Option> options;
   options.push_back(

@@ -123,6 +123,11 @@ struct ListOptions {
   std::optional<Timestamp> until;
 };
 
+struct PullOptions;
+struct PullResult;
+struct PushOptions;
+struct PushResult;
+
 class Images {
  public:
   // Reads the catalogue, removes what a crash left half made, unpacks again layers that a power cut may have torn.
@@ -171,6 +176,9 @@ class Images {
   class Impl;
 
  private:
+  friend Result<PullResult> pull(Images& images, const oci::Reference& reference, const PullOptions& options);
+  friend Result<PushResult> push(Images& images, const oci::Reference& reference, const PushOptions& options);
+  friend std::vector<std::string> pushable_tags(const Images& images, const oci::Reference& reference);
   explicit Images(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -12,6 +12,7 @@
 #include "base/mutex.h"
 #include "image/catalog.h"
 #include "image/images.h"
+#include "image/transfers.h"
 #include "store/archive.h"
 
 namespace corten::image {
@@ -56,6 +57,8 @@ class Images::Impl {
   Result<std::vector<std::string>> load(store::ByteSource& tar, const Progress& progress) EXCLUDES(write_mutex_);
   Result<> save(const std::vector<std::string>& references, store::ByteSink& tar);
   Result<> tag(std::string_view source, std::string_view target) EXCLUDES(write_mutex_);
+  // After a push: repository@digest as a further name of the image, durably; nothing where it was removed meanwhile.
+  Result<> add_digest_name(const std::string& id, const std::string& full_name) EXCLUDES(write_mutex_);
   Result<std::vector<DeleteItem>> remove(std::string_view reference, const RemoveOptions& options)
       EXCLUDES(write_mutex_);
   Result<PruneReport> prune(const PruneOptions& options) EXCLUDES(write_mutex_);
@@ -65,6 +68,7 @@ class Images::Impl {
   void container_gone(std::string_view image_id) EXCLUDES(write_mutex_);
 
   store::Store& store() const { return store_; }
+  Transfers& transfers() { return transfers_; }
 
  private:
   friend class Remover;
@@ -83,6 +87,7 @@ class Images::Impl {
   Result<std::vector<std::string>> delete_locked(const std::string& id) REQUIRES(write_mutex_);
 
   store::Store& store_;
+  Transfers transfers_;
   bool complete_ = true;  // every recorded image could be read; set by open()
 
   // Serialises what changes the catalogue. Held over the database's commit: whoever changes images waits for the disk,

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "store/channel.h"
+#include "image/layer_unpack.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -174,22 +174,8 @@ class ImageLoader {
   Result<> unpack(const oci::Digest& blob, const std::string& parent, const std::string& diff_id,
                   const std::string& chain) {
     const bool in_archive = files_.has_blob(blob);
-    store::FdSource source(TRY(in_archive ? files_.open(blob) : impl_.store().content().reader(blob)));
-    const auto plain = TRY(store::decompress(source));
-    oci::Hasher hasher;
-    store::WriteBehind behind([&](store::ByteSource& bytes) -> Result<> {
-      std::vector<std::byte> buffer(256U << 10);
-      while (const std::size_t got = TRY(bytes.read(buffer))) hasher.update(std::span(buffer).first(got));
-      return {};
-    });
-    store::TeeSource tee(*plain, behind);
-    const auto staged = TRY(impl_.store().snapshots().stage_layer(parent, tee, false));
-    CHECK(store::drain(tee));
-    CHECK(behind.finish());
-    if (const std::string got = hasher.finish().text(); got != diff_id)
-      return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", got, diff_id);
-    CHECK(staged->commit(chain));
-    return {};
+    return unpack_layer(impl_.store(), TRY(in_archive ? files_.open(blob) : impl_.store().content().reader(blob)),
+                        parent, diff_id, chain);
   }
 
   Result<oci::Digest> manifest_of() {

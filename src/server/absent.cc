@@ -71,7 +71,6 @@ constexpr std::array table{
     Route{"POST", "/build", builder},
     Route{"POST", "/build/prune", no_build_cache},
     Route{"POST", "/session", session},
-    Route{"POST", "/auth", registry},
     Route{"GET", "/images/search", registry},
     Route{"POST", "/images/{name...}/push", registry},
     Route{"GET", "/distribution/{name...}/json", registry},

@@ -5,6 +5,7 @@
 #include "image/changes.h"
 #include "json/codec.h"
 #include "server/filters.h"
+#include "server/progress_stream.h"
 #include "server/router.h"
 
 namespace corten::server {
@@ -228,12 +229,6 @@ Result<> prune(Call& call) {
                                  {"SpaceReclaimed", report.space_reclaimed}});
 }
 
-// Once a stream has begun, what goes wrong is a line of it.
-Result<> finish_stream(Call& call, const Error& error) {
-  return call.response.write(
-      json::write(Object{{"errorDetail", Object{{"message", error.text()}}}, {"error", error.text()}}) + "\r\n");
-}
-
 // A source that is a web address would make the daemon fetch what a client names; that belongs to pulling.
 Result<> import(Call& call) {
   if (call.query("fromSrc") != "-")
@@ -254,27 +249,17 @@ Result<> import(Call& call) {
   return call.response.write(json::write(Object{{"status", id}}) + "\r\n");
 }
 
-Result<> create(Call& call) {
-  if (!call.query("fromSrc").empty()) return import(call);
-  const std::string name = call.query("fromImage");
-  if (name.empty()) return fail(ErrorKind::invalid, "one of fromImage and fromSrc must be given");
-  return fail(ErrorKind::not_found,
-              "pull access denied for {}: this version of Corten has no registry client yet; use `corten load` or "
-              "`corten import`",
-              name);
-}
+Result<> create(Call& call) { return call.query("fromSrc").empty() ? pull_image(call) : import(call); }
 
 Result<> load(Call& call) {
   BodySource source(call.request);
-  const auto line = [&](std::string_view text) {
-    if (!call.response.head_sent() && !call.response.begin_stream(200, "application/json")) return;
-    (void)call.response.write(json::write(Object{{"stream", std::string(text) + "\n"}}) + "\r\n");
-  };
-  const auto names = call.services.images.load(source, line);
-  if (!names) return call.response.head_sent() ? finish_stream(call, names.error()) : std::unexpected(names.error());
+  ProgressStream stream(call);
+  const auto names = call.services.images.load(
+      source, [&](std::string_view text) { stream.line(Object{{"stream", std::string(text) + "\n"}}); });
+  if (!names) return stream.finish(std::unexpected(names.error()));
   for (const std::string& name : *names)
     if (const auto image = call.services.images.resolve(name)) publish(call, "load", (*image)->id, name);
-  return call.response.head_sent() ? Result<>() : call.response.begin_stream(200, "application/json");
+  return call.response.head_sent() ? stream.finish({}) : call.response.begin_stream(200, "application/json");
 }
 
 Result<> save_names(Call& call, const std::vector<std::string>& names) {

@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "image/images.h"
 #include "network/network.h"
+#include "remote/hosts.h"
 #include "store/store.h"
 #include "volume/volumes.h"
 
@@ -39,6 +40,13 @@ struct DaemonInfo {
   engine::HostFeatures features;
 };
 
+// How registries are reached, as configured at this moment.
+struct RegistryAccess {
+  std::shared_ptr<const remote::Hosts> hosts;
+  unsigned parallel_downloads = 3;
+  unsigned parallel_uploads = 5;
+};
+
 struct Services {
   engine::Engine& engine;
   image::Images& images;
@@ -49,6 +57,7 @@ struct Services {
   std::function<std::string(const std::string& network_id)> network_prefix;   // "172.17.0.0/16"
   std::function<std::string(const std::string& network_id)> network_gateway;  // "172.17.0.1"
   std::function<DaemonInfo()> info;
+  std::function<RegistryAccess()> registry;
 };
 
 }  // namespace corten::server

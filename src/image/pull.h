@@ -1,0 +1,53 @@
+// Images out of registries. What a registry sends is checked on the way in (remote::Registry: digests, sizes, media
+// types), the layers against the config's diff ids; nothing that fails is kept or shown.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "image/images.h"
+#include "oci/image.h"
+#include "oci/reference.h"
+#include "remote/registry.h"
+
+namespace corten::image {
+
+// One line of what `docker pull` shows. With an id: of that layer (12 digits), or of the tag. `total` 0: no bar.
+struct TransferEvent {
+  std::string id;
+  std::string status;
+  std::uint64_t current = 0;
+  std::uint64_t total = 0;
+};
+// Called by several threads, one at a time.
+using TransferProgress = std::function<void(const TransferEvent&)>;
+
+struct PullOptions {
+  std::shared_ptr<const remote::Hosts> hosts;
+  remote::Credentials credentials;
+  remote::Options remote;
+  std::optional<oci::Platform> platform;  // this machine's where not said
+  unsigned parallel = 3;                  // downloads at a time
+  TransferProgress progress;
+  std::stop_token stop;
+};
+
+struct PullResult {
+  std::string image_id;
+  std::string digest;    // of what the reference names: the index of an image for several platforms
+  bool changed = false;  // the name did not stand for this image before
+};
+
+// By tag ("latest" where there is neither) or digest. not_found, unauthorized, forbidden, unavailable: as
+// remote::Registry says; invalid: the image cannot be used here, or is not what its manifest says.
+Result<PullResult> pull(Images& images, const oci::Reference& reference, const PullOptions& options);
+
+// The tags that the reference's repository has in its registry.
+Result<std::vector<std::string>> remote_tags(const oci::Reference& reference, const PullOptions& options);
+
+}  // namespace corten::image

@@ -1,0 +1,122 @@
+// Routes that speak with registries: pulling, logging in, looking at what is there.
+#include <array>
+
+#include "image/pull.h"
+#include "server/progress_stream.h"
+
+namespace corten::server {
+namespace {
+
+using json::Object;
+using json::Value;
+
+Result<image::PullOptions> pull_options(Call& call) {
+  const RegistryAccess access = call.services.registry();
+  image::PullOptions options;
+  options.hosts = access.hosts;
+  options.parallel = access.parallel_downloads;
+  options.stop = call.request.stop_token();
+  options.credentials = TRY(remote::parse_registry_auth(call.request.headers.get("X-Registry-Auth").value_or("")));
+  if (!call.query("platform").empty()) options.platform = TRY(oci::parse_platform(call.query("platform")));
+  return options;
+}
+
+void publish_pull(Call& call, const std::string& name, const std::string& id) {
+  engine::Event event;
+  event.type = "image";
+  event.action = "pull";
+  event.actor_id = name;
+  event.attributes["name"] = name;
+  if (const auto image = call.services.images.resolve(id))
+    for (const auto& [key, value] : (*image)->config.config.labels) event.attributes.emplace(key, value);
+  call.services.engine.events().publish(std::move(event));
+}
+
+Result<> pull_one(Call& call, ProgressStream& stream, const oci::Reference& reference,
+                  const image::PullOptions& options) {
+  const image::PullResult result = TRY(image::pull(call.services.images, reference, options));
+  const std::string name = reference.with_default_tag().familiar();
+  stream.status("Digest: " + result.digest);
+  stream.status(result.changed ? "Status: Downloaded newer image for " + name
+                               : "Status: Image is up to date for " + name);
+  publish_pull(call, name, result.image_id);
+  return {};
+}
+
+Result<oci::Reference> wanted(Call& call) {
+  const std::string name = call.query("fromImage"), tag = call.query("tag");
+  if (name.empty()) return fail(ErrorKind::invalid, "one of fromImage and fromSrc must be given");
+  if (tag.empty()) return oci::parse_reference(name);
+  oci::Reference reference = TRY(oci::parse_reference(name));
+  // A digest may come in the tag's place, and a tag that the name had is then of no use.
+  return oci::parse_reference(reference.name() + (tag.find(':') == std::string::npos ? ":" : "@") + tag);
+}
+
+// Docker: without tag and digest, everything that the repository has.
+Result<> pull_all(Call& call, ProgressStream& stream, const oci::Reference& repository,
+                  const image::PullOptions& options) {
+  for (const std::string& tag : TRY(image::remote_tags(repository, options))) {
+    if (!oci::valid_tag(tag)) return fail(ErrorKind::invalid, "the registry lists the tag {:?}", tag.substr(0, 200));
+    oci::Reference reference = repository;
+    reference.tag = tag;
+    CHECK(pull_one(call, stream, reference, options));
+  }
+  return {};
+}
+
+Result<> login(Call& call) {
+  const Value body = TRY(call.body());
+  remote::Credentials credentials = TRY(remote::parse_registry_auth(http::base64_encode(json::write(body))));
+  std::string domain = credentials.server_address;
+  for (const std::string_view scheme : {"https://", "http://"})
+    if (domain.starts_with(scheme)) domain.erase(0, scheme.size());
+  domain = domain.substr(0, domain.find('/'));
+  if (domain.empty() || domain == "index.docker.io") domain = "docker.io";
+  const RegistryAccess access = call.services.registry();
+  const auto registry =
+      remote::Registry::create(access.hosts, TRY(access.hosts->for_push(domain)), std::move(credentials), {});
+  const std::string token = TRY(registry->login());
+  return call.answer(200, Object{{"IdentityToken", token}, {"Status", "Login Succeeded"}});
+}
+
+constexpr std::array table{Route{"POST", "/auth", login}};
+
+}  // namespace
+
+void ProgressStream::line(const json::Object& object) {
+  if (!written_) return;
+  if (!call_.response.head_sent()) written_ = call_.response.begin_stream(200, "application/json");
+  if (written_) written_ = call_.response.write(json::write(object) + "\r\n");
+}
+
+void ProgressStream::event(const image::TransferEvent& event) {
+  Object object{{"status", event.status}};
+  if (event.total != 0) {
+    object["progressDetail"] = Object{{"current", event.current}, {"total", event.total}};
+  } else {
+    object["progressDetail"] = Object{};
+  }
+  if (!event.id.empty()) object["id"] = event.id;
+  line(object);
+}
+
+Result<> ProgressStream::finish(const Result<>& how) {
+  if (how) return written_;
+  if (!call_.response.head_sent()) return how;
+  const std::string text = how.error().text();
+  line(Object{{"errorDetail", Object{{"message", text}}}, {"error", text}});
+  return written_;
+}
+
+Result<> pull_image(Call& call) {
+  const oci::Reference reference = TRY(wanted(call));
+  image::PullOptions options = TRY(pull_options(call));
+  ProgressStream stream(call);
+  options.progress = [&](const image::TransferEvent& event) { stream.event(event); };
+  return stream.finish(reference.name_only() ? pull_all(call, stream, reference, options)
+                                             : pull_one(call, stream, reference, options));
+}
+
+std::span<const Route> registry_routes() { return table; }
+
+}  // namespace corten::server
