@@ -8,11 +8,15 @@ namespace {
 constexpr std::size_t max_foreign_urls = 8;
 
 // The digest and size that a manifest announces.
-Result<std::pair<oci::Digest, std::uint64_t>> checked(const oci::Descriptor& descriptor) {
+struct Wanted {
+  oci::Digest digest;
+  std::uint64_t size = 0;
+};
+Result<Wanted> checked(const oci::Descriptor& descriptor) {
   const auto digest = TRY_AS(oci::Digest::parse(descriptor.digest), "blob");
   if (descriptor.size < 0)
     return fail(ErrorKind::invalid, "blob {}: a size of {} bytes", digest.text(), descriptor.size);
-  return std::pair(digest, static_cast<std::uint64_t>(descriptor.size));
+  return Wanted{digest, static_cast<std::uint64_t>(descriptor.size)};
 }
 
 Call ranged(Call call, std::uint64_t offset, bool first) {
@@ -40,30 +44,30 @@ Result<Answer> from_stranger(Transport& transport, std::string_view place, const
 
 Result<BlobStream> Registry::fetch_blob(std::string_view repository, const oci::Descriptor& descriptor,
                                         FetchOptions options) {
-  const auto [digest, size] = TRY(checked(descriptor));
-  Call call{.target = TRY(repository_path(repository, "blobs/" + digest.text()))};
+  const auto wanted = TRY(checked(descriptor));
+  Call call{.target = TRY(repository_path(repository, "blobs/" + wanted.digest.text()))};
   call.scope = {.repository = std::string(repository)};
   call.stop = options.stop;
-  auto opener = [transport = transport_, call, digest = digest](std::uint64_t offset, bool first) -> Result<Answer> {
+  auto opener = [transport = transport_, call, wanted](std::uint64_t offset, bool first) -> Result<Answer> {
     auto answer = TRY(transport->send(ranged(call, offset, first)));
-    return accepted(*transport, std::move(answer), call.scope.repository, digest);
+    return accepted(*transport, std::move(answer), call.scope.repository, wanted.digest);
   };
-  return open_blob(transport_, digest, size, std::move(options), std::move(opener));
+  return open_blob(transport_, wanted.digest, wanted.size, std::move(options), std::move(opener));
 }
 
 Result<BlobStream> Registry::fetch_foreign(const oci::Descriptor& descriptor, FetchOptions options) {
-  const auto [digest, size] = TRY(checked(descriptor));
+  const auto wanted = TRY(checked(descriptor));
   if (!transport_->options().allow_foreign_layers)
     return fail(ErrorKind::forbidden, "layer {} is to be fetched from outside its registry, which is not allowed here",
-                digest.text());
-  auto opener = [transport = transport_, urls = descriptor.urls, digest = digest](std::uint64_t offset,
-                                                                                  bool first) -> Result<Answer> {
-    Result<Answer> last = fail(ErrorKind::invalid, "layer {} names no place to fetch it from", digest.text());
+                wanted.digest.text());
+  auto opener = [transport = transport_, urls = descriptor.urls, wanted](std::uint64_t offset,
+                                                                         bool first) -> Result<Answer> {
+    Result<Answer> last = fail(ErrorKind::invalid, "layer {} names no place to fetch it from", wanted.digest.text());
     for (std::size_t i = 0; i < urls.size() && i < max_foreign_urls && !last; ++i)
-      last = from_stranger(*transport, urls[i], ranged({}, offset, first), digest);
+      last = from_stranger(*transport, urls[i], ranged({}, offset, first), wanted.digest);
     return last;
   };
-  return open_blob(transport_, digest, size, std::move(options), std::move(opener));
+  return open_blob(transport_, wanted.digest, wanted.size, std::move(options), std::move(opener));
 }
 
 Result<std::optional<std::uint64_t>> Registry::blob_exists(std::string_view repository, const oci::Digest& digest,

@@ -125,7 +125,7 @@ Result<ResolvedManifest> Registry::resolve(const oci::Reference& reference, cons
 Result<oci::Digest> Registry::put_manifest(std::string_view repository, std::string_view tag_or_digest,
                                            std::string_view media_type, std::string_view bytes,
                                            const std::stop_token& stop) {
-  const auto digest = oci::Digest::of(bytes);
+  auto digest = oci::Digest::of(bytes);
   if (bytes.size() > max_manifest_size)
     return fail(ErrorKind::invalid, "a manifest of {} bytes is too large for a registry", bytes.size());
   if (!oci::valid_tag(tag_or_digest) && tag_or_digest != digest.text())

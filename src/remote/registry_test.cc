@@ -124,8 +124,8 @@ TEST(Resolve, RefusesAnotherManifestThanTheDigests) {
 }
 
 TEST(Resolve, StopsReadingAManifestWithoutEnd) {
-  TestRegistry registry;
   std::atomic<std::uint64_t> sent = 0;
+  TestRegistry registry;
   registry.lie([&](auto&, auto& writer) {
     const std::string piece(64 << 10, ' ');
     static_cast<void>(writer.begin_stream(200, oci_manifest));
