@@ -72,7 +72,6 @@ constexpr std::array table{
     Route{"POST", "/build/prune", no_build_cache},
     Route{"POST", "/session", session},
     Route{"GET", "/images/search", registry},
-    Route{"POST", "/images/{name...}/push", registry},
     Route{"GET", "/distribution/{name...}/json", registry},
     Route{"PUT", "/volumes/{name}", swarm},
 };

@@ -79,7 +79,10 @@ Result<> login(Call& call) {
   return call.answer(200, Object{{"IdentityToken", token}, {"Status", "Login Succeeded"}});
 }
 
-constexpr std::array table{Route{"POST", "/auth", login}};
+constexpr std::array table{
+    Route{"POST", "/auth", login},
+    Route{"POST", "/images/{name...}/push", push_image},
+};
 
 }  // namespace
 
