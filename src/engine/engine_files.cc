@@ -187,7 +187,8 @@ Result<> EngineImpl::copy_in(std::string_view ref, std::string_view path, bool n
   if (!S_ISDIR(status.st_mode)) return fail(ErrorKind::invalid, "extraction point is not a directory: {}", path);
   store::ExtractOptions options;
   options.no_overwrite_dir_non_dir = no_overwrite_dir_non_dir;
-  if (copy_uid_gid) {
+  // As Docker: a container without a user of its own keeps the archive's owners.
+  if (copy_uid_gid && !definition->config.user.empty()) {
     const oci::ProcessUser user = TRY(resolve_user(definition->config.user, {}, root.fd.get()));
     options.owner = {user.uid, user.gid};
   }

@@ -29,6 +29,18 @@ def test_cp_both_ways(cli, tmp_path):
     assert "Could not find the file /absent in container c" in cli.fails("cp", "ccc:/absent", tmp_path)
 
 
+def test_cp_keeps_or_sets_owners(cli, tmp_path):
+    (tmp_path / "file").write_text("x")
+    os.chown(tmp_path / "file", 7, 8)
+    cli("run", "-d", "--name", "rooted", "busybox", "sleep", "100")
+    cli("run", "-d", "--name", "owned", "-u", "1000:50", "busybox", "sleep", "100")
+    for name, flags, owner in (("rooted", [], "7:8"), ("rooted", ["-a"], "7:8"), ("owned", [], "7:8"), ("owned", ["-a"], "1000:50")):
+        cli("cp", *flags, str(tmp_path / "file"), f"{name}:/tmp/f")
+        assert cli("exec", "-u", "0", name, "stat", "-c", "%u:%g", "/tmp/f") == owner, (name, flags)
+        cli("exec", "-u", "0", name, "rm", "/tmp/f")
+    cli("rm", "-f", "rooted", "owned")
+
+
 def test_cp_through_streams(cli, tmp_path):
     cli("create", "--name", "ccc", "busybox", "true")
     archive = cli("cp", "ccc:/etc/passwd", "-", text=False)
