@@ -47,7 +47,7 @@ enum class Completes : std::uint8_t {
 struct Command {
   std::string_view usage;             // behind the command's name: "[OPTIONS] IMAGE [COMMAND] [ARG...]"
   std::string_view summary;           // one line
-  std::string_view description = {};  // further paragraphs of --help
+  std::string_view description = {};  // in --help instead of the summary
   std::size_t min_arguments = 0;
   std::size_t max_arguments = 0;  // unlimited: `many`
   std::span<const Flag> flags = {};

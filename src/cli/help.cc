@@ -10,6 +10,11 @@ std::string_view summary_of(const Entry& entry) {
   return entry.summary.empty() ? entry.command->summary : entry.summary;
 }
 
+// What --help says the command is for.
+std::string_view about(const Entry& entry) {
+  return entry.command->description.empty() ? summary_of(entry) : entry.command->description;
+}
+
 // Names with their summaries, the names padded to one width.
 std::string command_list(std::span<const std::pair<std::string_view, std::string_view>> items) {
   constexpr std::size_t width = 12;
@@ -49,8 +54,7 @@ std::string usage_line(const Entry& entry) {
 }
 
 std::string command_help(const Entry& entry, std::size_t columns) {
-  std::string out = usage_line(entry) + "\n\n" + std::string(summary_of(entry)) + "\n";
-  if (!entry.command->description.empty()) out += fmt::format("\n{}\n", entry.command->description);
+  std::string out = usage_line(entry) + "\n\n" + std::string(about(entry)) + "\n";
   if (!entry.aliases.empty()) out += fmt::format("\nAliases:\n  {}\n", aliases_text(entry.aliases));
   const std::string flags = flag_usages(entry.command->flags, columns);
   if (!flags.empty()) out += "\nOptions:\n" + flags;

@@ -18,6 +18,8 @@ struct Message {
   std::string error;
   std::int64_t current = 0;
   std::int64_t total = 0;
+  bool auxiliary = false;
+  bool empty() const { return auxiliary && stream.empty() && status.empty() && id.empty(); }
 };
 
 std::string text_of(const json::Object& object, std::string_view key) {
@@ -37,6 +39,7 @@ Message read_message(const json::Value& value) {
   message.stream = text_of(object, "stream");
   message.status = text_of(object, "status");
   message.id = text_of(object, "id");
+  message.auxiliary = object.contains("aux");
   if (const auto* detail = object.if_contains("errorDetail"); detail != nullptr && detail->is_object()) {
     message.error = text_of(detail->get_object(), "message");
   }
@@ -113,7 +116,8 @@ Result<> show_progress(Context& context, http::ClientResponse response, Progress
     const Message message = read_message(*next);
     if (options.meter != nullptr) options.meter->clear();
     if (!message.error.empty()) return fail(ErrorKind::internal, "{}", message.error);
-    if (!options.quiet) display.show(message);
+    // Notes for programs ("aux": a pushed digest) have nothing to show.
+    if (!options.quiet && !message.empty()) display.show(message);
   }
   return {};
 }

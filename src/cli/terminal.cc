@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 namespace corten::cli {
@@ -60,6 +61,55 @@ std::optional<int> SignalWatch::next() {
   signalfd_siginfo info{};
   if (::read(fd_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return std::nullopt;
   return static_cast<int>(info.ssi_signo);
+}
+
+namespace {
+
+// A terminal that shows nothing of what is typed.
+class [[nodiscard]] EchoOff {
+ public:
+  explicit EchoOff(int fd) : fd_(fd) {
+    if (fd < 0 || ::tcgetattr(fd, &saved_) != 0) return;
+    termios quiet = saved_;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    off_ = ::tcsetattr(fd, TCSANOW, &quiet) == 0;
+  }
+  EchoOff(const EchoOff&) = delete;
+  EchoOff& operator=(const EchoOff&) = delete;
+  ~EchoOff() {
+    if (off_) ::tcsetattr(fd_, TCSANOW, &saved_);
+  }
+  bool off() const { return off_; }
+
+ private:
+  int fd_;
+  bool off_ = false;
+  termios saved_{};
+};
+
+constexpr std::size_t longest_typed_line = 64 << 10;
+
+}  // namespace
+
+Result<std::string> read_typed_line(int fd, int out, std::string_view question, bool echo) {
+  SignalWatch signals = TRY(SignalWatch::create(std::array{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}));
+  const EchoOff quiet(echo ? -1 : fd);
+  if (!echo && !quiet.off()) return fail(ErrorKind::invalid, "cannot turn the terminal's echo off");
+  CHECK(write_all(out, question));
+  std::string line;
+  pollfd waiting[2]{{fd, POLLIN, 0}, {signals.fd(), POLLIN, 0}};
+  while (line.size() < longest_typed_line) {
+    if (::poll(waiting, 2, -1) < 0 && errno != EINTR) return sys_fail("wait for the terminal");
+    if (waiting[1].revents != 0 && signals.next()) return fail(ErrorKind::invalid, "prompt terminated");
+    if (waiting[0].revents == 0) continue;
+    char c = 0;
+    const ssize_t count = ::read(fd, &c, 1);
+    if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (count < 0) return sys_fail("read from the terminal");
+    if (count == 0 || c == '\n') return line;
+    line += c;
+  }
+  return fail(ErrorKind::invalid, "the line typed is too long");
 }
 
 Result<std::string> parse_detach_keys(std::string_view text) {

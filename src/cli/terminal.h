@@ -71,6 +71,11 @@ class DetachFilter {
   std::size_t matched_ = 0;
 };
 
+// Asks on `out` and yields the line typed at the terminal `fd`, without the line break; with `echo` off nothing of it
+// is shown. The terminal is left as it was, also where a signal ends the question: then the error is "prompt
+// terminated". Empty at the end of input.
+Result<std::string> read_typed_line(int fd, int out, std::string_view question, bool echo);
+
 // Writes everything, waiting where the descriptor would block.
 Result<> write_all(int fd, std::string_view text);
 

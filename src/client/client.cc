@@ -190,9 +190,11 @@ Result<http::ClientResponse> Client::send(http::ClientRequest& request, std::str
 }
 
 Result<http::ClientResponse> Client::stream(std::string_view method, std::string_view path,
-                                            const Parameters& parameters, const json::Value* body, Upload* upload) {
+                                            const Parameters& parameters, const json::Value* body, Upload* upload,
+                                            const Headers& headers) {
   http::ClientRequest request;
   request.method = method;
+  for (const auto& [name, value] : headers) request.headers.add(name, value);
   if (body != nullptr) {
     request.body = json::write(*body);
     request.headers.add("Content-Type", "application/json");

@@ -48,6 +48,8 @@ class Client {
   Result<json::Value> remove(std::string_view path, const Parameters& parameters = {});
   // The body as it came.
   Result<std::string> get_text(std::string_view path, const Parameters& parameters = {});
+  // Further header fields of a request, name and value.
+  using Headers = std::vector<std::pair<std::string_view, std::string>>;
   // The answer with its body unread, for streams. `body` is JSON or a source of bytes.
   struct Upload {
     std::string content_type = "application/x-tar";
@@ -55,7 +57,8 @@ class Client {
     std::optional<std::uint64_t> length;
   };
   Result<http::ClientResponse> stream(std::string_view method, std::string_view path, const Parameters& parameters = {},
-                                      const json::Value* body = nullptr, Upload* upload = nullptr);
+                                      const json::Value* body = nullptr, Upload* upload = nullptr,
+                                      const Headers& headers = {});
   // A connection that has become a byte stream (attach, exec). The second member is the media type of the stream.
   struct Stream {
     http::HijackedConnection connection;

@@ -3,6 +3,7 @@
 import difflib
 import re
 import subprocess
+import termios
 
 import pytest
 from conftest import Cli
@@ -56,21 +57,22 @@ def both(daemon, tmp_path):
     return differences
 
 
-HELP = """attach commit cp create diff events exec export history import inspect kill load logs pause port ps rename
-restart rm rmi run save start stats stop tag top unpause update wait images version info""".split()
+HELP = """attach commit cp create diff events exec export history import inspect kill load login logout logs pause port ps
+pull push rename restart rm rmi run save start stats stop tag top unpause update wait images version info""".split()
 
 
 def test_help(both):
     lines = [f"{command} --help" for command in HELP]
     lines += [f"container {command} --help" for command in ("ls", "run", "prune", "inspect", "rm", "exec", "logs")]
-    lines += [f"image {command} --help" for command in ("ls", "rm", "prune", "inspect", "history", "save")]
+    lines += [f"image {command} --help" for command in ("ls", "rm", "prune", "inspect", "history", "save", "pull", "push")]
     lines += [f"system {command} --help" for command in ("df", "prune", "info", "events")]
     lines += ["container", "container --help", "help container", "system", "help ps"]
     assert not both(lines)
 
 
 def test_usage_errors(both):
-    lines = [command for command in HELP if command not in ("ps", "images", "version", "info", "events", "stats", "load")]
+    lines = [command for command in HELP if command not in (
+        "ps", "images", "version", "info", "events", "stats", "load", "login", "logout")]  # fmt: skip
     lines += [f"{command} --bogus" for command in HELP]
     lines += """attach a b
 cp a
@@ -83,6 +85,8 @@ ps --format
 images --bogus
 container bogus
 bogus
+pull a b
+push a b
 rename a
 tag a
 update up
@@ -184,6 +188,29 @@ logs down
 logs --tail 1 down
 logs --since x down""".splitlines()
     assert not both(lines)
+
+
+def test_registries(both):
+    """What needs no registry. Each client has a configuration of its own, begun anew for each line."""
+    lines = """pull -a busybox:1
+pull UPPER
+pull a:b:c
+push UPPER
+push -a busybox:1
+login -p a --password-stdin
+login --password-stdin
+login -u ''
+login -u a -p ''
+login -u a
+login nothing.example
+logout
+logout https://nothing.example:5000/v2
+logout nothing.example""".splitlines()
+    stored = """'{"auths":{"a.example":{"auth":"YTpi"},"https://b.example/v1/":{"auth":"YTpi"}},"psFormat":"x"}'"""
+    lines += [f"echo {stored} >$DOCKER_CONFIG/config.json; @ logout {server}; cat $DOCKER_CONFIG/config.json"
+              for server in ("a.example", "https://b.example/v1/")]  # fmt: skip
+    fresh = "export DOCKER_CONFIG=$PWD/registries; rm -rf $DOCKER_CONFIG; mkdir $DOCKER_CONFIG; "
+    assert not both([fresh + (line if "@ " in line else "@ " + line) for line in lines])
 
 
 def test_run_refusals(both):
@@ -323,3 +350,25 @@ def test_colour_on_a_terminal_only(corten):
             assert "\x1b" not in on_a_terminal(corten, *command, **environment)[1]
     assert "\x1b" not in corten(*labels)
     assert corten.fails("rm", "nope") == "Error response from daemon: No such container: nope"
+
+
+def test_login_asks_at_a_terminal(corten):
+    """The password is not shown, and the terminal gets its echo back, however the question ends."""
+    client = Cli(corten.program, corten.host, {**corten.environment, "TERM": "xterm"})
+
+    def ask(answer):
+        terminal = Terminal(client, "login", "127.0.0.1:1")
+        terminal.expect("Username: ")
+        terminal.write("somebody\n")
+        terminal.expect("Password: ")
+        assert not termios.tcgetattr(terminal.master)[3] & termios.ECHO
+        terminal.write(answer)
+        terminal.expect_end()
+        shown = termios.tcgetattr(terminal.master)[3] & termios.ECHO
+        return terminal.close(), terminal.seen, bool(shown)
+
+    code, seen, shown = ask("hush\n")
+    assert code == 1 and shown and "hush" not in seen and "127.0.0.1:1" in seen
+    code, seen, shown = ask("hu\x03")
+    assert code == 1 and shown and "hu" not in seen and "prompt terminated" in seen
+    assert ask("\n")[1].endswith("Error: Password Required\x1b[0m\r\n")

@@ -128,6 +128,7 @@ Outcome run_cp(Context& context, const Invocation& invocation) {
 const Command cp_command{.usage = "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
                          .summary = "Copy files/folders between a container and the local filesystem",
                          .description =
+                             "Copy files/folders between a container and the local filesystem\n\n"
                              "Use '-' as the source to read a tar archive from stdin\nand extract it to a directory "
                              "destination in a container.\n"
                              "Use '-' as the destination to stream a tar archive of a\ncontainer source to stdout.",

@@ -6,11 +6,11 @@
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/files.h"
+#include "cli/image_pull.h"
 #include "cli/json_get.h"
 #include "cli/progress.h"
 #include "cli/shared_flags.h"
 #include "cli/terminal.h"
-#include "gotemplate/value.h"
 #include "oci/reference.h"
 
 namespace corten::cli {
@@ -57,23 +57,6 @@ constexpr Flag save_flags[] = {
 constexpr Flag export_flags[] = {
     shared::output,
 };
-
-// "linux/arm64/v8" as the API's JSON form.
-Result<std::string> platform_json(const std::string& text) {
-  json::Object platform;
-  std::size_t at = 0;
-  for (const char* key : {"os", "architecture", "variant"}) {
-    if (at > text.size()) break;
-    const auto slash = std::min(text.find('/', at), text.size());
-    if (slash > at) platform[key] = text.substr(at, slash - at);
-    at = slash + 1;
-  }
-  if (at <= text.size() || !platform.contains("os")) {
-    return fail(ErrorKind::invalid, "invalid platform: {}: cannot parse platform specifier: invalid argument",
-                gotemplate::quote(text));
-  }
-  return json::write(platform);
-}
 
 Outcome run_commit(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;

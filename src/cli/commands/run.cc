@@ -90,7 +90,11 @@ Result<std::string> create(Context& context, client::Client& client, const FlagV
   const std::string platform = flags.string("platform");
   CHECK(check_pull(policy));
   IdFile id_file = TRY(IdFile::create(request.host.container_id_file));
-  const auto pull = [&] { return pull_image(context, client, request.config.image, platform, flags.boolean("quiet")); };
+  const auto pull = [&]() -> Result<> {
+    const oci::Reference reference = TRY(oci::parse_reference(request.config.image)).with_default_tag();
+    return pull_image(context, client, reference,
+                      {.platform = platform, .quiet = flags.boolean("quiet"), .to_error = true});
+  };
   if (policy == "always") CHECK(pull());
   const json::Value body = request.to_json();
   auto created = client.create_container(flags.string("name"), platform, body);
