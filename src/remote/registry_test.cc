@@ -175,6 +175,9 @@ TEST(Resolve, DoesNotWaitForAHostThatIsNotThere) {
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().kind(), ErrorKind::unavailable);
   EXPECT_THAT(found.error().text(), StartsWith("Get \"http://127.0.0.1:1/v2/\": connect to 127.0.0.1:1"));
+  UploadRequest request;
+  request.open = []() -> Result<http::BodySource> { return fail(ErrorKind::internal, "opened"); };
+  EXPECT_EQ(client->upload("a", request).error().kind(), ErrorKind::unavailable);
 }
 
 TEST(RateLimits, AreHonouredAndReported) {

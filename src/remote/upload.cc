@@ -21,7 +21,9 @@ class Upload {
   // One attempt, from the session's beginning.
   Result<UploadResult> run();
   bool may_try_again(const Error& error) const {
-    return !passage_.source_failure && !request_.stop.stop_requested() && (is_transient(error) || session_lost_);
+    // A session that could not be opened has been tried for long enough.
+    return begun_ && !passage_.source_failure && !request_.stop.stop_requested() &&
+           (is_transient(error) || session_lost_);
   }
 
  private:
@@ -39,6 +41,7 @@ class Upload {
   const std::string_view repository_;
   const UploadRequest& request_;
   Passage passage_;
+  bool begun_ = false;
   bool session_lost_ = false;  // the registry has forgotten it: another one may do
 };
 
@@ -160,7 +163,9 @@ Result<UploadResult> Upload::put_stream(const Url& session) {
 }
 
 Result<UploadResult> Upload::run() {
+  begun_ = false;
   const auto session = TRY(begin());
+  begun_ = true;
   if (!session) return UploadResult{.digest = *request_.digest, .mounted = true};
   auto result = request_.digest && request_.size ? put_whole(*session) : put_stream(*session);
   if (!result && passage_.source_failure) return std::unexpected(*passage_.source_failure);
