@@ -105,7 +105,13 @@ void ProgressStream::event(const image::TransferEvent& event) {
 
 Result<> ProgressStream::finish(const Result<>& how) {
   if (how) return written_;
-  if (!call_.response.head_sent()) return how;
+  if (!call_.response.head_sent()) {
+    // A registry's 401 is not ours: Docker's client takes one for a question to the user, and waits for an answer even
+    // where there is nobody. Docker's daemon says 500 here too.
+    if (how.error().kind() == ErrorKind::unauthorized)
+      return std::unexpected(Error(how.error()).as(ErrorKind::internal));
+    return how;
+  }
   const std::string text = how.error().text();
   line(Object{{"errorDetail", Object{{"message", text}}}, {"error", text}});
   return written_;
