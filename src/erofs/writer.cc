@@ -60,6 +60,8 @@ class ImageWriter::Impl {
   Result<> add_symlink(std::string_view path, const Attributes& attributes, std::string_view target);
   Result<> add_node(std::string_view path, const Attributes& attributes, NodeType type, unsigned major, unsigned minor);
   Result<> add_hard_link(std::string_view path, std::string_view target);
+  Result<std::optional<Found>> find(std::string_view path);
+  Result<bool> has_directory(std::string_view path);
   Result<ImageStats> finish(std::span<const std::byte> identity);
 
   // Remembers what makes every later call fail.
@@ -286,6 +288,24 @@ Result<> ImageWriter::Impl::add_hard_link(std::string_view path, std::string_vie
   return {};
 }
 
+Result<std::optional<Found>> ImageWriter::Impl::find(std::string_view path) {
+  CHECK(expect(State::between));
+  CHECK(check_path(path));
+  const auto [parent, name] = split_path(path);
+  const std::uint32_t in = TRY(paths_.directory(parent, false));
+  const std::uint32_t known = in == none ? none : path.empty() ? Tree::top : tree_.find(in, name);
+  if (known == none) return std::nullopt;
+  const Inode& inode = tree_.inode_of(known);
+  const bool device = inode.is(S_IFCHR) || inode.is(S_IFBLK);
+  return Found{.mode = inode.mode, .device_zero = device && inode.size == 0};
+}
+
+Result<bool> ImageWriter::Impl::has_directory(std::string_view path) {
+  CHECK(expect(State::between));
+  CHECK(check_path(path));
+  return TRY(paths_.directory(path, false)) != none;
+}
+
 // Bytes of blocks that belong to files and links of the image.
 std::uint64_t ImageWriter::Impl::live_data() const {
   std::uint64_t bytes = 0;
@@ -354,6 +374,8 @@ Result<> ImageWriter::add_node(std::string_view path, const Attributes& attribut
 Result<> ImageWriter::add_hard_link(std::string_view path, std::string_view target) {
   return impl_->note(impl_->add_hard_link(path, target));
 }
+Result<std::optional<Found>> ImageWriter::find(std::string_view path) { return impl_->note(impl_->find(path)); }
+Result<bool> ImageWriter::has_directory(std::string_view path) { return impl_->note(impl_->has_directory(path)); }
 Result<ImageStats> ImageWriter::finish(std::span<const std::byte> identity) {
   return impl_->note(impl_->finish(identity));
 }

@@ -33,6 +33,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -58,6 +59,11 @@ struct ImageOptions {
   // Entries (parents that nobody named among them) above which the next is refused: each takes some 100 bytes of
   // memory until the image is finished.
   std::uint32_t max_entries = 10'000'000;
+};
+
+struct Found {
+  mode_t mode = 0;  // type and permission bits
+  bool device_zero = false;
 };
 
 struct ImageStats {
@@ -99,6 +105,12 @@ class ImageWriter {
   // Another name for what `target` names now in this image, which is no directory. When an entry replaces `target`
   // later, this name keeps what it has.
   Result<> add_hard_link(std::string_view path, std::string_view target);
+
+  // What a path names so far, its last name not followed; none when it is not there. `invalid` when a file stands where
+  // a directory should be, as for an entry.
+  Result<std::optional<Found>> find(std::string_view path);
+  // Whether it leads to a directory of this image, all links followed. Errors as above.
+  Result<bool> has_directory(std::string_view path);
 
   // Writes the rest. `identity` (the layer's digest, say) goes into the volume's UUID beside the metadata; file data
   // does not, so without it two images that differ only in their files' bytes have the same UUID. No call after it.

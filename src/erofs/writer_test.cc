@@ -76,6 +76,32 @@ TEST_F(ErofsWriter, AnEmptyImageHasATop) {
   EXPECT_EQ(stats.bytes, 2 * block_size);
 }
 
+TEST_F(ErofsWriter, SaysWhatIsThereSoFar) {
+  const UniqueFd file = new_image_file();
+  ImageWriter writer = std::move(*ImageWriter::create(file.get()));
+  ASSERT_TRUE(writer.add_directory("d", {.mode = 0700}));
+  ASSERT_TRUE(writer.add_symlink("way", {.mode = 0777}, "d"));
+  ASSERT_TRUE(writer.add_symlink("lost", {.mode = 0777}, "nowhere"));
+  ASSERT_TRUE(writer.add_node("d/gone", {}, NodeType::character));
+  ASSERT_TRUE(writer.add_node("null", {.mode = 0666}, NodeType::character, 1, 3));
+  EXPECT_EQ((*writer.find("way/gone"))->mode, static_cast<mode_t>(S_IFCHR));
+  EXPECT_TRUE((*writer.find("way/gone"))->device_zero);
+  EXPECT_FALSE((*writer.find("null"))->device_zero);
+  EXPECT_EQ((*writer.find(""))->mode, S_IFDIR | 0755U);
+  EXPECT_EQ((*writer.find("way"))->mode, S_IFLNK | 0777U);
+  for (const char* path : {"x", "d/x", "lost/x", "x/y/z"}) EXPECT_FALSE(*writer.find(path)) << path;
+  for (const char* path : {"", "d", "way"}) EXPECT_TRUE(*writer.has_directory(path)) << path;
+  for (const char* path : {"x", "lost", "d/x"}) EXPECT_FALSE(*writer.has_directory(path)) << path;
+  for (const char* path : {"null/x", "../x", "/d"}) {
+    EXPECT_EQ(writer.find(path).error().kind(), ErrorKind::invalid) << path;
+    EXPECT_EQ(writer.has_directory(path).error().kind(), ErrorKind::invalid) << path;
+  }
+  const auto stats = writer.finish();
+  ASSERT_TRUE(stats);
+  EXPECT_EQ(stats->entries, 5U) << "asking makes nothing";
+  EXPECT_FALSE(writer.find("d"));
+}
+
 TEST_F(ErofsWriter, EveryKindOfEntryComesBackAsItWasPut) {
   Recorder recorder;
   Seen top = directory_seen(0711);
