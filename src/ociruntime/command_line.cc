@@ -220,7 +220,7 @@ Result<int> exec_command(const Context& context, const Words& words) {
     return fail(ErrorKind::not_implemented, "exec --cgroup: processes always join the container's own cgroup");
   options.id = arguments.front();
   options.process = TRY(exec_process(context, given, options.id, Words(arguments.begin() + 1, arguments.end())));
-  return exec(context.layout, std::move(options));
+  return exec(context.layout, options);
 }
 
 Result<int> list_command(const Context& context, const Words& words) {
