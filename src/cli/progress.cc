@@ -55,7 +55,14 @@ class Display {
  public:
   Display(int fd, bool terminal) : fd_(fd), terminal_(terminal) {}
 
-  void show(const Message& message) {
+  // Names of images and what registries say of them are foreign text.
+  void show(const Message& raw) {
+    Message message = raw;
+    if (is_terminal(fd_)) {
+      message.stream = printable_lines(raw.stream);
+      message.status = printable_lines(raw.status);
+      message.id = printable(raw.id);
+    }
     if (!message.stream.empty()) return write(message.stream);
     if (message.id.empty()) return write(message.status + "\n");
     const bool moving = message.current > 0 || message.total > 0;

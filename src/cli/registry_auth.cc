@@ -62,8 +62,12 @@ std::string link_target(const std::string& path) {
 }
 
 Result<> make_directory(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
-  return sys_fail("mkdir {}", path);
+  for (std::size_t end = 1; end < path.size(); ++end) {
+    end = std::min(path.find('/', end), path.size());
+    const std::string step = path.substr(0, end);
+    if (::mkdir(step.c_str(), 0700) != 0 && errno != EEXIST) return sys_fail("mkdir {}", step);
+  }
+  return {};
 }
 
 Result<> write_whole(const std::string& path, std::string_view text) {

@@ -176,6 +176,16 @@ TEST_F(Registries, LoginStoresWhatTheDaemonFoundGood) {
   EXPECT_THAT(config(), HasSubstr("psFormat"));
 }
 
+TEST_F(Registries, LoginMakesTheDirectory) {
+  const std::string below = directory_ + "/a/b";
+  ::setenv("DOCKER_CONFIG", (below + "/").c_str(), 1);
+  EXPECT_EQ(run({"login", "-u", "a", "--password-stdin", "h"}, "b").code, 0);
+  EXPECT_THAT(read_file(below + "/config.json", 1000).value_or(""), HasSubstr("YTpi"));
+  ::unlink((below + "/config.json").c_str());
+  ::rmdir(below.c_str());
+  ::rmdir((directory_ + "/a").c_str());
+}
+
 TEST_F(Registries, LoginTellsOfWrongUse) {
   EXPECT_EQ(run({"login", "-p", "a", "--password-stdin"}).err,
             "conflicting options: cannot specify both --password and --password-stdin\n");
