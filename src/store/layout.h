@@ -7,6 +7,7 @@
 //     content/ingest/<random>    being written, removed at start
 //     snapshots/init/fs          the mount targets below every container's image
 //     snapshots/<number>/fs      a layer's files, or what a container wrote
+//     snapshots/<number>/layer.erofs  the same in one file (instead of fs), for layers made as images
 //     snapshots/<number>/work    overlayfs' scratch directory; active snapshots only
 //
 // Numbers instead of chain ids, because overlayfs takes all layers' paths in what may be one page.
@@ -33,6 +34,7 @@ inline constexpr const char* work_directory = "work";
 
 inline std::string snapshot(std::uint64_t number) { return std::to_string(number); }
 inline std::string snapshot_files(std::uint64_t number) { return snapshot(number) + "/fs"; }
+inline std::string snapshot_image(std::uint64_t number) { return snapshot(number) + "/layer.erofs"; }
 inline std::string snapshot_work(std::uint64_t number) { return snapshot(number) + "/work"; }
 
 // The number of a name in snapshots/, nothing for "init" and what is not ours.

@@ -37,8 +37,12 @@ void add_common(std::vector<sys::MountParameter>& parameters, const OverlayMount
   if (mount.ephemeral) parameters.push_back({"volatile", "", true});
 }
 
+// Whether a lower layer is a mount of its own, given by descriptor.
+bool is_root(std::string_view lower) { return lower.starts_with('/'); }
+
 // A copy of the mount of one directory through which files' owners are mapped, as overlayfs takes it in a path.
 Result<UniqueFd> mapped_copy(const OverlayMount& mount, const std::string& name) {
+  // An absolute name does not ask for the base.
   UniqueFd copy = TRY(sys::clone_mount(mount.base_fd, name, false));
   CHECK(sys::set_mount_attributes(copy.get(), {.set = MOUNT_ATTR_IDMAP, .user_namespace = mount.userns_fd}, false));
   return copy;
@@ -66,7 +70,11 @@ Result<UniqueFd> mount_mapped_here(const OverlayMount& mount) {
   std::vector<UniqueFd> copies;
   std::vector<sys::MountParameter> parameters;
   for (const std::string& lower : mount.lowers) {
-    copies.push_back(TRY(mapped_copy(mount, std::string(top_of(lower)))));
+    copies.push_back(TRY(mapped_copy(mount, is_root(lower) ? lower : std::string(top_of(lower)))));
+    if (is_root(lower)) {
+      parameters.push_back({"lowerdir+", fd_path(copies.back().get())});
+      continue;
+    }
     parameters.push_back({"lowerdir+", fd_path(copies.back().get()) + std::string(below_top(lower))});
   }
   std::string prefix;
@@ -93,7 +101,8 @@ Result<UniqueFd> mount_modern(const OverlayMount& mount) {
   const std::string prefix = prefix_of(mount);
   std::vector<sys::MountParameter> parameters;
   parameters.reserve(mount.lowers.size() + 6);
-  for (const std::string& lower : mount.lowers) parameters.push_back({"lowerdir+", prefix + lower});
+  for (const std::string& lower : mount.lowers)
+    parameters.push_back({"lowerdir+", is_root(lower) ? lower : prefix + lower});
   add_common(parameters, mount, prefix);
   return sys::mount_filesystem("overlay", "overlay", parameters, mount.read_only ? MOUNT_ATTR_RDONLY : 0);
 }
@@ -196,9 +205,12 @@ Result<UniqueFd> mount_overlay(const OverlayMount& mount) {
   if (mount.lowers.size() > max_stacked)
     return fail(ErrorKind::invalid, "{} layers, overlayfs stacks at most {}", mount.lowers.size(), max_stacked);
   if (!mount.upper.empty()) forget_volatile(mount);
-  if (mount.legacy || !kernel_takes_single_layers()) return mount_legacy(mount);
+  const bool images = !mount.roots.empty(), single = !mount.legacy && kernel_takes_single_layers();
+  if (images && !single) return fail(ErrorKind::unavailable, "layers as images need Linux 6.15");
+  if (!single) return mount_legacy(mount);
   if (mount.userns_fd < 0) return mount_modern(mount);
   auto mapped = mount_mapped(mount);
+  if (images) return mapped;
   // From 6.8 to 6.14 the kernel knows the option, but takes no detached layers.
   if (mapped) return mapped;
   auto attached = mount_legacy(mount);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,10 +13,12 @@
 namespace corten::store {
 
 struct OverlayMount {
-  std::string base;                 // the snapshots directory, absolute
-  int base_fd = -1;                 // the same (borrowed)
-  std::vector<std::string> lowers;  // relative to base, top first, at least one
-  std::string upper;                // empty: read-only
+  std::string base;  // the snapshots directory, absolute
+  int base_fd = -1;  // the same (borrowed)
+  // Top first, at least one: relative to base, or the fd_path of a detached mount's root, which `roots` keeps open.
+  std::vector<std::string> lowers;
+  std::vector<std::shared_ptr<const UniqueFd>> roots;
+  std::string upper;  // empty: read-only
   std::string work;
   bool read_only = false;
   bool ephemeral = false;  // "volatile"

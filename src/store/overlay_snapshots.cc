@@ -11,6 +11,7 @@
 #include "store/archive.h"
 #include "store/failpoint.h"
 #include "store/janitor.h"
+#include "store/layer_images.h"
 #include "store/layout.h"
 #include "store/overlay_catalog.h"
 #include "store/overlay_changes.h"
@@ -61,6 +62,7 @@ class OverlaySnapshots : public Snapshots {
         database_(database),
         catalog_(std::move(catalog)),
         options_(options),
+        images_(base_fd_.get()),
         janitor_([this](const std::string& name) { return remove_directory(name); },
                  [this] { static_cast<void>(sync()); }) {}
 
@@ -103,6 +105,7 @@ class OverlaySnapshots : public Snapshots {
 
   Result<> remove_layer(std::string_view chain_id) override {
     const std::uint64_t number = TRY(catalog_->remove_layer(chain_id));
+    images_.forget(number);
     janitor_.remove(layout::snapshot(number));
     return {};
   }
@@ -131,6 +134,7 @@ class OverlaySnapshots : public Snapshots {
     CHECK(unpack(number, layer.info.parent, *tar, false));
     const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
     undo.cancel();
+    images_.forget(old);
     janitor_.remove(layout::snapshot(old));
     janitor_.flush_soon();
     return {};
@@ -146,9 +150,8 @@ class OverlaySnapshots : public Snapshots {
     struct stat top{};
     top.st_mode = 0755;
     if (!parent.empty()) {
-      const std::string files = layout::snapshot_files(TRY(catalog_->layer(parent)).number);
-      if (::fstatat(base_fd_.get(), files.c_str(), &top, AT_SYMLINK_NOFOLLOW) != 0)
-        return sys_fail("stat layer {}", parent);
+      const OverlayLayer layer = TRY(catalog_->layer(parent));
+      top = TRY(top_of_layer(layer.number));
     }
     CHECK(make_snapshot(number, top, true));
     catalog_->finish_active(key);
@@ -237,11 +240,10 @@ class OverlaySnapshots : public Snapshots {
     } else {
       return out;
     }
-    out.emplace_back("UpperDir", base_ + "/" + layout::snapshot_files(number));
+    out.emplace_back("UpperDir", host_path(number));
     std::string lowers;
     if (const auto chain = catalog_->chain(parent))
-      for (const std::uint64_t lower : *chain)
-        lowers += (lowers.empty() ? "" : ":") + base_ + "/" + layout::snapshot_files(lower);
+      for (const std::uint64_t lower : *chain) lowers += (lowers.empty() ? "" : ":") + host_path(lower);
     if (!lowers.empty()) out.emplace_back("LowerDir", lowers);
     std::sort(out.begin(), out.end());
     return out;
@@ -298,24 +300,56 @@ class OverlaySnapshots : public Snapshots {
     const auto chain = TRY(catalog_->chain(parent));
     if (chain.size() >= max_layers)
       return fail(ErrorKind::invalid, "max depth exceeded: {} layers are on each other already", chain.size());
+    Result<> readable;
+    const auto below = [&](const std::string& path) { return find_below(chain, path, readable); };
+    if (options_.image_layers) {
+      const ExtractStats stats = TRY(images_.write(number, tar, need_end_marker, below));
+      CHECK(readable);
+      return stats;
+    }
     struct stat top{};
     top.st_mode = 0755;
-    if (!chain.empty() &&
-        ::fstatat(base_fd_.get(), layout::snapshot_files(chain[0]).c_str(), &top, AT_SYMLINK_NOFOLLOW) != 0)
-      return sys_fail("stat layer {}", parent);
+    if (!chain.empty()) top = TRY(top_of_layer(chain[0]));
     CHECK(make_snapshot(number, top, false));
     const UniqueFd files(
         ::openat(base_fd_.get(), layout::snapshot_files(number).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!files) return sys_fail("open snapshot {}", number);
     ExtractOptions options{.layer = true, .need_end_marker = need_end_marker, .decompress = false};
-    options.below = [&](const std::string& path) { return find_below(chain, path); };
-    return extract(tar, files.get(), "/", options);
+    options.below = below;
+    const ExtractStats stats = TRY(extract(tar, files.get(), "/", options));
+    CHECK(readable);
+    return stats;
   }
 
-  // What the layers below have at a path.
-  UniqueFd find_below(const std::vector<std::uint64_t>& chain, const std::string& path) const {
+  // A layer's top directory, as it looks.
+  Result<struct stat> top_of_layer(std::uint64_t number) {
+    struct stat top{};
+    const LayerRoot root = TRY(images_.root(number));
+    const int done = root
+                         ? ::fstat(root->get(), &top)
+                         : ::fstatat(base_fd_.get(), layout::snapshot_files(number).c_str(), &top, AT_SYMLINK_NOFOLLOW);
+    if (done != 0) return sys_fail("stat layer {}", number);
+    return top;
+  }
+
+  // Where a layer's or container's files lie, for `inspect`.
+  std::string host_path(std::uint64_t number) const {
+    const std::string image = layout::snapshot_image(number);
+    const bool is_image = ::faccessat(base_fd_.get(), image.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return base_ + "/" + (is_image ? image : layout::snapshot_files(number));
+  }
+
+  // What the layers below have at a path; `readable` is the first error of a layer that could not be looked into.
+  UniqueFd find_below(const std::vector<std::uint64_t>& chain, const std::string& path, Result<>& readable) {
     for (const std::uint64_t number : chain) {
-      auto fd = sys::open_beneath(base_fd_.get(), layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
+      const auto root = images_.root(number);
+      if (!root) {
+        if (readable) readable = std::unexpected(root.error());
+        return {};
+      }
+      const bool image = *root != nullptr;
+      auto fd = sys::open_beneath(image ? (*root)->get() : base_fd_.get(),
+                                  image ? path : layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
                                   sys::Resolve::no_symlinks);
       struct stat status{};
       if (!fd || ::fstat(fd->get(), &status) != 0) continue;
@@ -324,13 +358,16 @@ class OverlaySnapshots : public Snapshots {
     return {};
   }
 
-  Result<OverlayMount> view_of(std::string_view chain_id) const {
+  Result<OverlayMount> view_of(std::string_view chain_id) {
     OverlayMount mount;
     mount.base = base_;
     mount.base_fd = base_fd_.get();
     mount.legacy = options_.legacy_mount;
-    for (const std::uint64_t number : TRY(catalog_->chain(chain_id)))
-      mount.lowers.push_back(layout::snapshot_files(number));
+    for (const std::uint64_t number : TRY(catalog_->chain(chain_id))) {
+      LayerRoot root = TRY(images_.root(number));
+      mount.lowers.push_back(root ? fd_path(root->get()) : layout::snapshot_files(number));
+      if (root) mount.roots.push_back(std::move(root));
+    }
     return mount;
   }
 
@@ -356,6 +393,7 @@ class OverlaySnapshots : public Snapshots {
   Database& database_;
   std::unique_ptr<OverlayCatalog> catalog_;
   OverlayOptions options_;
+  LayerImages images_;
   Janitor janitor_;  // last: its thread uses the others
 };
 

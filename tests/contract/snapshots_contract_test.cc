@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include "erofs/image_fixture.h"
 #include "oci/digest.h"
 #include "store/archive.h"
 #include "store/database.h"
@@ -22,12 +23,20 @@ struct Driver {
   const char* name;
   std::function<Result<std::unique_ptr<Snapshots>>(const std::string& directory, Database& database)> open;
   bool maps_owners;
+  bool needs_images = false;
 };
+
+bool kernel_mounts_images() {
+  const UniqueFd file = erofs::new_image_file();
+  auto writer = erofs::ImageWriter::create(file.get());
+  return writer && writer->finish() && erofs::mount_image(file.get());
+}
 
 class SnapshotsContract : public testing::TestWithParam<Driver> {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "mounts need root";
+    if (GetParam().needs_images && !kernel_mounts_images()) GTEST_SKIP() << erofs::why_no_mount();
     open();
   }
   void open() {
@@ -508,6 +517,11 @@ const Driver drivers[] = {
        return open_overlay_snapshots(directory, database, {.legacy_mount = true});
      },
      true},
+    {"overlay_images",
+     [](const std::string& directory, Database& database) {
+       return open_overlay_snapshots(directory, database, {.image_layers = true});
+     },
+     true, true},
 };
 INSTANTIATE_TEST_SUITE_P(Drivers, SnapshotsContract, testing::ValuesIn(drivers),
                          [](const auto& driver) { return driver.param.name; });
