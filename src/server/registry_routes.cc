@@ -21,12 +21,12 @@ Result<image::PullOptions> pull_options(Call& call) {
   return options;
 }
 
-void publish_pull(Call& call, const std::string& name, const std::string& id) {
+void publish_pull(Call& call, const oci::Reference& reference, const std::string& id) {
   engine::Event event;
   event.type = "image";
   event.action = "pull";
-  event.actor_id = name;
-  event.attributes["name"] = name;
+  event.actor_id = reference.familiar();
+  event.attributes["name"] = reference.familiar_name();
   if (const auto image = call.services.images.resolve(id))
     for (const auto& [key, value] : (*image)->config.config.labels) event.attributes.emplace(key, value);
   call.services.engine.events().publish(std::move(event));
@@ -39,7 +39,7 @@ Result<> pull_one(Call& call, ProgressStream& stream, const oci::Reference& refe
   stream.status("Digest: " + result.digest);
   stream.status(result.changed ? "Status: Downloaded newer image for " + name
                                : "Status: Image is up to date for " + name);
-  publish_pull(call, name, result.image_id);
+  publish_pull(call, reference.with_default_tag(), result.image_id);
   return {};
 }
 
