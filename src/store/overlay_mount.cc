@@ -193,7 +193,9 @@ bool kernel_takes_single_layers() {
 // What a volatile mount leaves behind to say that the files may be torn; it would refuse the next mount. Whoever mounts
 // again says that he does not mind.
 void forget_volatile(const OverlayMount& mount) {
-  const std::string incompat = mount.work + "/work/incompat", mark = incompat + "/volatile";
+  // overlayfs makes a directory of its own, of the same name, inside the one that it is given.
+  const std::string incompat = fmt::format("{}/{}/incompat", mount.work, layout::work_directory);
+  const std::string mark = incompat + "/volatile";
   ::unlinkat(mount.base_fd, (mark + "/dirty").c_str(), 0);
   if (::unlinkat(mount.base_fd, mark.c_str(), AT_REMOVEDIR) == 0)
     ::unlinkat(mount.base_fd, incompat.c_str(), AT_REMOVEDIR);
