@@ -1,11 +1,6 @@
 #include "image/images.h"
 
-#include <signal.h>
-#include <sys/wait.h>
-
-#include "store/archive.h"
-#include "store/failpoint.h"
-#include "store/store_fixture.h"
+#include "image/images_fixture.h"
 
 namespace corten::image {
 namespace {
@@ -13,80 +8,6 @@ namespace {
 using store::StringSink;
 using store::StringSource;
 using store::TarMaker;
-
-class ImagesTest : public testing::Test {
- protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "mounts need root";
-    open();
-  }
-  void open() {
-    images_.reset();
-    store_.reset();
-    auto store = store::Store::open(root_.path() + "/data");
-    ASSERT_TRUE(store) << store.error().text();
-    store_ = std::move(*store);
-    auto images = Images::open(*store_);
-    ASSERT_TRUE(images) << images.error().text();
-    images_ = std::move(*images);
-  }
-  std::string import(const std::string& reference, const std::string& text = "x") {
-    StringSource tar(TarMaker().dir("bin").file("bin/sh", text).dir("etc").file("etc/os", text).done());
-    ImportOptions options;
-    options.reference = reference;
-    options.config.cmd = std::vector<std::string>{"/bin/sh"};
-    options.config.labels["text"] = text;
-    auto id = images_->import(tar, options);
-    EXPECT_TRUE(id) << id.error().text();
-    return id ? *id : "";
-  }
-  // A container on the image that has written a file, committed.
-  std::string commit(const std::string& base, const std::string& reference, const std::string& file) {
-    const auto image = images_->resolve(base);
-    EXPECT_TRUE(image);
-    EXPECT_TRUE(store_->snapshots().prepare("c-" + file, (*image)->chain_id));
-    {
-      auto mount = store_->snapshots().mount("c-" + file, {});
-      EXPECT_TRUE(mount && store::spill(mount->get(), file, "made"));
-    }
-    CommitOptions options;
-    options.base_image = (*image)->id;
-    options.snapshot_key = "c-" + file;
-    options.container_id = std::string(64, 'c');
-    options.config = (*image)->config.config;
-    options.reference = reference;
-    options.comment = "a comment";
-    options.created_by = "touch " + file;
-    auto id = images_->commit(options);
-    EXPECT_TRUE(id) << id.error().text();
-    EXPECT_TRUE(store_->snapshots().remove("c-" + file));
-    return id ? *id : "";
-  }
-  std::string save(const std::vector<std::string>& references) {
-    StringSink sink;
-    auto saved = images_->save(references, sink);
-    EXPECT_TRUE(saved) << saved.error().text();
-    return std::move(sink.text);
-  }
-  Result<std::vector<std::string>> load(const std::string& tar) {
-    StringSource source(tar);
-    return images_->load(source);
-  }
-  void wipe() {
-    for (int i = 0; i < 3; ++i) {
-      const auto all = images_->list({.all = true});
-      for (const auto& summary : *all)
-        static_cast<void>(images_->remove(summary.image->id, {.force = true, .prune_parents = true, .users = {}}));
-    }
-  }
-  bool is_empty() const {
-    return store_->content().list()->empty() && store_->snapshots().layers().empty() && images_->count() == 0;
-  }
-
-  store::TempTree root_;
-  std::unique_ptr<store::Store> store_;
-  std::unique_ptr<Images> images_;
-};
 
 std::vector<std::string> lines(const Result<std::vector<DeleteItem>>& items) {
   if (!items) return {items.error().text()};
@@ -632,110 +553,6 @@ TEST_F(Skopeo, WritesWhatIsLoaded) {
     EXPECT_EQ((*images_->resolve(named ? "name:x" : top))->id, top);
     wipe();
     EXPECT_TRUE(is_empty());
-  }
-}
-
-// --- crashes
-
-int crash_at = 0;
-void crash(const char*) {
-  if (--crash_at == 0) ::kill(::getpid(), SIGKILL);
-}
-
-// Runs `work` on a store of its own in a process that ends at the n-th failpoint; false once it gets to the end.
-template <class Work>
-bool crashes(const std::string& data, int n, Work work) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    auto store = store::Store::open(data);
-    auto images = Images::open(**store);
-    crash_at = n;
-    store::failpoint_hook = crash;
-    work(**store, **images);
-    store::failpoint_hook = nullptr;
-    images->reset();
-    store->reset();
-    ::_exit(0);
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) << status;
-  return status != 0;
-}
-
-TEST_F(ImagesTest, CrashesLeaveAllOrNothing) {
-  import("base");
-  const std::string top = commit("base", "top", "new");
-  const std::string tar = save({"top"});
-  images_.reset();
-  store_.reset();
-  const auto do_load = [&](store::Store&, Images& images) {
-    StringSource source(tar);
-    static_cast<void>(images.load(source));
-  };
-  int n = 1;
-  for (;; ++n) {
-    const store::TempTree fresh;
-    const bool crashed = crashes(fresh.path(), n, do_load);
-    auto store = store::Store::open(fresh.path());
-    auto images = Images::open(**store);
-    ASSERT_TRUE(images) << images.error().text();
-    const auto image = (*images)->resolve("top");
-    if (image) {
-      EXPECT_EQ((*image)->id, top);
-      ASSERT_TRUE((*store)->snapshots().prepare("c", (*image)->chain_id));
-      auto mount = (*store)->snapshots().mount("c", {});
-      ASSERT_TRUE(mount);
-      EXPECT_EQ(store::slurp(mount->get(), "new"), "made");
-      const auto blobs = (*store)->content().list();
-      for (const auto& blob : *blobs) EXPECT_TRUE((*store)->content().verify(blob.digest));
-    } else {
-      EXPECT_TRUE(crashed);
-      EXPECT_TRUE((*store)->content().list()->empty());
-      EXPECT_TRUE((*store)->snapshots().layers().empty());
-    }
-    EXPECT_TRUE(std::filesystem::is_empty(fresh.path() + "/content/ingest"));
-    if (!crashed) break;
-  }
-  EXPECT_GT(n, 10) << "too few failpoints were passed for this to mean anything";
-}
-
-TEST_F(ImagesTest, CrashesInRemovalAndCommit) {
-  import("base");
-  images_.reset();
-  store_.reset();
-  const auto work = [](store::Store& store, Images& images) {
-    const auto image = images.resolve("base");
-    static_cast<void>(store.snapshots().prepare("c", (*image)->chain_id));
-    {
-      auto mount = store.snapshots().mount("c", {});
-      store::spill(mount->get(), "file", "f");
-    }
-    CommitOptions options;
-    options.base_image = "base";
-    options.snapshot_key = "c";
-    options.reference = "top";
-    static_cast<void>(images.commit(options));
-    static_cast<void>(store.snapshots().remove("c"));
-    static_cast<void>(images.remove("top", {}));
-  };
-  for (int n = 1;; ++n) {
-    const bool crashed = crashes(root_.path() + "/data", n, work);
-    open();
-    EXPECT_TRUE(images_->resolve("base")) << n;
-    if (const auto top = images_->resolve("top")) {
-      EXPECT_TRUE(store_->snapshots().has_layer((*top)->chain_id));
-      EXPECT_TRUE(images_->remove("top", {.force = true, .prune_parents = false, .users = {}}));
-    }
-    for (const auto& active : store_->snapshots().active()) EXPECT_TRUE(store_->snapshots().remove(active.key));
-    images_.reset();
-    store_.reset();
-    open();
-    EXPECT_EQ(store_->snapshots().layers().size(), 1U) << n;
-    EXPECT_EQ(store_->content().list()->size(), 3U) << n;
-    images_.reset();
-    store_.reset();
-    if (!crashed) break;
   }
 }
 

@@ -1,0 +1,116 @@
+// A process that ends between any two steps of what changes images leaves all of it or nothing.
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "image/images_fixture.h"
+#include "store/failpoint.h"
+
+namespace corten::image {
+namespace {
+
+using store::StringSource;
+
+int crash_at = 0;
+void crash(const char*) {
+  if (--crash_at == 0) ::kill(::getpid(), SIGKILL);
+}
+
+// Runs `work` on a store of its own in a process that ends at the n-th failpoint; false once it gets to the end.
+template <class Work>
+bool crashes(const std::string& data, int n, Work work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto store = store::Store::open(data);
+    auto images = Images::open(**store);
+    crash_at = n;
+    store::failpoint_hook = crash;
+    work(**store, **images);
+    store::failpoint_hook = nullptr;
+    images->reset();
+    store->reset();
+    ::_exit(0);
+  }
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) << status;
+  return status != 0;
+}
+
+TEST_F(ImagesTest, CrashesLeaveAllOrNothing) {
+  import("base");
+  const std::string top = commit("base", "top", "new");
+  const std::string tar = save({"top"});
+  images_.reset();
+  store_.reset();
+  const auto do_load = [&](store::Store&, Images& images) {
+    StringSource source(tar);
+    static_cast<void>(images.load(source));
+  };
+  int n = 1;
+  for (;; ++n) {
+    const store::TempTree fresh;
+    const bool crashed = crashes(fresh.path(), n, do_load);
+    auto store = store::Store::open(fresh.path());
+    auto images = Images::open(**store);
+    ASSERT_TRUE(images) << images.error().text();
+    const auto image = (*images)->resolve("top");
+    if (image) {
+      EXPECT_EQ((*image)->id, top);
+      ASSERT_TRUE((*store)->snapshots().prepare("c", (*image)->chain_id));
+      auto mount = (*store)->snapshots().mount("c", {});
+      ASSERT_TRUE(mount);
+      EXPECT_EQ(store::slurp(mount->get(), "new"), "made");
+      const auto blobs = (*store)->content().list();
+      for (const auto& blob : *blobs) EXPECT_TRUE((*store)->content().verify(blob.digest));
+    } else {
+      EXPECT_TRUE(crashed);
+      EXPECT_TRUE((*store)->content().list()->empty());
+      EXPECT_TRUE((*store)->snapshots().layers().empty());
+    }
+    EXPECT_TRUE(std::filesystem::is_empty(fresh.path() + "/content/ingest"));
+    if (!crashed) break;
+  }
+  EXPECT_GT(n, 10) << "too few failpoints were passed for this to mean anything";
+}
+
+TEST_F(ImagesTest, CrashesInRemovalAndCommit) {
+  import("base");
+  images_.reset();
+  store_.reset();
+  const auto work = [](store::Store& store, Images& images) {
+    const auto image = images.resolve("base");
+    static_cast<void>(store.snapshots().prepare("c", (*image)->chain_id));
+    {
+      auto mount = store.snapshots().mount("c", {});
+      store::spill(mount->get(), "file", "f");
+    }
+    CommitOptions options;
+    options.base_image = "base";
+    options.snapshot_key = "c";
+    options.reference = "top";
+    static_cast<void>(images.commit(options));
+    static_cast<void>(store.snapshots().remove("c"));
+    static_cast<void>(images.remove("top", {}));
+  };
+  for (int n = 1;; ++n) {
+    const bool crashed = crashes(root_.path() + "/data", n, work);
+    open();
+    EXPECT_TRUE(images_->resolve("base")) << n;
+    if (const auto top = images_->resolve("top")) {
+      EXPECT_TRUE(store_->snapshots().has_layer((*top)->chain_id));
+      EXPECT_TRUE(images_->remove("top", {.force = true, .prune_parents = false, .users = {}}));
+    }
+    for (const auto& active : store_->snapshots().active()) EXPECT_TRUE(store_->snapshots().remove(active.key));
+    images_.reset();
+    store_.reset();
+    open();
+    EXPECT_EQ(store_->snapshots().layers().size(), 1U) << n;
+    EXPECT_EQ(store_->content().list()->size(), 3U) << n;
+    images_.reset();
+    store_.reset();
+    if (!crashed) break;
+  }
+}
+
+}  // namespace
+}  // namespace corten::image
