@@ -18,7 +18,8 @@ Result<> unpack_layer(store::Store& store, UniqueFd blob, const std::string& par
     return {};
   });
   store::TeeSource tee(*plain, behind);
-  const auto staged = TRY(store.snapshots().stage_layer(parent, tee, false));
+  const auto staged = TRY(store.snapshots().stage_layer(
+      parent, tee, {.chain_id = [&](const std::string&) { return Result<std::string>(chain); }}));
   CHECK(store::drain(tee));
   CHECK(behind.finish());
   if (const std::string got = hasher.finish().text(); got != diff_id)

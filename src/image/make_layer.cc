@@ -50,11 +50,21 @@ Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std:
     return gzip->finish();
   });
   store::TeeSource tee(tar, behind);
-  const auto staged = TRY(store.snapshots().stage_layer(parent, tee, need_end_marker));
-  CHECK(store::drain(tee));
-  CHECK(behind.finish());
   MadeLayer out;
-  out.diff_id = hasher.finish().text();
+  const auto finish = [&]() -> Result<> {
+    if (!out.diff_id.empty()) return {};
+    CHECK(store::drain(tee));
+    CHECK(behind.finish());
+    out.diff_id = hasher.finish().text();
+    return {};
+  };
+  const auto chain_id = [&](const std::string& below) -> Result<std::string> {
+    CHECK(finish());
+    return oci::chain_id(below, out.diff_id);
+  };
+  const auto staged =
+      TRY(store.snapshots().stage_layer(parent, tee, {.need_end_marker = need_end_marker, .chain_id = chain_id}));
+  CHECK(finish());
   if (out.diff_id == empty_diff) {
     out.empty = true;
     out.chain_id = parent;

@@ -59,8 +59,8 @@ struct ExtractOptions {
   ExtractLimits limits = {};
   // Layer mode: an O_PATH descriptor of what the layers below have at a path (relative, no links followed), or none.
   // Parents that the tar does not list get their owner and mode from there, and hard links to files below become
-  // copies.
-  std::function<UniqueFd(const std::string& path)> below = {};
+  // copies. An error ends the extraction.
+  std::function<Result<UniqueFd>(const std::string& path)> below = {};
 };
 
 struct ExtractStats {

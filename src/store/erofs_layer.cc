@@ -33,7 +33,6 @@ class LayerImage {
 
   Result<ErofsLayerStats> run() {
     CHECK(check_disk(0));
-    CHECK(add_parent(""));
     TarEntry entry;
     while (TRY(reader_.next(entry))) {
       if (++stats_.entries > options_.limits.entries)
@@ -41,8 +40,10 @@ class LayerImage {
       if (auto done = one(entry); !done)
         return std::unexpected(std::move(done).error().wrap(fmt::format("{:?}", entry.name.substr(0, 200))));
     }
-    const std::vector<std::byte> identity = options_.identity ? options_.identity() : std::vector<std::byte>();
-    return ErofsLayerStats{.content = stats_, .image = TRY(writer_.finish(identity))};
+    // Only now, because the layer below may still be on its way.
+    if (!top_listed_) CHECK(add_parent(""));
+    const std::string identity = options_.identity ? TRY(options_.identity()) : std::string();
+    return ErofsLayerStats{.content = stats_, .image = TRY(writer_.finish(std::as_bytes(std::span(identity))))};
   }
 
  private:
@@ -101,10 +102,14 @@ class LayerImage {
     return {};
   }
 
+  Result<UniqueFd> below_at(const std::string& path) const {
+    return options_.below ? options_.below(path) : Result<UniqueFd>(UniqueFd());
+  }
+
   Result<> add_parent(const std::string& path) {
     struct stat below{};
     below.st_mode = S_IFDIR | 0755;
-    if (const UniqueFd fd = options_.below ? options_.below(path) : UniqueFd(); fd) {
+    if (const UniqueFd fd = TRY(below_at(path)); fd) {
       struct stat status{};
       if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) below = status;
     }
@@ -115,6 +120,7 @@ class LayerImage {
     if (entry.type != TarType::directory)
       return fail(ErrorKind::invalid, "the destination is a directory, the entry is not");
     std::vector<erofs::Xattr> xattrs;
+    top_listed_ = true;
     return writer_.add_directory("", TRY(attributes_of(entry, S_IFDIR, xattrs)));
   }
 
@@ -195,7 +201,7 @@ class LayerImage {
   // A layer may link to a file of a layer below; links cannot reach there, so the file is copied up with its new name.
   Result<> copy_from_below(const CleanName& where, const std::string& target) {
     const std::string path = where.path();
-    const UniqueFd from = options_.below ? options_.below(target) : UniqueFd();
+    const UniqueFd from = TRY(below_at(target));
     if (!from) return sys_fail_text(ENOENT, fmt::format("hard link to {:?}", target.substr(0, 200)));
     struct stat status{};
     if (::fstat(from.get(), &status) != 0) return sys_fail("stat");
@@ -282,6 +288,7 @@ class LayerImage {
   const ErofsLayerOptions& options_;
   ExtractStats stats_;
   std::uint64_t unchecked_ = 0;
+  bool top_listed_ = false;
 };
 
 }  // namespace

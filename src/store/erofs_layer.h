@@ -20,10 +20,12 @@ namespace corten::store {
 struct ErofsLayerOptions {
   bool need_end_marker = false;
   ExtractLimits limits = {};
-  // As ExtractOptions::below; "" asks for the top. Descriptors of regular files are opened again for reading.
-  std::function<UniqueFd(const std::string& path)> below = {};
-  // Asked when the tar has been read to its end: what the image's UUID is made from, best the tar's digest.
-  std::function<std::vector<std::byte>()> identity = {};
+  // As ExtractOptions::below, asked as late as possible; "" is the top. Descriptors of regular files are opened again
+  // for reading.
+  std::function<Result<UniqueFd>(const std::string& path)> below = {};
+  // Asked last, when all of the tar has been read: what the image's UUID is made from beside names and attributes, best
+  // the layer's digest.
+  std::function<Result<std::string>()> identity = {};
   // As erofs::ImageOptions::spill_directory.
   int spill_directory = -1;
 };

@@ -20,7 +20,7 @@ class ErofsLayer : public testing::Test {
     below_ = scratch_.open("below");
   }
 
-  UniqueFd find_below(const std::string& path) const {
+  Result<UniqueFd> find_below(const std::string& path) const {
     auto fd = sys::open_beneath(below_.get(), path, O_PATH | O_NOFOLLOW, sys::Resolve::no_symlinks);
     return fd ? std::move(*fd) : UniqueFd();
   }
@@ -31,7 +31,7 @@ class ErofsLayer : public testing::Test {
     ErofsLayerOptions options;
     options.limits = limits;
     options.below = [this](const std::string& path) { return find_below(path); };
-    options.identity = [] { return std::vector<std::byte>(32, std::byte{7}); };
+    options.identity = [] { return Result<std::string>("a name"); };
     return write_erofs_layer(source, image_.get(), options);
   }
 

@@ -110,12 +110,16 @@ class Extractor {
     return at;
   }
 
+  Result<UniqueFd> below_at(const std::string& path) const {
+    return options_.below ? options_.below(path) : Result<UniqueFd>(UniqueFd());
+  }
+
   Result<> make_parent(int parent, const std::string& name, const std::string& path) {
     struct stat below{};
     below.st_mode = S_IFDIR | 0755;
     if (options_.owner) std::tie(below.st_uid, below.st_gid) = *options_.owner;
     if (options_.map_owner) std::tie(below.st_uid, below.st_gid) = TRY(options_.map_owner(below.st_uid, below.st_gid));
-    if (const UniqueFd fd = options_.below ? options_.below(path) : UniqueFd(); fd) {
+    if (const UniqueFd fd = TRY(below_at(path)); fd) {
       struct stat status{};
       if (::fstat(fd.get(), &status) == 0 && S_ISDIR(status.st_mode)) below = status;
     }
@@ -274,7 +278,7 @@ class Extractor {
   // A layer may link to a file of a layer below; links cannot reach there, so the file is copied up with its new name.
   Result<> copy_from_below(int parent, const CleanName& where, const CleanName& target) {
     const std::string path = target.path();
-    if (const UniqueFd from = options_.below ? options_.below(path) : UniqueFd(); from) {
+    if (const UniqueFd from = TRY(below_at(path)); from) {
       struct stat status{};
       if (::fstat(from.get(), &status) != 0) return sys_fail("stat");
       if (S_ISREG(status.st_mode)) CHECK(count_bytes(static_cast<std::uint64_t>(status.st_size)));

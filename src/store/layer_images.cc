@@ -2,12 +2,10 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <vector>
 
-#include "store/erofs_layer.h"
 #include "store/layout.h"
 #include "store/tree.h"
 #include "sys/mounts.h"
@@ -28,13 +26,6 @@ Result<UniqueFd> mount_image(const UniqueFd& image, std::uint64_t number) {
     return fail(ErrorKind::unavailable, "layer image {}: {} (layers as images need Linux 6.15 with EROFS)", number,
                 error.text());
   return std::unexpected(std::move(mount).error().wrap(fmt::format("layer image {}", number)));
-}
-
-// overlayfs wants the file systems of its layers to be told apart.
-std::vector<std::byte> any_identity() {
-  std::vector<std::byte> bytes(16);
-  static_cast<void>(::getrandom(bytes.data(), bytes.size(), 0));
-  return bytes;
 }
 
 }  // namespace
@@ -74,18 +65,13 @@ void LayerImages::forget(std::uint64_t number) {
   places_.erase(known);
 }
 
-Result<ExtractStats> LayerImages::write(std::uint64_t number, ByteSource& tar, bool need_end_marker,
-                                        const std::function<UniqueFd(const std::string& path)>& below) const {
+Result<ExtractStats> LayerImages::write(std::uint64_t number, ByteSource& tar, ErofsLayerOptions options) const {
   const std::string name = layout::snapshot(number), image = layout::snapshot_image(number), part = image + ".part";
   if (::mkdirat(base_, name.c_str(), 0700) != 0) return sys_fail("create snapshot {}", name);
   const UniqueFd directory(::openat(base_, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!directory) return sys_fail("open snapshot {}", name);
   const UniqueFd file(::openat(base_, part.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file) return sys_fail("create {}", part);
-  ErofsLayerOptions options;
-  options.need_end_marker = need_end_marker;
-  options.below = below;
-  options.identity = any_identity;
   options.spill_directory = directory.get();
   const ErofsLayerStats stats = TRY(write_erofs_layer(tar, file.get(), options));
   if (::renameat(base_, part.c_str(), base_, image.c_str()) != 0) return sys_fail("rename {}", part);

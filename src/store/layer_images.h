@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -15,7 +14,7 @@
 
 #include "base/mutex.h"
 #include "base/unique_fd.h"
-#include "store/archive.h"
+#include "store/erofs_layer.h"
 
 namespace corten::store {
 
@@ -32,8 +31,8 @@ class LayerImages {
   // The layer is going to be removed.
   void forget(std::uint64_t number) EXCLUDES(mutex_);
   // Makes the directory `number` with the image of the tar, complete under its name or not there at all. Not synced.
-  Result<ExtractStats> write(std::uint64_t number, ByteSource& tar, bool need_end_marker,
-                             const std::function<UniqueFd(const std::string& path)>& below) const;
+  // Options but for the spill directory.
+  Result<ExtractStats> write(std::uint64_t number, ByteSource& tar, ErofsLayerOptions options) const;
 
  private:
   using Recent = std::list<std::pair<std::uint64_t, LayerRoot>>;  // the last one first

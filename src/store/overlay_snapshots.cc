@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -82,6 +84,9 @@ class OverlaySnapshots : public Snapshots {
   }
 
   std::string_view driver_name() const override { return "overlay"; }
+  std::vector<std::pair<std::string, std::string>> status() const override {
+    return {{"Layers", options_.image_layers ? "images" : "directories"}};
+  }
   bool has_layer(std::string_view chain_id) const override { return catalog_->layer(chain_id).has_value(); }
 
   Result<LayerInfo> apply_layer(std::string_view chain_id, std::string_view parent, ByteSource& tar) override {
@@ -89,14 +94,14 @@ class OverlaySnapshots : public Snapshots {
       CHECK(drain(tar));
       return known->info;
     }
-    const auto staged = TRY(stage_layer(parent, tar, false));
+    const auto staged = TRY(Snapshots::stage_layer(parent, tar, named(chain_id)));
     return staged->commit(chain_id);
   }
 
-  Result<std::unique_ptr<StagedLayer>> stage_layer(std::string_view parent, ByteSource& tar,
-                                                   bool need_end_marker) override {
-    auto staged = std::make_unique<Staged>(*this, std::string(parent), catalog_->next_number());
-    staged->stats = TRY(unpack(staged->number, parent, tar, need_end_marker));
+  Result<std::unique_ptr<StagedLayer>> stage_layer(ParentLayer parent, ByteSource& tar,
+                                                   const StageOptions& options) override {
+    auto staged = std::make_unique<Staged>(*this, catalog_->next_number());
+    std::tie(staged->stats, staged->parent) = TRY(unpack(staged->number, std::move(parent), tar, options));
     failpoint("layer-unpacked");
     return staged;
   }
@@ -131,7 +136,7 @@ class OverlaySnapshots : public Snapshots {
     const OverlayLayer layer = TRY(catalog_->layer(chain_id));
     const std::uint64_t number = catalog_->next_number();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
-    CHECK(unpack(number, layer.info.parent, *tar, false));
+    CHECK(unpack(number, [&] { return Result<std::string>(layer.info.parent); }, *tar, named(chain_id)));
     const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
     undo.cancel();
     images_.forget(old);
@@ -259,8 +264,7 @@ class OverlaySnapshots : public Snapshots {
 
  private:
   struct Staged : StagedLayer {
-    Staged(OverlaySnapshots& driver_, std::string parent_, std::uint64_t number_)
-        : driver(driver_), parent(std::move(parent_)), number(number_) {}
+    Staged(OverlaySnapshots& driver_, std::uint64_t number_) : driver(driver_), number(number_) {}
     ~Staged() override {
       if (!kept) driver.janitor_.remove(layout::snapshot(number));
     }
@@ -296,29 +300,62 @@ class OverlaySnapshots : public Snapshots {
     return {};
   }
 
-  Result<ExtractStats> unpack(std::uint64_t number, std::string_view parent, ByteSource& tar, bool need_end_marker) {
-    const auto chain = TRY(catalog_->chain(parent));
-    if (chain.size() >= max_layers)
-      return fail(ErrorKind::invalid, "max depth exceeded: {} layers are on each other already", chain.size());
-    Result<> readable;
-    const auto below = [&](const std::string& path) { return find_below(chain, path, readable); };
+  static StageOptions named(std::string_view chain_id) {
+    return {.chain_id = [id = std::string(chain_id)](const std::string&) { return Result<std::string>(id); }};
+  }
+
+  // The layers below one that is being made, which are asked for when something of them is needed.
+  class Below {
+   public:
+    Below(OverlaySnapshots& driver, ParentLayer parent) : driver_(driver), parent_(std::move(parent)) {}
+    // After the first call, which may wait.
+    const std::string& id() const { return id_; }
+    Result<const std::vector<std::uint64_t>*> chain() {
+      if (chain_) return &*chain_;
+      id_ = TRY(parent_());
+      auto chain = TRY(driver_.catalog_->chain(id_));
+      if (chain.size() >= max_layers)
+        return fail(ErrorKind::invalid, "max depth exceeded: {} layers are on each other already", chain.size());
+      chain_ = std::move(chain);
+      return &*chain_;
+    }
+    Result<UniqueFd> find(const std::string& path) { return driver_.find_below(*TRY(chain()), path); }
+
+   private:
+    OverlaySnapshots& driver_;
+    const ParentLayer parent_;
+    std::string id_;
+    std::optional<std::vector<std::uint64_t>> chain_;
+  };
+
+  // With the parent's chain id.
+  Result<std::pair<ExtractStats, std::string>> unpack(std::uint64_t number, ParentLayer parent, ByteSource& tar,
+                                                      const StageOptions& options) {
+    Below below(*this, std::move(parent));
+    const auto find = [&](const std::string& path) { return below.find(path); };
     if (options_.image_layers) {
-      const ExtractStats stats = TRY(images_.write(number, tar, need_end_marker, below));
-      CHECK(readable);
-      return stats;
+      ErofsLayerOptions image;
+      image.need_end_marker = options.need_end_marker;
+      image.below = find;
+      image.identity = [&]() -> Result<std::string> {
+        CHECK(below.chain());
+        // Beside names and sizes the parent then tells layers apart.
+        return options.chain_id ? options.chain_id(below.id()) : Result<std::string>("on " + below.id());
+      };
+      const ExtractStats stats = TRY(images_.write(number, tar, std::move(image)));
+      return std::pair(stats, below.id());
     }
     struct stat top{};
     top.st_mode = 0755;
-    if (!chain.empty()) top = TRY(top_of_layer(chain[0]));
+    if (const auto* chain = TRY(below.chain()); !chain->empty()) top = TRY(top_of_layer(chain->front()));
     CHECK(make_snapshot(number, top, false));
     const UniqueFd files(
         ::openat(base_fd_.get(), layout::snapshot_files(number).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!files) return sys_fail("open snapshot {}", number);
-    ExtractOptions options{.layer = true, .need_end_marker = need_end_marker, .decompress = false};
-    options.below = below;
-    const ExtractStats stats = TRY(extract(tar, files.get(), "/", options));
-    CHECK(readable);
-    return stats;
+    ExtractOptions extracting{.layer = true, .need_end_marker = options.need_end_marker, .decompress = false};
+    extracting.below = find;
+    const ExtractStats stats = TRY(extract(tar, files.get(), "/", extracting));
+    return std::pair(stats, below.id());
   }
 
   // A layer's top directory, as it looks.
@@ -339,23 +376,18 @@ class OverlaySnapshots : public Snapshots {
     return base_ + "/" + (is_image ? image : layout::snapshot_files(number));
   }
 
-  // What the layers below have at a path; `readable` is the first error of a layer that could not be looked into.
-  UniqueFd find_below(const std::vector<std::uint64_t>& chain, const std::string& path, Result<>& readable) {
+  // What the layers below have at a path, or none.
+  Result<UniqueFd> find_below(const std::vector<std::uint64_t>& chain, const std::string& path) {
     for (const std::uint64_t number : chain) {
-      const auto root = images_.root(number);
-      if (!root) {
-        if (readable) readable = std::unexpected(root.error());
-        return {};
-      }
-      const bool image = *root != nullptr;
-      auto fd = sys::open_beneath(image ? (*root)->get() : base_fd_.get(),
-                                  image ? path : layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
+      const LayerRoot root = TRY(images_.root(number));
+      auto fd = sys::open_beneath(root ? root->get() : base_fd_.get(),
+                                  root ? path : layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
                                   sys::Resolve::no_symlinks);
       struct stat status{};
       if (!fd || ::fstat(fd->get(), &status) != 0) continue;
       return is_whiteout(status) ? UniqueFd() : std::move(*fd);
     }
-    return {};
+    return UniqueFd();
   }
 
   Result<OverlayMount> view_of(std::string_view chain_id) {

@@ -13,6 +13,10 @@
 
 namespace corten::store {
 
+// More layers on each other than this are refused ("max depth exceeded"): what overlayfs stacks, less what a container
+// needs beside its image.
+inline constexpr std::size_t max_layers = 490;
+
 struct OverlayOptions {
   // Mount as kernels before 6.7 need it, where one option holds the paths of all layers. For tests; found out
   // otherwise.

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -63,7 +64,24 @@ struct ActiveInfo {
   std::string parent;  // chain id or empty
 };
 
-// A layer unpacked and not yet named: what streams in is named by its hash, known at the end. Dropped unless committed.
+// How new layers are kept. `automatic`: as images where the kernel mounts them, as directories elsewhere.
+enum class LayerForm : std::uint8_t { automatic, image, directory };
+
+// Says the chain id of the layer below ("" for none), which must exist then. Called at most once, from the staging
+// thread, when something of the layer below is needed, at the latest at the tar's end. May wait; an error fails the
+// staging.
+using ParentLayer = std::function<Result<std::string>()>;
+
+struct StageOptions {
+  // A tar that nothing else vouches for must have its end marker.
+  bool need_end_marker = false;
+  // Says the layer's chain id, given its parent's. Called at most once, from the staging thread, when all of the tar
+  // has been read; an error fails the staging. A layer staged with the chain id that it had before becomes the same
+  // bytes; without one it is told apart from others by what was read of it, which two tars may have in common.
+  std::function<Result<std::string>(const std::string& parent)> chain_id = {};
+};
+
+// A layer made and not yet named: what streams in is named by its hash, known at the end. Dropped unless committed.
 class StagedLayer {
  public:
   virtual ~StagedLayer() = default;
@@ -71,15 +89,12 @@ class StagedLayer {
   virtual Result<LayerInfo> commit(std::string_view chain_id) = 0;
 };
 
-// More layers on each other than this are refused ("max depth exceeded"): what overlayfs stacks, less what a container
-// needs beside its image.
-inline constexpr std::size_t max_layers = 490;
-
 class Snapshots {
  public:
   virtual ~Snapshots() = default;
-  // "overlay", for `info`.
+  // "overlay", for `info`, and what it shows beneath the name.
   virtual std::string_view driver_name() const = 0;
+  virtual std::vector<std::pair<std::string, std::string>> status() const = 0;
 
   // --- layers
   virtual bool has_layer(std::string_view chain_id) const = 0;
@@ -87,15 +102,20 @@ class Snapshots {
   // the existing layer stays. On error nothing is left. `parent` must exist (not_found). The layer is visible at
   // return but recorded by the database only with the caller's next durable commit or within moments.
   virtual Result<LayerInfo> apply_layer(std::string_view chain_id, std::string_view parent, ByteSource& tar) = 0;
-  // The first half of apply_layer. A tar that nothing else vouches for must have its end marker.
-  virtual Result<std::unique_ptr<StagedLayer>> stage_layer(std::string_view parent, ByteSource& tar,
-                                                           bool need_end_marker) = 0;
+  // The first half of apply_layer. More layers on each other than the driver can stack are refused ("max depth
+  // exceeded").
+  virtual Result<std::unique_ptr<StagedLayer>> stage_layer(ParentLayer parent, ByteSource& tar,
+                                                           const StageOptions& options) = 0;
+  Result<std::unique_ptr<StagedLayer>> stage_layer(std::string_view parent, ByteSource& tar,
+                                                   const StageOptions& options) {
+    return stage_layer([id = std::string(parent)]() -> Result<std::string> { return id; }, tar, options);
+  }
   virtual Result<LayerInfo> layer(std::string_view chain_id) const = 0;
   // conflict while an active snapshot or another layer stands on it.
   virtual Result<> remove_layer(std::string_view chain_id) = 0;
   virtual std::vector<LayerInfo> layers() const = 0;
   // Layers made shortly before the machine went down, whose files may be torn. Whoever has their blobs makes them anew
-  // with rebuild_layer; without a tar to make it from, the layer is taken as it is.
+  // with rebuild_layer; without a tar to make it from, the layer is taken as it is, if it can be used at all.
   virtual std::vector<std::string> suspect_layers() const = 0;
   virtual Result<> rebuild_layer(std::string_view chain_id, ByteSource* tar) = 0;
 

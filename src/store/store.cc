@@ -13,7 +13,7 @@
 
 namespace corten::store {
 
-Result<std::unique_ptr<Store>> Store::open(const std::string& data_root) {
+Result<std::unique_ptr<Store>> Store::open(const std::string& data_root, const StoreOptions& options) {
   std::unique_ptr<Store> out(new Store());
   CHECK(sys::make_directories(data_root, 0711));
   out->data_root_ = data_root;
@@ -35,7 +35,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& data_root) {
   }
   out->content_ = TRY(ContentStore::open(layout::content(data_root)));
   out->database_ = TRY(Database::open(layout::database(data_root)));
-  out->snapshots_ = TRY(open_overlay_snapshots(layout::snapshots(data_root), *out->database_));
+  out->snapshots_ = TRY(open_overlay_snapshots(layout::snapshots(data_root), *out->database_,
+                                               {.image_layers = options.layers == LayerForm::image}));
   return out;
 }
 

@@ -12,10 +12,14 @@
 
 namespace corten::store {
 
+struct StoreOptions {
+  LayerForm layers = LayerForm::automatic;
+};
+
 class Store {
  public:
   // Makes what is missing. `conflict` when another daemon has this data root.
-  static Result<std::unique_ptr<Store>> open(const std::string& data_root);
+  static Result<std::unique_ptr<Store>> open(const std::string& data_root, const StoreOptions& options = {});
   ~Store();
 
   const std::string& data_root() const { return data_root_; }

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include <future>
+
 #include "erofs/image_fixture.h"
 #include "oci/digest.h"
 #include "store/archive.h"
@@ -367,6 +369,93 @@ TEST_P(SnapshotsContract, AFailedLayerLeavesNothing) {
     return std::distance(std::filesystem::directory_iterator(directory), std::filesystem::directory_iterator()) <= 2;
   })) << "init and one layer";
   ASSERT_TRUE(snapshots_->remove_layer(base)) << "the parent is not held by what failed";
+}
+
+// The layer below is made while the one above is staged.
+TEST_P(SnapshotsContract, AParentMayBeOnItsWay) {
+  const std::string lower = base_tar();
+  const std::string upper = TarMaker().dir("top").file("data/three", "3").hard_link("bin/bash", "bin/sh").done();
+  const std::string base = oci::chain_id("", oci::Digest::of(lower).text()),
+                    top = oci::chain_id(base, oci::Digest::of(upper).text());
+  std::promise<std::string> promised;
+  std::promise<void> asked;
+  int calls = 0;
+  std::thread below([&] {
+    asked.get_future().wait();
+    EXPECT_EQ(layer("", lower), base);
+    promised.set_value(base);
+  });
+  StringSource source(upper);
+  const ParentLayer parent = [&]() -> Result<std::string> {
+    if (++calls == 1) asked.set_value();
+    return promised.get_future().get();
+  };
+  auto staged = snapshots_->stage_layer(parent, source, {});
+  below.join();
+  ASSERT_TRUE(staged) << staged.error().text();
+  EXPECT_EQ(calls, 1);
+  const auto info = (*staged)->commit(top);
+  ASSERT_TRUE(info) << info.error().text();
+  EXPECT_EQ(info->parent, base);
+  ASSERT_TRUE(snapshots_->prepare("c", top));
+  const UniqueFd c = mounted("c");
+  EXPECT_EQ(slurp(c.get(), "bin/bash") + slurp(c.get(), "data/one") + slurp(c.get(), "data/three"), "shell13");
+}
+
+// Nothing of it is needed before the end, but it is the layer's parent, and asked for once.
+TEST_P(SnapshotsContract, AParentIsAskedForAtTheEndAtTheLatest) {
+  const std::string base = layer("", base_tar());
+  for (const bool top_listed : {true, false}) {
+    TarMaker maker;
+    if (top_listed) maker.dir("./", 0711);
+    const std::string tar = maker.dir("a").file("a/b", "x").done();
+    StringSource source(tar);
+    int calls = 0;
+    std::string seen_parent;
+    const auto chain_id = [&](const std::string& below) -> Result<std::string> {
+      seen_parent = below;
+      std::byte byte{};
+      EXPECT_EQ(source.read(std::span(&byte, 1)).value_or(1), 0U) << "all has been read";
+      return std::string("sha256:late");
+    };
+    auto staged = snapshots_->stage_layer(
+        [&]() -> Result<std::string> {
+          ++calls;
+          return base;
+        },
+        source, {.need_end_marker = true, .chain_id = chain_id});
+    ASSERT_TRUE(staged) << staged.error().text();
+    EXPECT_EQ(calls, 1);
+    EXPECT_TRUE(seen_parent.empty() || seen_parent == base);
+    const std::string chain = top_listed ? "sha256:listed" : "sha256:unlisted";
+    ASSERT_TRUE((*staged)->commit(chain));
+    ASSERT_TRUE(snapshots_->prepare(chain, chain));
+    struct stat status{};
+    ASSERT_EQ(::fstatat(mounted(chain).get(), ".", &status, 0), 0);
+    EXPECT_EQ(status.st_mode & 07777, top_listed ? 0711U : 0755U);
+  }
+}
+
+TEST_P(SnapshotsContract, AParentThatFailsFailsTheLayerAndLeavesNothing) {
+  const std::string tars[] = {TarMaker().dir("a").done(), TarMaker().file("needs/parent", "x").done(),
+                              TarMaker().hard_link("a", "below").done(), TarMaker().dir("./").done(), ""};
+  for (const std::string& tar : tars) {
+    StringSource source(tar);
+    const auto staged = snapshots_->stage_layer(
+        []() -> Result<std::string> { return fail(ErrorKind::unavailable, "the layer below got lost"); }, source, {});
+    ASSERT_FALSE(staged);
+    EXPECT_EQ(staged.error().kind(), ErrorKind::unavailable);
+    EXPECT_THAT(staged.error().text(), testing::HasSubstr("the layer below got lost"));
+  }
+  {
+    StringSource source(TarMaker().dir("a").done());
+    const auto staged =
+        snapshots_->stage_layer([]() -> Result<std::string> { return std::string("sha256:none"); }, source, {});
+    ASSERT_FALSE(staged);
+    EXPECT_EQ(staged.error().kind(), ErrorKind::not_found);
+  }
+  const std::string directory = root_.path() + "/snapshots";
+  EXPECT_TRUE(eventually([&] { return list_names(root_.open("snapshots").get())->size() == 1; })) << "init";
 }
 
 TEST_P(SnapshotsContract, ReopensAsItWas) {
