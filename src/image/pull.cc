@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "image/images_impl.h"
 #include "image/layer_unpack.h"
+#include "oci/platform.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -16,7 +17,6 @@ constexpr int max_index_depth = 4;
 constexpr std::int64_t max_config = 8 << 20;
 constexpr std::size_t piece = 256U << 10;
 constexpr std::chrono::milliseconds report_interval{100};
-constexpr const char* docker_reference_type = "vnd.docker.reference.type";
 constexpr std::string_view foreign_layer = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 constexpr std::string_view nondistributable = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 
@@ -38,7 +38,7 @@ class Puller {
         reference_(std::move(reference)),
         options_(options),
         registry_(registry),
-        wanted_(options.platform.value_or(oci::host_platform())),
+        wanted_(options.platform.value_or(oci::best_host_platform())),
         pins_(impl),
         outer_(options.stop, [this] { stop_.request_stop(); }) {}
 
@@ -60,7 +60,9 @@ class Puller {
     const store::BlobInfo config = TRY(content().put(config_text));
     const store::BlobInfo manifest = TRY(content().put(chosen.bytes));
     store::failpoint("pull-fetched");
-    return publish(top.descriptor.digest, manifest.digest, config.digest);
+    PullResult result = TRY(publish(top.descriptor.digest, manifest.digest, config.digest));
+    warn_of_platform();
+    return result;
   }
 
  private:
@@ -71,6 +73,18 @@ class Puller {
     if (!options_.progress || quiet_) return;
     const MutexLock lock(telling_);
     options_.progress(event);
+  }
+
+  // The image has come, as from Docker; who asked for a platform must hear that it is for another one.
+  void warn_of_platform() EXCLUDES(telling_) {
+    if (!options_.progress || !options_.platform || oci::matches(wanted_, config_.platform)) return;
+    const MutexLock lock(telling_);
+    options_.progress(
+        {"",
+         fmt::format("\nWARNING: Pulled image with specified platform ({}), but the resulting image's configured "
+                     "platform ({}) does not match.\nThis is most likely caused by a bug in the build system that "
+                     "created the fetched image ({}).\nPlease notify the image author to correct the configuration.",
+                     wanted_.text(), config_.platform.text().substr(0, 100), reference_.name())});
   }
 
   Result<remote::ResolvedManifest> resolve(const oci::Reference& reference) const {
@@ -90,11 +104,8 @@ class Puller {
       if (depth == max_index_depth)
         return fail(ErrorKind::invalid, "image indexes are nested deeper than {}", max_index_depth);
       const oci::Index index = TRY(oci::parse_index(found.bytes));
-      const auto entry = std::ranges::find_if(index.manifests, [&](const oci::Descriptor& candidate) {
-        return !candidate.annotations.contains(docker_reference_type) &&
-               (!candidate.platform || oci::matches(wanted_, *candidate.platform));
-      });
-      if (entry == index.manifests.end()) return no_match(wanted_);
+      const oci::Descriptor* entry = oci::best_entry(index.manifests, wanted_);
+      if (entry == nullptr) return no_match(options_.platform.value_or(oci::host_platform()));
       oci::Reference below = reference_;
       below.tag.clear();
       below.digest = entry->digest;
@@ -136,7 +147,6 @@ class Puller {
     if (config_.platform.os != "linux")
       return fail(ErrorKind::invalid, "image operating system {:?} cannot be used on this platform",
                   config_.platform.os.substr(0, 100));
-    if (options_.platform && !oci::matches(wanted_, config_.platform)) return no_match(wanted_);
     return {};
   }
 

@@ -32,18 +32,6 @@ TEST(ChainId, FoldsFromTheBottom) {
   EXPECT_EQ(chain[1], Digest::of(digest_a + " " + digest_a).text());
 }
 
-TEST(Platform, ParsesAndMatches) {
-  EXPECT_EQ(parse_platform("linux/x86_64")->text(), "linux/amd64");
-  EXPECT_EQ(parse_platform("linux/aarch64/v8")->text(), "linux/arm64");
-  EXPECT_EQ(parse_platform("linux/arm/7")->text(), "linux/arm/v7");
-  EXPECT_EQ(parse_platform("linux")->os, "linux");
-  EXPECT_EQ(parse_platform("riscv64")->text(), "linux/riscv64");
-  for (const char* bad : {"", "linux/", "linux/a/b/c", "nonsense", "li nux/amd64"})
-    EXPECT_FALSE(parse_platform(bad)) << bad;
-  EXPECT_TRUE(matches(*parse_platform("linux/arm64"), *parse_platform("linux/arm64/v8")));
-  EXPECT_FALSE(matches(*parse_platform("linux/arm64"), *parse_platform("linux/amd64")));
-}
-
 TEST(ImageConfig, KeepsDockersFieldsThroughARoundTrip) {
   const std::string text =
       R"({"architecture":"amd64","os":"linux","config":{"Env":["A=b"],"Entrypoint":null,)"
