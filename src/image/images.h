@@ -127,6 +127,8 @@ struct PullOptions;
 struct PullResult;
 struct PushOptions;
 struct PushResult;
+struct CheckOptions;
+struct CheckReport;
 
 class Images {
  public:
@@ -178,6 +180,7 @@ class Images {
  private:
   friend Result<PullResult> pull(Images& images, const oci::Reference& reference, const PullOptions& options);
   friend Result<PushResult> push(Images& images, const oci::Reference& reference, const PushOptions& options);
+  friend Result<CheckReport> check(Images& images, const CheckOptions& options);
   friend std::vector<std::string> pushable_tags(const Images& images, const oci::Reference& reference);
   explicit Images(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

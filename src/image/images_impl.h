@@ -59,6 +59,8 @@ class Images::Impl {
   Result<> tag(std::string_view source, std::string_view target) EXCLUDES(write_mutex_);
   // After a push: repository@digest as a further name of the image, durably; nothing where it was removed meanwhile.
   Result<> add_digest_name(const std::string& id, const std::string& full_name) EXCLUDES(write_mutex_);
+  // An image whose documents could not be read when the store was opened, and now can.
+  Result<> revive(const std::string& id) EXCLUDES(write_mutex_);
   Result<std::vector<DeleteItem>> remove(std::string_view reference, const RemoveOptions& options)
       EXCLUDES(write_mutex_);
   Result<PruneReport> prune(const PruneOptions& options) EXCLUDES(write_mutex_);

@@ -12,6 +12,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t max_auth_header = 64 << 10;
+constexpr std::size_t max_config_header = 1 << 20;
+constexpr std::size_t max_registries = 1000;
 constexpr std::size_t max_kept_tokens = 1000;
 constexpr std::size_t max_token = 64 << 10;
 constexpr auto shortest_life = 60s;  // also where the server says nothing
@@ -64,6 +66,24 @@ std::string form(std::initializer_list<std::pair<std::string_view, std::string_v
   return body;
 }
 
+// Nothing of it may be in an error: it is secret.
+std::optional<Credentials> credentials_of(Result<AuthConfig> config) {
+  if (!config) return std::nullopt;
+  if (config->username.empty() && !config->auth.empty()) {
+    const auto pair = base64_decode(config->auth);
+    const auto colon = pair ? pair->find(':') : std::string::npos;
+    if (colon == std::string::npos) return std::nullopt;
+    config->username = pair->substr(0, colon);
+    config->password = pair->substr(colon + 1);
+  }
+  if (!fit_for_header(config->identity_token) || !fit_for_header(config->registry_token)) return std::nullopt;
+  return Credentials{.username = std::move(config->username),
+                     .password = std::move(config->password),
+                     .identity_token = std::move(config->identity_token),
+                     .registry_token = std::move(config->registry_token),
+                     .server_address = std::move(config->server_address)};
+}
+
 }  // namespace
 
 Result<Credentials> parse_registry_auth(std::string_view header) {
@@ -73,21 +93,32 @@ Result<Credentials> parse_registry_auth(std::string_view header) {
   const auto bad = [] { return fail(ErrorKind::invalid, "invalid X-Registry-Auth header: want base64url of JSON"); };
   if (!text) return bad();
   if (trim(*text).empty() || trim(*text) == "null") return Credentials{};
-  auto config = json::from_text<AuthConfig>(*text);
-  if (!config) return bad();
-  if (config->username.empty() && !config->auth.empty()) {
-    const auto pair = base64_decode(config->auth);
-    const auto colon = pair ? pair->find(':') : std::string::npos;
-    if (colon == std::string::npos) return bad();
-    config->username = pair->substr(0, colon);
-    config->password = pair->substr(colon + 1);
+  auto credentials = credentials_of(json::from_text<AuthConfig>(*text));
+  if (!credentials) return bad();
+  return std::move(*credentials);
+}
+
+Result<std::map<std::string, Credentials>> parse_registry_config(std::string_view header) {
+  std::map<std::string, Credentials> out;
+  header = trim(header);
+  if (header.empty()) return out;
+  const auto bad = [] { return fail(ErrorKind::invalid, "invalid X-Registry-Config header: want base64url of JSON"); };
+  const auto text = header.size() <= max_config_header ? base64_decode(header) : std::nullopt;
+  const auto value = text ? json::parse(*text) : Result<json::Value>(bad());
+  if (!value || !value->is_object() || value->get_object().size() > max_registries) return bad();
+  for (const auto& entry : value->get_object()) {
+    auto credentials = credentials_of(json::from_json<AuthConfig>(entry.value()));
+    if (!credentials) return bad();
+    out.insert_or_assign(domain_of_server(entry.key()), std::move(*credentials));
   }
-  if (!fit_for_header(config->identity_token) || !fit_for_header(config->registry_token)) return bad();
-  return Credentials{.username = std::move(config->username),
-                     .password = std::move(config->password),
-                     .identity_token = std::move(config->identity_token),
-                     .registry_token = std::move(config->registry_token),
-                     .server_address = std::move(config->server_address)};
+  return out;
+}
+
+std::string domain_of_server(std::string_view server) {
+  for (const std::string_view scheme : {"https://", "http://"})
+    if (server.starts_with(scheme)) server.remove_prefix(scheme.size());
+  server = server.substr(0, server.find('/'));
+  return std::string(server.empty() || server == "index.docker.io" ? "docker.io" : server);
 }
 
 std::vector<std::string> Scope::texts() const {
@@ -105,7 +136,7 @@ std::string Authorizer::basic() const {
   return "Basic " + http::base64_encode(credentials_.username + ":" + credentials_.password);
 }
 
-Result<std::string> Authorizer::authorization(const Scope& scope) {
+Result<std::string> Authorizer::authorization(const Scope& scope, const std::stop_token& stop) {
   if (!credentials_.registry_token.empty()) return "Bearer " + credentials_.registry_token;
   const auto key = joined(scope.texts());
   Realm realm;
@@ -118,7 +149,7 @@ Result<std::string> Authorizer::authorization(const Scope& scope) {
       return "Bearer " + found->second.text;
     realm = realm_;
   }
-  auto token = TRY(fetch(realm, scope, false));
+  auto token = TRY(fetch(realm, scope, false, stop));
   auto value = "Bearer " + token.text;
   const MutexLock lock(mutex_);
   if (tokens_.size() >= max_kept_tokens) tokens_.clear();
@@ -161,7 +192,7 @@ Result<std::string> Authorizer::refresh_token(const Scope& scope) {
     if (mode_ != Mode::bearer) return std::string();
     realm = realm_;
   }
-  return TRY(fetch(realm, scope, true)).refresh;
+  return TRY(fetch(realm, scope, true, {})).refresh;
 }
 
 Result<Url> Authorizer::checked_realm(const Realm& realm) const {
@@ -171,9 +202,11 @@ Result<Url> Authorizer::checked_realm(const Realm& realm) const {
   return url;
 }
 
-Result<Authorizer::Token> Authorizer::fetch(const Realm& realm, const Scope& scope, bool offline) const {
+Result<Authorizer::Token> Authorizer::fetch(const Realm& realm, const Scope& scope, bool offline,
+                                            const std::stop_token& stop) const {
   Url url = TRY(checked_realm(realm));
   http::ClientRequest request;
+  request.stop = stop;
   request.headers.add("Accept", "application/json");
   const auto scopes = scope.texts();
   if (!credentials_.identity_token.empty()) {

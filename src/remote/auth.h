@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,11 @@ struct Credentials {
 // "registrytoken"}. Empty text and an empty object give empty credentials. `invalid` otherwise; nothing of the value is
 // in the error's text.
 Result<Credentials> parse_registry_auth(std::string_view header);
+// The value of X-Registry-Config: base64url of {"<registry>": what X-Registry-Auth has in it}. By domain: the key
+// "https://index.docker.io/v1/" is docker.io. At most 1,000 registries from 1 MiB; errors as above.
+Result<std::map<std::string, Credentials>> parse_registry_config(std::string_view header);
+// The domain of references that clients mean by a server's address: "https://index.docker.io/v1/" and "" are docker.io.
+std::string domain_of_server(std::string_view server);
 
 struct Challenge {
   std::string scheme;                             // lower case: "bearer", "basic"
@@ -68,7 +74,7 @@ class Authorizer {
   Authorizer(Credentials credentials, bool insecure, TokenCall call);
 
   // For a request that needs `scope`; empty where nothing is known to be needed. May ask the token server.
-  Result<std::string> authorization(const Scope& scope) EXCLUDES(mutex_);
+  Result<std::string> authorization(const Scope& scope, const std::stop_token& stop = {}) EXCLUDES(mutex_);
   // After a 401 to a request that carried `used`. True: authorization() now gives something else, worth one more try.
   // unauthorized: the registry's demands cannot be met; text of Docker's kind.
   Result<bool> challenged(const http::Headers& headers, const Scope& scope, std::string_view used) EXCLUDES(mutex_);
@@ -91,7 +97,7 @@ class Authorizer {
   };
   enum class Mode : unsigned char { unknown, basic, bearer };
 
-  Result<Token> fetch(const Realm& realm, const Scope& scope, bool offline) const;
+  Result<Token> fetch(const Realm& realm, const Scope& scope, bool offline, const std::stop_token& stop) const;
   Result<Url> checked_realm(const Realm& realm) const;
   std::string basic() const;
 

@@ -37,6 +37,28 @@ TEST(RegistryAuth, RefusesWhatIsNone) {
   EXPECT_THAT(injected.error().text(), Not(HasSubstr("secret")));
 }
 
+TEST(RegistryConfig, ReadsOneForEachRegistry) {
+  const auto read = [](std::string_view json) { return parse_registry_config(http::base64_encode(json)); };
+  EXPECT_TRUE(parse_registry_config("")->empty());
+  EXPECT_TRUE(read("{}")->empty());
+  const auto two =
+      read(R"({"https://index.docker.io/v1/":{"username":"me","password":"a"},"r.example":{"auth":"bWU6Yg=="}})");
+  ASSERT_TRUE(two) << two.error().text();
+  EXPECT_EQ(two->at("docker.io").password, "a");
+  EXPECT_EQ(two->at("r.example").password, "b");
+}
+
+TEST(RegistryConfig, RefusesWhatIsNoneWithoutRepeatingIt) {
+  for (const char* json : {"[]", "1", R"({"r":1})", R"({"r":{"username":{}}})", R"({"r":{"auth":"secret"}})", "{"}) {
+    const auto refused = parse_registry_config(http::base64_encode(json));
+    ASSERT_FALSE(refused) << json;
+    EXPECT_THAT(refused.error().text(), Not(HasSubstr("secret")));
+  }
+  std::string many = "{";
+  for (int i = 0; i <= 1000; ++i) many += fmt::format("{}\"r{}\":{{}}", i == 0 ? "" : ",", i);
+  EXPECT_FALSE(parse_registry_config(http::base64_encode(many + "}")));
+}
+
 TEST(Challenge, ReadsSeveral) {
   const auto list = challenges(
       R"(Bearer realm="https://a/t?x=1,2",service="s \"q\"",scope="repository:a:pull,push", Basic realm=r , Negotiate)");

@@ -67,11 +67,7 @@ Result<> pull_all(Call& call, ProgressStream& stream, const oci::Reference& repo
 Result<> login(Call& call) {
   const Value body = TRY(call.body());
   remote::Credentials credentials = TRY(remote::parse_registry_auth(http::base64_encode(json::write(body))));
-  std::string domain = credentials.server_address;
-  for (const std::string_view scheme : {"https://", "http://"})
-    if (domain.starts_with(scheme)) domain.erase(0, scheme.size());
-  domain = domain.substr(0, domain.find('/'));
-  if (domain.empty() || domain == "index.docker.io") domain = "docker.io";
+  const std::string domain = remote::domain_of_server(credentials.server_address);
   const RegistryAccess access = call.services.registry();
   const auto registry =
       remote::Registry::create(access.hosts, TRY(access.hosts->for_push(domain)), std::move(credentials), {});

@@ -13,6 +13,7 @@
 #include "store/archive.h"
 #include "store/failpoint.h"
 #include "store/janitor.h"
+#include "store/layer_compare.h"
 #include "store/layer_images.h"
 #include "store/layout.h"
 #include "store/overlay_catalog.h"
@@ -101,7 +102,7 @@ class OverlaySnapshots : public Snapshots {
   Result<std::unique_ptr<StagedLayer>> stage_layer(ParentLayer parent, ByteSource& tar,
                                                    const StageOptions& options) override {
     auto staged = std::make_unique<Staged>(*this, catalog_->next_number());
-    std::tie(staged->stats, staged->parent) = TRY(unpack(staged->number, std::move(parent), tar, options));
+    std::tie(staged->stats, staged->parent) = TRY(unpack(staged->number, std::move(parent), tar, options, options_.image_layers));
     failpoint("layer-unpacked");
     return staged;
   }
@@ -136,13 +137,24 @@ class OverlaySnapshots : public Snapshots {
     const OverlayLayer layer = TRY(catalog_->layer(chain_id));
     const std::uint64_t number = catalog_->next_number();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
-    CHECK(unpack(number, [&] { return Result<std::string>(layer.info.parent); }, *tar, named(chain_id)));
-    const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
+    CHECK(unpack(number, parent_of(layer), *tar, named(chain_id), options_.image_layers));
+    CHECK(take_place(chain_id, number));
     undo.cancel();
-    images_.forget(old);
-    janitor_.remove(layout::snapshot(old));
-    janitor_.flush_soon();
     return {};
+  }
+
+  Result<bool> check_layer(std::string_view chain_id, ByteSource& tar, bool repair) override {
+    const OverlayLayer layer = TRY(catalog_->layer(chain_id));
+    const std::uint64_t number = catalog_->next_number();
+    const bool image = is_image(layer.number);
+    Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
+    CHECK(unpack(number, parent_of(layer), tar, named(chain_id), image));
+    CHECK(drain(tar));
+    const bool same = TRY(same_layer(layer.number, number, image));
+    if (same || !repair) return same;
+    CHECK(take_place(chain_id, number));
+    undo.cancel();
+    return false;
   }
 
   Result<> prepare(std::string_view key, std::string_view parent) override {
@@ -300,6 +312,32 @@ class OverlaySnapshots : public Snapshots {
     return {};
   }
 
+  static ParentLayer parent_of(const OverlayLayer& layer) {
+    return [id = layer.info.parent] { return Result<std::string>(id); };
+  }
+
+  // The snapshot `number` is the layer from now on.
+  Result<> take_place(std::string_view chain_id, std::uint64_t number) {
+    const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
+    images_.forget(old);
+    janitor_.remove(layout::snapshot(old));
+    janitor_.flush_soon();
+    return {};
+  }
+
+  // What is not there or cannot be read is not the same.
+  Result<bool> same_layer(std::uint64_t old, std::uint64_t made, bool image) const {
+    const auto open = [&](std::uint64_t number) {
+      const std::string path = image ? layout::snapshot_image(number) : layout::snapshot_files(number);
+      return UniqueFd(
+          ::openat(base_fd_.get(), path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | (image ? 0 : O_DIRECTORY)));
+    };
+    const UniqueFd there = open(old), fresh = open(made);
+    if (!fresh) return sys_fail("open layer {}", made);
+    if (!there) return false;
+    return image ? same_file(there.get(), fresh.get()) : same_tree(there.get(), fresh.get());
+  }
+
   static StageOptions named(std::string_view chain_id) {
     return {.chain_id = [id = std::string(chain_id)](const std::string&) { return Result<std::string>(id); }};
   }
@@ -330,10 +368,10 @@ class OverlaySnapshots : public Snapshots {
 
   // With the parent's chain id.
   Result<std::pair<ExtractStats, std::string>> unpack(std::uint64_t number, ParentLayer parent, ByteSource& tar,
-                                                      const StageOptions& options) {
+                                                      const StageOptions& options, bool as_image) {
     Below below(*this, std::move(parent));
     const auto find = [&](const std::string& path) { return below.find(path); };
-    if (options_.image_layers) {
+    if (as_image) {
       ErofsLayerOptions image;
       image.need_end_marker = options.need_end_marker;
       image.below = find;
@@ -371,9 +409,11 @@ class OverlaySnapshots : public Snapshots {
 
   // Where a layer's or container's files lie, for `inspect`.
   std::string host_path(std::uint64_t number) const {
-    const std::string image = layout::snapshot_image(number);
-    const bool is_image = ::faccessat(base_fd_.get(), image.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-    return base_ + "/" + (is_image ? image : layout::snapshot_files(number));
+    return base_ + "/" + (is_image(number) ? layout::snapshot_image(number) : layout::snapshot_files(number));
+  }
+
+  bool is_image(std::uint64_t number) const {
+    return ::faccessat(base_fd_.get(), layout::snapshot_image(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
   }
 
   // What the layers below have at a path, or none.

@@ -118,6 +118,9 @@ class Snapshots {
   // with rebuild_layer; without a tar to make it from, the layer is taken as it is, if it can be used at all.
   virtual std::vector<std::string> suspect_layers() const = 0;
   virtual Result<> rebuild_layer(std::string_view chain_id, ByteSource* tar) = 0;
+  // Makes the layer again from its tar beside the one that is there, and says whether they are the same. Where they are
+  // not, with `repair`, the new one takes the other's place; what is mounted stays as it is until its next mount.
+  virtual Result<bool> check_layer(std::string_view chain_id, ByteSource& tar, bool repair) = 0;
 
   // --- active snapshots
   // conflict when the key is taken, not_found without the parent.

@@ -99,6 +99,7 @@ constexpr Entry entries[] = {
     {.path = "image save", .command = &save_command, .aliases = "image save, save"},
     {.path = "image tag", .command = &tag_command, .aliases = "image tag, tag"},
 
+    {.path = "system check", .command = &system_check_command},
     {.path = "system df", .command = &system_df_command},
     {.path = "system events", .command = &events_command, .aliases = "system events, events"},
     {.path = "system info", .command = &info_command, .aliases = "system info, info"},
