@@ -12,8 +12,8 @@
 namespace corten::cli {
 namespace {
 
-constexpr std::array<std::string_view, 12> elsewhere{"build",  "builder", "buildx",   "search", "network", "volume",
-                                                     "plugin", "context", "manifest", "swarm",  "compose", "trust"};
+constexpr std::array<std::string_view, 10> elsewhere{"build",  "builder", "buildx", "network", "volume",
+                                                     "plugin", "context", "swarm",  "compose", "trust"};
 
 constexpr std::array<std::string_view, 8> log_levels{"trace",   "debug", "info",  "warn",
                                                      "warning", "error", "fatal", "panic"};

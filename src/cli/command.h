@@ -41,6 +41,7 @@ enum class Completes : std::uint8_t {
   running_containers,
   stopped_containers,
   images,
+  repositories,  // of images here, without tags
   objects
 };
 
@@ -73,6 +74,7 @@ struct Entry {
 struct Group {
   std::string_view name;
   std::string_view summary;
+  std::string_view description = {};  // in --help instead of the summary
 };
 
 std::span<const Entry> all_entries();

@@ -55,15 +55,17 @@ void add_containers(Context& context, std::string_view typed, std::string_view s
   }
 }
 
-void add_images(Context& context, std::string_view typed, Words& out) {
+void add_images(Context& context, std::string_view typed, bool tags, Words& out) {
   auto client = context.client();
   if (!client) return;
   const auto answer = (*client)->get("/images/json");
   if (!answer || !answer->is_array()) return;
   for (const auto& image : answer->get_array()) {
     for (const auto& item : array_at(image, "RepoTags")) {
-      if (const std::string name = text_of(item); name != "<none>:<none>" && name.starts_with(typed))
-        out.push_back(name);
+      std::string name = text_of(item);
+      if (name == "<none>:<none>") continue;
+      if (!tags) name.erase(std::min(name.rfind(':'), name.size()));
+      if (name.starts_with(typed)) out.push_back(std::move(name));
     }
   }
 }
@@ -75,10 +77,11 @@ void add_names(Context& context, Completes what, std::string_view typed, Words& 
     case Completes::containers: add_containers(context, typed, "", out); break;
     case Completes::running_containers: add_containers(context, typed, "running", out); break;
     case Completes::stopped_containers: add_containers(context, typed, "stopped", out); break;
-    case Completes::images: add_images(context, typed, out); break;
+    case Completes::images: add_images(context, typed, true, out); break;
+    case Completes::repositories: add_images(context, typed, false, out); break;
     case Completes::objects:
       add_containers(context, typed, "", out);
-      add_images(context, typed, out);
+      add_images(context, typed, true, out);
       break;
   }
 }

@@ -71,7 +71,7 @@ std::string group_help(const Group& group) {
   return fmt::format(
       "Usage:  {0} {1} COMMAND\n\n{2}\n\nCommands:\n{3}\nRun '{0} {1} COMMAND --help' for more information on a "
       "command.\n",
-      program_name, group.name, group.summary, command_list(items));
+      program_name, group.name, group.description.empty() ? group.summary : group.description, command_list(items));
 }
 
 std::string program_help(std::size_t columns) {

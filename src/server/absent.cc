@@ -26,10 +26,6 @@ Result<> no_build_cache(Call& call) {
   return call.answer(200, json::Object{{"CachesDeleted", nullptr}, {"SpaceReclaimed", 0}});
 }
 
-Result<> registry(Call&) {
-  return fail(ErrorKind::not_implemented, "this version of Corten has no registry client yet");
-}
-
 Result<> no_plugins(Call& call) { return call.answer(200, json::Array()); }
 
 Result<> plugins(Call&) { return fail(ErrorKind::not_implemented, "plugins are not supported"); }
@@ -71,8 +67,6 @@ constexpr std::array table{
     Route{"POST", "/build", builder},
     Route{"POST", "/build/prune", no_build_cache},
     Route{"POST", "/session", session},
-    Route{"GET", "/images/search", registry},
-    Route{"GET", "/distribution/{name...}/json", registry},
     Route{"PUT", "/volumes/{name}", swarm},
 };
 

@@ -14,6 +14,7 @@ constexpr Entry entries[] = {
     {.path = "images", .command = &images_command, .aliases = "image ls, image list, images", .common = true},
     {.path = "login", .command = &login_command, .common = true},
     {.path = "logout", .command = &logout_command, .common = true},
+    {.path = "search", .command = &search_command, .common = true},
     {.path = "version", .command = &version_command, .common = true},
     {.path = "info", .command = &info_command, .aliases = "system info, info", .common = true},
 
@@ -42,6 +43,7 @@ constexpr Entry entries[] = {
     {.path = "stats", .command = &stats_command, .aliases = "container stats, stats"},
     {.path = "stop", .command = &stop_command, .aliases = "container stop, stop"},
     {.path = "tag", .command = &tag_command, .aliases = "image tag, tag"},
+    {.path = "tags", .command = &tags_command, .aliases = "image tags, tags"},
     {.path = "top", .command = &top_command, .aliases = "container top, top"},
     {.path = "unpause", .command = &unpause_command, .aliases = "container unpause, unpause"},
     {.path = "update", .command = &update_command, .aliases = "container update, update"},
@@ -98,8 +100,14 @@ constexpr Entry entries[] = {
     {.path = "image remove", .command = &rmi_command, .aliases = "image rm, image remove, rmi", .listed = false},
     {.path = "image save", .command = &save_command, .aliases = "image save, save"},
     {.path = "image tag", .command = &tag_command, .aliases = "image tag, tag"},
+    {.path = "image tags", .command = &tags_command, .aliases = "image tags, tags"},
 
-    {.path = "system check", .command = &system_check_command},
+    {.path = "manifest annotate", .command = &manifest_annotate_command},
+    {.path = "manifest create", .command = &manifest_create_command},
+    {.path = "manifest inspect", .command = &manifest_inspect_command},
+    {.path = "manifest push", .command = &manifest_push_command},
+    {.path = "manifest rm", .command = &manifest_rm_command},
+
     {.path = "system df", .command = &system_df_command},
     {.path = "system events", .command = &events_command, .aliases = "system events, events"},
     {.path = "system info", .command = &info_command, .aliases = "system info, info"},
@@ -111,6 +119,10 @@ constexpr Entry entries[] = {
 constexpr Group groups[] = {
     {"container", "Manage containers"},
     {"image", "Manage images"},
+    {"manifest", "Manage image manifests and manifest lists",
+     "Manage image manifests and manifest lists.\n\n"
+     "A manifest list gives one name to images of one program for several platforms. It is put together here, from\n"
+     "images that are in the registry, and then pushed."},
     {"system", "Manage Corten"},
 };
 

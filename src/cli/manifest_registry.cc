@@ -1,0 +1,158 @@
+#include "cli/manifest_registry.h"
+
+#include <cstdlib>
+#include <set>
+
+#include "cli/registry_auth.h"
+#include "cli/version.h"
+#include "json/codec.h"
+#include "remote/search.h"
+
+namespace corten::cli {
+namespace {
+
+constexpr std::size_t most_images = 1000;
+
+std::string environment(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') return value;
+  }
+  return {};
+}
+
+// Layers that may not leave their place: the manifest says where they are.
+bool is_foreign(const oci::Descriptor& layer) {
+  return !layer.urls.empty() || layer.media_type.find("foreign") != std::string::npos ||
+         layer.media_type.find("nondistributable") != std::string::npos;
+}
+
+Error no_such(const oci::Reference& reference) {
+  return {ErrorKind::not_found, "no such manifest: " + reference.full()};
+}
+
+ImageManifest image_of(const oci::Reference& reference, remote::ResolvedManifest found) {
+  return {.reference = reference.full(), .descriptor = std::move(found.descriptor), .raw = std::move(found.bytes)};
+}
+
+}  // namespace
+
+Result<remote::Registry*> ManifestRegistry::registry(const oci::Reference& reference) {
+  auto& known = registries_[reference.domain];
+  if (known) return known.get();
+  remote::HostsConfig config;
+  if (insecure_) config.insecure_registries.push_back(reference.domain);
+  config.proxy = {.http = environment({"HTTP_PROXY", "http_proxy"}),
+                  .https = environment({"HTTPS_PROXY", "https_proxy"}),
+                  .no_proxy = environment({"NO_PROXY", "no_proxy"})};
+  const auto hosts = TRY(remote::Hosts::create(std::move(config)));
+  auto endpoint = TRY(hosts->for_push(reference.domain));
+  auto credentials = TRY(remote::parse_registry_auth(registry_auth_for(context_, reference)));
+  remote::Options options;
+  options.user_agent = fmt::format("Corten-Client/{} (linux)", version_text);
+  known = remote::Registry::create(hosts, std::move(endpoint), std::move(credentials), std::move(options));
+  return known.get();
+}
+
+Result<remote::ResolvedManifest> ManifestRegistry::resolve(remote::Registry& registry,
+                                                           const oci::Reference& reference) {
+  auto found = registry.resolve(reference);
+  if (!found && found.error().kind() == ErrorKind::not_found) return std::unexpected(no_such(reference));
+  return found;
+}
+
+Result<std::vector<ImageManifest>> ManifestRegistry::list_images(remote::Registry& registry,
+                                                                 const oci::Reference& reference,
+                                                                 const remote::ResolvedManifest& list, bool whole) {
+  const oci::Index index = TRY(oci::parse_index(list.bytes));
+  if (whole && index.manifests.size() > most_images)
+    return fail(ErrorKind::invalid, "{} lists more than {} manifests", reference.full(), most_images);
+  std::vector<ImageManifest> images;
+  for (const auto& entry : index.manifests) {
+    oci::Reference part = reference;
+    part.digest = entry.digest;
+    ImageManifest image{.reference = part.full(), .descriptor = {}, .raw = {}};
+    if (whole) image = image_of(part, TRY(resolve(registry, part)));
+    if (oci::is_index_type(whole ? image.descriptor.media_type : entry.media_type))
+      return fail(ErrorKind::invalid, "unsupported manifest type: {} is a manifest list", part.full());
+    // What else an entry says (annotations, urls) is not what Docker's client keeps.
+    image.descriptor.media_type = entry.media_type;
+    image.descriptor.digest = entry.digest;
+    image.descriptor.size = entry.size;
+    image.descriptor.platform = entry.platform.value_or(oci::Platform{});
+    images.push_back(std::move(image));
+  }
+  return images;
+}
+
+Result<ManifestRegistry::Found> ManifestRegistry::look(const oci::Reference& reference, bool whole) {
+  remote::Registry& from = *TRY(registry(reference));
+  auto found = TRY(resolve(from, reference));
+  if (oci::is_index_type(found.descriptor.media_type)) return TRY(list_images(from, reference, found, whole));
+  ImageManifest image = image_of(reference, std::move(found));
+  if (!whole) return image;
+  const auto manifest = TRY(oci::parse_manifest(image.raw));
+  const auto text = TRY(remote::fetch_small_blob(from, reference.path, manifest.config));
+  image.descriptor.platform =
+      TRY_AS(json::from_text<oci::Platform>(text), fmt::format("the config of {}", reference.full()));
+  return image;
+}
+
+Result<ImageManifest> ManifestRegistry::image(const oci::Reference& reference) {
+  auto found = TRY(look(reference, true));
+  if (auto* image = std::get_if<ImageManifest>(&found)) return std::move(*image);
+  return fail(ErrorKind::invalid, "{} is a manifest list", reference.full());
+}
+
+Result<> ManifestRegistry::bring_blob(remote::Registry& registry, const std::string& from, const std::string& to,
+                                      const oci::Descriptor& blob) {
+  const auto digest = TRY(oci::Digest::parse(blob.digest));
+  if (is_foreign(blob)) {
+    TRY(registry.mount_blob(to, digest, from));
+    return {};
+  }
+  remote::UploadRequest request;
+  request.digest = digest;
+  request.size = static_cast<std::uint64_t>(blob.size);
+  request.mount_from = from;
+  request.open = [&]() -> Result<http::BodySource> {
+    auto stream = std::make_shared<remote::BlobStream>(TRY(registry.fetch_blob(from, blob)));
+    return [stream](std::span<std::byte> into) { return stream->read(into); };
+  };
+  TRY(registry.upload(to, request));
+  return {};
+}
+
+Result<> ManifestRegistry::adopt(const oci::Reference& target, const ImageManifest& image) {
+  remote::Registry& registry = *TRY(this->registry(target));
+  oci::Reference source = TRY(oci::parse_reference(image.reference));
+  const auto digest = TRY(oci::Digest::parse(image.descriptor.digest));
+  std::string bytes = image.raw;
+  // What an older client has kept need not be what the digest is of.
+  if (oci::Digest::of(bytes) != digest) {
+    source.digest = digest.text();
+    bytes = TRY(resolve(registry, source)).bytes;
+  }
+  const auto manifest = TRY(oci::parse_manifest(bytes));
+  std::vector<oci::Descriptor> blobs = manifest.layers;
+  blobs.push_back(manifest.config);
+  std::set<std::string> done;
+  for (const auto& blob : blobs) {
+    if (!done.insert(blob.digest).second) continue;
+    CHECK_AS(bring_blob(registry, source.path, target.path, blob),
+             fmt::format("failed to mount blob {}@{} to {}", source.name(), blob.digest, target.full()));
+  }
+  oci::Reference pushed = target;
+  pushed.tag.clear();
+  pushed.digest = digest.text();
+  TRY(put(pushed, image.descriptor.media_type, bytes));
+  return {};
+}
+
+Result<oci::Digest> ManifestRegistry::put(const oci::Reference& target, std::string_view media_type,
+                                          std::string_view bytes) {
+  remote::Registry& registry = *TRY(this->registry(target));
+  return wrap(registry.put_manifest(target.path, target.digest.empty() ? target.tag : target.digest, media_type, bytes),
+              fmt::format("failed to put manifest {}", target.full()));
+}
+
+}  // namespace corten::cli
