@@ -108,6 +108,7 @@ constexpr Entry entries[] = {
     {.path = "manifest push", .command = &manifest_push_command},
     {.path = "manifest rm", .command = &manifest_rm_command},
 
+    {.path = "system check", .command = &system_check_command},
     {.path = "system df", .command = &system_df_command},
     {.path = "system events", .command = &events_command, .aliases = "system events, events"},
     {.path = "system info", .command = &info_command, .aliases = "system info, info"},
