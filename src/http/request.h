@@ -94,6 +94,8 @@ class ResponseWriter {
   // The same with a length known beforehand (files): exactly `length` bytes must follow.
   virtual Result<> begin_stream(int status, std::string_view content_type, std::uint64_t length) = 0;
   virtual Result<> write(std::string_view bytes) = 0;
+  // `count` bytes of an open file from `offset` on; `invalid` where it has less.
+  virtual Result<> write_file(int fd, std::uint64_t offset, std::uint64_t count);
   // The stream broke half way: the connection is cut so that the client cannot take what it has for the whole.
   virtual void fail_stream() = 0;
   // Sends "101 UPGRADED" where the client asked to upgrade, else "200 OK" without a length, and hands the connection

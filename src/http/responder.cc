@@ -1,6 +1,9 @@
 #include "http/responder.h"
 
+#include <sys/sendfile.h>
+
 #include <array>
+#include <cerrno>
 #include <ctime>
 
 #include "http/server_core.h"
@@ -166,6 +169,29 @@ Result<> Responder::write(std::string_view bytes) {
   }
   remaining_ -= bytes.size();
   return send({bytes});
+}
+
+Result<> Responder::write_file(int fd, std::uint64_t offset, std::uint64_t count) {
+  if (mode_ != Mode::counted || connection_.stream().is_tls() || broken_ || count > remaining_)
+    return ResponseWriter::write_file(fd, offset, count);
+  auto at = static_cast<off64_t>(offset);
+  while (count > 0) {
+    const ssize_t sent = ::sendfile64(connection_.stream().fd(), fd, &at, static_cast<std::size_t>(count));
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent == 0) {
+      fail_stream();
+      return fail(ErrorKind::invalid, "a file for the answer ends {} bytes early", count);
+    }
+    if (sent < 0) {
+      const int error = errno;
+      fail_stream();
+      if (error == EPIPE || error == ECONNRESET) return fail(ErrorKind::cancelled, "the client is gone");
+      return sys_fail_text(error, "send a file");
+    }
+    count -= static_cast<std::uint64_t>(sent);
+    remaining_ -= static_cast<std::uint64_t>(sent);
+  }
+  return {};
 }
 
 void Responder::fail_stream() {

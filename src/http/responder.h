@@ -38,6 +38,8 @@ class Responder final : public ResponseWriter {
   Result<> begin_stream(int status, std::string_view content_type) override;
   Result<> begin_stream(int status, std::string_view content_type, std::uint64_t length) override;
   Result<> write(std::string_view bytes) override;
+  // On a plain connection, with a length announced, from the file to the socket without passing through us.
+  Result<> write_file(int fd, std::uint64_t offset, std::uint64_t count) override;
   void fail_stream() override;
   Result<HijackedConnection> hijack(std::string_view content_type) override;
   Result<HijackedConnection> hijack_websocket(bool text) override;

@@ -30,17 +30,16 @@ std::string normal(std::string_view path) {
 
 }  // namespace
 
-Result<ArchiveFiles> ArchiveFiles::read(store::ByteSource& tar, const store::ContentStore& content) {
-  ArchiveFiles out(content);
+Result<> ArchiveFiles::read(store::ByteSource& tar) {
   const auto plain = TRY(store::decompress(tar));
   store::TarReader reader(*plain);
   store::TarEntry entry;
   std::size_t entries = 0;
   while (TRY(reader.next(entry))) {
     if (++entries > max_entries) return fail(ErrorKind::invalid, "image archive has more than {} entries", max_entries);
-    CHECK(out.add(reader, entry));
+    CHECK(add(reader, entry));
   }
-  return out;
+  return {};
 }
 
 Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entry) {
@@ -61,16 +60,38 @@ Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entr
   }
   if (entry.type != store::TarType::file) return {};
   if (entry.sparse) return fail(ErrorKind::invalid, "image archive: {:?} is a sparse file", path);
-  store::BlobWriter blob = TRY(content_->writer());
-  for (;;) {
-    const auto piece = TRY(reader.chunk());
-    if (piece.empty()) break;
-    CHECK(blob.write(piece));
-  }
+  store::TarEntrySource bytes(reader);
+  std::vector<std::byte> head(store::tar_block);
+  head.resize(TRY(store::read_full(bytes, head)));
+  store::PrefixSource whole(head, bytes);
+  if (store::looks_like_tar(head)) return add_tar(whole, path);
+  return add_blob(whole, path, store::sniff_compression(head) != store::Compression::none);
+}
+
+Result<> ArchiveFiles::add_tar(store::ByteSource& bytes, const std::string& path) {
+  auto layer = TRY(ArchiveLayer::plain(store_, slots_));
+  CHECK(layer->intake().read(bytes));
+  CHECK(layer->intake().finish());
+  const oci::Digest& digest = layer->intake().diff_id();
+  paths_[path] = digest;
+  sizes_[digest.text()] = layer->intake().size();
+  tars_.insert(digest.text());
+  layers_.emplace(digest.text(), std::move(layer));
+  return {};
+}
+
+Result<> ArchiveFiles::add_blob(store::ByteSource& bytes, const std::string& path, bool is_packed) {
+  store::BlobWriter blob = TRY(content_.writer());
+  CHECK(store::copy(bytes, blob));
   const store::BlobInfo info = TRY(blob.seal());
   paths_[path] = info.digest;
-  sizes_[info.digest.text()] = info.size;
-  writers_.emplace(info.digest.text(), std::move(blob));
+  const std::string& name = info.digest.text();
+  sizes_[name] = info.size;
+  const auto [known, added] = writers_.emplace(name, std::move(blob));
+  if (!is_packed || !added) return {};
+  UniqueFd packed = TRY(known->second.read_back());
+  if (auto layer = TRY(ArchiveLayer::packed(store_, slots_, std::move(packed))))
+    layers_.emplace(name, std::move(layer));
   return {};
 }
 
@@ -91,12 +112,20 @@ Result<oci::Digest> ArchiveFiles::digest(const std::string& path) const {
   return *found;
 }
 
+LayerIntake* ArchiveFiles::tar(const oci::Digest& digest) const {
+  return tars_.contains(digest.text()) ? &layers_.at(digest.text())->intake() : nullptr;
+}
+
 Result<UniqueFd> ArchiveFiles::open(const oci::Digest& digest) {
+  if (LayerIntake* layer = tar(digest)) {
+    auto fd = layer->blob()->read_back();
+    return fd ? std::move(fd) : content_.reader(layer->blob_info().digest);
+  }
   const auto found = writers_.find(digest.text());
   if (found == writers_.end()) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
   auto fd = found->second.read_back();
   // Kept already, by this or another load.
-  return fd ? std::move(fd) : content_->reader(digest);
+  return fd ? std::move(fd) : content_.reader(digest);
 }
 
 Result<std::string> ArchiveFiles::text(const oci::Digest& digest) {
@@ -114,11 +143,40 @@ std::uint64_t ArchiveFiles::size(const oci::Digest& digest) const {
 }
 
 Result<> ArchiveFiles::keep(const oci::Digest& digest) {
+  if (TRY(content_.has_durably(digest))) return {};
+  if (tar(digest) != nullptr) {
+    // Its manifest wants it as it was.
+    store::FdSource packed(TRY(open(digest)));
+    const auto plain = TRY(store::decompress(packed));
+    store::BlobWriter blob = TRY(content_.writer());
+    CHECK(store::copy(*plain, blob));
+    CHECK(blob.commit(digest));
+    return {};
+  }
   const auto found = writers_.find(digest.text());
   if (found == writers_.end()) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
-  if (TRY(content_->has_durably(digest))) return {};
   CHECK(found->second.commit(digest));
   return {};
+}
+
+const store::BlobInfo* ArchiveFiles::packed(const oci::Digest& digest) const {
+  LayerIntake* layer = tar(digest);
+  return layer == nullptr ? nullptr : &layer->blob_info();
+}
+
+Result<> ArchiveFiles::keep_packed(const oci::Digest& digest) {
+  LayerIntake* layer = tar(digest);
+  if (layer == nullptr) return fail(ErrorKind::internal, "{} is no tar", digest.text());
+  if (TRY(content_.has_durably(layer->blob_info().digest))) return {};
+  CHECK(layer->blob()->commit());
+  return {};
+}
+
+Result<std::unique_ptr<store::StagedLayer>> ArchiveFiles::stage(const oci::Digest& digest, const std::string& parent,
+                                                                const std::string& diff_id) {
+  const auto found = layers_.find(digest.text());
+  if (found == layers_.end()) return fail(ErrorKind::unavailable, "not staged");
+  return found->second->stage_on(parent, diff_id);
 }
 
 }  // namespace corten::image

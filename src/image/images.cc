@@ -346,12 +346,13 @@ void Images::container_gone(std::string_view image_id) { impl_->container_gone(i
 Result<std::string> Images::import(store::ByteSource& tar, const ImportOptions& options) {
   return impl_->import(tar, options);
 }
-Result<std::vector<std::string>> Images::load(store::ByteSource& tar, const Progress& progress) {
-  return impl_->load(tar, progress);
+Result<std::vector<std::string>> Images::load(store::ByteSource& tar, const LoadOptions& options) {
+  return impl_->load(tar, options);
 }
 Result<std::string> Images::commit(const CommitOptions& options) { return impl_->commit(options); }
-Result<> Images::save(const std::vector<std::string>& references, store::ByteSink& tar) const {
-  return impl_->save(references, tar);
+Result<> Images::save(const std::vector<std::string>& references, store::ByteSink& tar,
+                      const SaveOptions& options) const {
+  return impl_->save(references, tar, options);
 }
 Result<> Images::tag(std::string_view source, std::string_view target) { return impl_->tag(source, target); }
 Result<std::vector<DeleteItem>> Images::remove(std::string_view reference, const RemoveOptions& options) {

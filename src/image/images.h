@@ -77,6 +77,17 @@ struct CommitOptions {
   std::string created_by;  // the container's command line, for history
 };
 
+struct LoadOptions {
+  Progress progress = {};
+  std::optional<oci::Platform> platform = std::nullopt;  // images for others are left out
+};
+
+struct SaveOptions {
+  std::optional<oci::Platform> platform = std::nullopt;  // what each image must be for
+  // Told the archive's size before its first byte.
+  std::function<Result<>(std::uint64_t size)> begin = {};
+};
+
 struct HistoryItem {
   std::string id;  // "<missing>" where there is none
   std::int64_t created = 0;
@@ -157,12 +168,13 @@ class Images {
   Result<std::string> import(store::ByteSource& tar, const ImportOptions& options);
   // A docker-archive or OCI layout in a tar (compressed or not). Returns the "Loaded image: …" lines' names; each
   // image is committed by itself, in the archive's order.
-  Result<std::vector<std::string>> load(store::ByteSource& tar, const Progress& progress = {});
+  Result<std::vector<std::string>> load(store::ByteSource& tar, const LoadOptions& options = {});
   // The changes of a container's snapshot as a new layer and image; returns its id.
   Result<std::string> commit(const CommitOptions& options);
   // Both layouts in one tar, byte for byte the same for the same images. Names or ids; unknown ones fail before the
   // first byte is written.
-  Result<> save(const std::vector<std::string>& references, store::ByteSink& tar) const;
+  Result<> save(const std::vector<std::string>& references, store::ByteSink& tar,
+                const SaveOptions& options = {}) const;
 
   // --- names and removal
   // `target` is repo[:tag]; moves the tag if it exists.

@@ -54,8 +54,8 @@ class Images::Impl {
   Result<std::string> publish(const NewImage& image) EXCLUDES(write_mutex_);
   Result<std::string> import(store::ByteSource& tar, const ImportOptions& options) EXCLUDES(write_mutex_);
   Result<std::string> commit(const CommitOptions& options) EXCLUDES(write_mutex_);
-  Result<std::vector<std::string>> load(store::ByteSource& tar, const Progress& progress) EXCLUDES(write_mutex_);
-  Result<> save(const std::vector<std::string>& references, store::ByteSink& tar);
+  Result<std::vector<std::string>> load(store::ByteSource& tar, const LoadOptions& options) EXCLUDES(write_mutex_);
+  Result<> save(const std::vector<std::string>& references, store::ByteSink& tar, const SaveOptions& options);
   Result<> tag(std::string_view source, std::string_view target) EXCLUDES(write_mutex_);
   // After a push: repository@digest as a further name of the image, durably; nothing where it was removed meanwhile.
   Result<> add_digest_name(const std::string& id, const std::string& full_name) EXCLUDES(write_mutex_);
@@ -101,17 +101,6 @@ class Images::Impl {
   std::map<std::string, unsigned> pins_ GUARDED_BY(pins_mutex_);
 };
 
-// What of a stream's layer an image needs to know.
-struct MadeLayer {
-  oci::Descriptor blob;
-  std::string diff_id;
-  std::string chain_id;
-  bool empty = false;  // the tar has no entries
-};
-
-// Unpacks an uncompressed layer tar on top of `parent` while its compressed blob is written.
-Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent,
-                             store::ByteSource& tar, bool need_end_marker);
 // The media type of a layer blob as stored.
 std::string_view layer_media_type(store::Compression compression);
 // Writes config and manifest and publishes the image.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "image/layer_unpack.h"
+#include "oci/platform.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -32,25 +33,25 @@ std::vector<std::string> names_of(const oci::Descriptor& descriptor) {
   return {parsed->with_default_tag().full()};
 }
 
-// An OCI layout, walked through its indexes to the image for this machine.
+// An OCI layout, walked through its indexes to the image for one platform.
 class LayoutReader {
  public:
-  explicit LayoutReader(ArchiveFiles& files) : files_(files) {}
+  LayoutReader(ArchiveFiles& files, const oci::Platform& wanted) : files_(files), wanted_(wanted) {}
 
   // All manifests that could be meant, in order, with the names on the way.
   Result<> index(const std::string& text, const std::vector<std::string>& names, int depth) {
     if (depth > max_index_depth)
       return fail(ErrorKind::invalid, "image indexes are nested deeper than {}", max_index_depth);
     const oci::Index index = TRY(oci::parse_index(text));
-    std::vector<const oci::Descriptor*> wanted;
-    for (const oci::Descriptor& entry : index.manifests) {
-      if (!annotation(entry, docker_reference_type).empty()) continue;  // attestations
-      if (depth > 0 && entry.platform && !oci::matches(oci::host_platform(), *entry.platform)) continue;
-      wanted.push_back(&entry);
+    std::vector<const oci::Descriptor*> meant;
+    if (depth == 0) {
+      for (const oci::Descriptor& entry : index.manifests)
+        if (annotation(entry, docker_reference_type).empty()) meant.push_back(&entry);  // no attestations
+    } else if (const oci::Descriptor* nearest = oci::best_entry(index.manifests, wanted_)) {
+      // Below the top an index is one image for several machines.
+      meant.push_back(nearest);
     }
-    // Below the top an index is one image for several machines.
-    if (depth > 0 && wanted.size() > 1) wanted.resize(1);
-    for (const oci::Descriptor* entry : wanted) {
+    for (const oci::Descriptor* entry : meant) {
       std::vector<std::string> all = names;
       for (std::string& name : names_of(*entry)) all.push_back(std::move(name));
       CHECK(descriptor(*entry, all, depth));
@@ -94,12 +95,13 @@ class LayoutReader {
   }
 
   ArchiveFiles& files_;
+  const oci::Platform& wanted_;
 };
 
-Result<std::vector<ArchiveImage>> images_of_layout(ArchiveFiles& files) {
+Result<std::vector<ArchiveImage>> images_of_layout(ArchiveFiles& files, const oci::Platform& wanted) {
   const oci::Digest digest = TRY(files.digest("index.json"));
   const std::string text = TRY(files.text(digest));
-  LayoutReader reader(files);
+  LayoutReader reader(files, wanted);
   CHECK(reader.index(text, {}, 0));
   return std::move(reader.images);
 }
@@ -118,7 +120,7 @@ Result<ArchiveImage> image_of(ArchiveFiles& files, const ArchiveManifest& entry)
   return image;
 }
 
-Result<std::vector<ArchiveImage>> images_of_manifest(ArchiveFiles& files) {
+Result<std::vector<ArchiveImage>> images_of_manifest(ArchiveFiles& files, const oci::Platform& wanted) {
   const oci::Digest digest = TRY(files.digest("manifest.json"));
   const std::string text = TRY(files.text(digest));
   const auto entries = TRY_AS(json::from_text<std::vector<ArchiveManifest>>(text), "manifest.json");
@@ -127,10 +129,16 @@ Result<std::vector<ArchiveImage>> images_of_manifest(ArchiveFiles& files) {
   for (const ArchiveManifest& entry : entries) out.push_back(TRY(image_of(files, entry)));
   // An archive that is both layouts has the images' own manifests, too: with them, digests stay what they were.
   if (!files.has("index.json") || !files.has("oci-layout")) return out;
-  const auto layout = TRY(images_of_layout(files));
+  const auto layout = TRY(images_of_layout(files, wanted));
   for (ArchiveImage& image : out)
     for (const ArchiveImage& other : layout)
       if (other.config == image.config && other.layers == image.layers) image.manifest = other.manifest;
+  // Not so a manifest that was made for the archive and names the layers' tars: its digest stands for nothing, and the
+  // tars would be kept beside the file systems made of them.
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto is_tar = [&](const oci::Digest& layer) { return files.packed(layer) != nullptr; };
+    if (!entries[i].layer_sources.empty() && std::ranges::any_of(out[i].layers, is_tar)) out[i].manifest.reset();
+  }
   return out;
 }
 
@@ -140,7 +148,8 @@ class ImageLoader {
   ImageLoader(Images::Impl& impl, ArchiveFiles& files, const ArchiveImage& image)
       : impl_(impl), files_(files), image_(image), pins_(impl) {}
 
-  Result<std::string> run() {
+  // The image's id; none where it is not for `platform`.
+  Result<std::optional<std::string>> run(const std::optional<oci::Platform>& platform) {
     const std::string text = TRY(files_.text(image_.config));
     const oci::ImageConfig config = TRY(oci::parse_image_config(text));
     if (config.rootfs.diff_ids.size() != image_.layers.size())
@@ -148,6 +157,7 @@ class ImageLoader {
                   config.rootfs.diff_ids.size(), image_.layers.size());
     if (!config.platform.os.empty() && config.platform.os != "linux")
       return fail(ErrorKind::invalid, "cannot load {:?} image on linux", config.platform.os.substr(0, 100));
+    if (platform && !oci::distance(*platform, config.platform)) return std::nullopt;
     pins_.add(image_.config.text());
     std::string chain;
     for (std::size_t i = 0; i < image_.layers.size(); ++i) {
@@ -160,22 +170,65 @@ class ImageLoader {
     }
     CHECK(files_.keep(image_.config));
     const oci::Digest manifest = TRY(manifest_of());
-    return impl_.publish({manifest, image_.config, "", image_.names});
+    return TRY(impl_.publish({manifest, image_.config, "", image_.names}));
   }
 
  private:
-  Result<> layer(const oci::Digest& blob, const std::string& parent, const std::string& diff_id) {
+  Result<> layer(const oci::Digest& file, const std::string& parent, const std::string& diff_id) {
     const std::string chain = oci::chain_id(parent, diff_id);
-    if (!impl_.store().snapshots().has_layer(chain)) CHECK(unpack(blob, parent, diff_id, chain));
-    if (TRY(impl_.store().content().has_durably(blob))) return {};
-    return files_.keep(blob);
+    if (!impl_.store().snapshots().has_layer(chain)) CHECK(unpack(file, parent, diff_id, chain));
+    if (!image_.manifest) {
+      layers_.push_back(TRY(blob_of(file, chain)));
+      return {};
+    }
+    if (TRY(impl_.store().content().has_durably(file))) return {};
+    return files_.keep(file);
   }
 
-  Result<> unpack(const oci::Digest& blob, const std::string& parent, const std::string& diff_id,
+  Result<> unpack(const oci::Digest& file, const std::string& parent, const std::string& diff_id,
                   const std::string& chain) {
-    const bool in_archive = files_.has_blob(blob);
-    return unpack_layer(impl_.store(), TRY(in_archive ? files_.open(blob) : impl_.store().content().reader(blob)),
+    if (auto staged = files_.stage(file, parent, diff_id)) {
+      CHECK((*staged)->commit(chain));
+      return {};
+    }
+    const bool in_archive = files_.has_blob(file);
+    return unpack_layer(impl_.store(), TRY(in_archive ? files_.open(file) : impl_.store().content().reader(file)),
                         parent, diff_id, chain);
+  }
+
+  // The blob that our own manifest names for the layer.
+  Result<oci::Descriptor> blob_of(const oci::Digest& file, const std::string& chain) {
+    const store::BlobInfo* packed = files_.packed(file);
+    if (packed == nullptr) {
+      if (!TRY(impl_.store().content().has_durably(file))) CHECK(files_.keep(file));
+      const store::BlobInfo info = TRY(impl_.store().content().info(file));
+      return descriptor(TRY(media_type(file)), info);
+    }
+    // One that is here for another image will do: the tar is the same.
+    if (const auto known = known_blob(chain)) {
+      pins_.add(known->digest);
+      const oci::Digest digest = TRY(oci::Digest::parse(known->digest));
+      if (TRY(impl_.store().content().has_durably(digest))) return *known;
+    }
+    pins_.add(packed->digest.text());
+    CHECK(files_.keep_packed(file));
+    return descriptor(oci::media_type::oci_layer_gzip, *packed);
+  }
+
+  std::optional<oci::Descriptor> known_blob(const std::string& chain) const {
+    const CatalogPtr catalog = impl_.catalog();
+    for (const auto& [id, image] : catalog->images) {
+      const auto chains = oci::chain_ids(image->config.rootfs.diff_ids);
+      const auto found = std::ranges::find(chains, chain);
+      if (found != chains.end()) return image->manifest.layers[static_cast<std::size_t>(found - chains.begin())];
+    }
+    return std::nullopt;
+  }
+
+  static oci::Descriptor descriptor(std::string_view media_type, const store::BlobInfo& info) {
+    return {.media_type = std::string(media_type),
+            .digest = info.digest.text(),
+            .size = static_cast<std::int64_t>(info.size)};
   }
 
   Result<oci::Digest> manifest_of() {
@@ -186,16 +239,8 @@ class ImageLoader {
     }
     oci::Manifest manifest;
     manifest.media_type = oci::media_type::oci_manifest;
-    const store::BlobInfo config = TRY(impl_.store().content().info(image_.config));
-    manifest.config = {.media_type = std::string(oci::media_type::oci_config),
-                       .digest = config.digest.text(),
-                       .size = static_cast<std::int64_t>(config.size)};
-    for (const oci::Digest& layer : image_.layers) {
-      const store::BlobInfo info = TRY(impl_.store().content().info(layer));
-      manifest.layers.push_back({.media_type = std::string(TRY(media_type(layer))),
-                                 .digest = layer.text(),
-                                 .size = static_cast<std::int64_t>(info.size)});
-    }
+    manifest.config = descriptor(oci::media_type::oci_config, TRY(impl_.store().content().info(image_.config)));
+    manifest.layers = layers_;
     const std::string text = json::to_text(manifest);
     pins_.add(oci::Digest::of(text).text());
     return TRY(impl_.store().content().put(text)).digest;
@@ -212,30 +257,37 @@ class ImageLoader {
   ArchiveFiles& files_;
   const ArchiveImage& image_;
   Images::Impl::Pins pins_;
+  std::vector<oci::Descriptor> layers_;  // for a manifest of ours
 };
 
 }  // namespace
 
-Result<std::vector<ArchiveImage>> images_of(ArchiveFiles& files) {
-  if (files.has("manifest.json")) return images_of_manifest(files);
-  if (files.has("index.json")) return images_of_layout(files);
+Result<std::vector<ArchiveImage>> images_of(ArchiveFiles& files, const oci::Platform& wanted) {
+  if (files.has("manifest.json")) return images_of_manifest(files, wanted);
+  if (files.has("index.json")) return images_of_layout(files, wanted);
   return fail(ErrorKind::invalid, "not an image archive: it has neither manifest.json nor index.json");
 }
 
-Result<std::vector<std::string>> Images::Impl::load(store::ByteSource& tar, const Progress& progress) {
-  ArchiveFiles files = TRY(ArchiveFiles::read(tar, store_.content()));
+Result<std::vector<std::string>> Images::Impl::load(store::ByteSource& tar, const LoadOptions& options) {
+  ArchiveFiles files(store_);
+  CHECK(files.read(tar));
   store::failpoint("load-read");
   std::vector<std::string> out;
-  for (const ArchiveImage& image : TRY(images_of(files))) {
-    const std::string id = TRY(ImageLoader(*this, files, image).run());
+  bool left_out = false;
+  for (const ArchiveImage& image : TRY(images_of(files, options.platform.value_or(oci::best_host_platform())))) {
+    const auto id = TRY(ImageLoader(*this, files, image).run(options.platform));
+    left_out = left_out || !id;
+    if (!id) continue;
     std::vector<std::string> lines;
     for (const std::string& name : image.names) lines.push_back("Loaded image: " + familiar_of(name));
-    if (lines.empty()) lines.push_back("Loaded image ID: " + id);
+    if (lines.empty()) lines.push_back("Loaded image ID: " + *id);
     for (std::string& line : lines) {
-      if (progress) progress(line);
+      if (options.progress) options.progress(line);
       out.push_back(std::move(line));
     }
   }
+  if (left_out && out.empty())
+    return fail(ErrorKind::not_found, "the archive has no image for {}", options.platform->text());
   return out;
 }
 

@@ -4,9 +4,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "image/archive_layer.h"
 #include "image/images_impl.h"
 #include "store/tar.h"
 
@@ -17,11 +19,14 @@ struct ArchiveManifest {
   std::string config;
   std::vector<std::string> repo_tags;
   std::vector<std::string> layers;
+  // Docker 25 and later, whose archives have a manifest that was made for the archive only.
+  std::map<std::string, oci::Descriptor> layer_sources;
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit("Config", self.config);
     visit("RepoTags", self.repo_tags, json::null_empty);
     visit("Layers", self.layers);
+    visit("LayerSources", self.layer_sources, json::omit_empty);
   }
 };
 
@@ -29,41 +34,58 @@ struct ArchiveManifest {
 struct ArchiveImage {
   oci::Digest config;
   std::optional<oci::Digest> manifest;  // as the archive has it; else one is written
-  std::vector<oci::Digest> layers;      // blobs, bottom first
+  std::vector<oci::Digest> layers;      // the archive's files, bottom first
   std::vector<std::string> names;       // full, with tag
 };
 
-// The archive's files, each already a blob in the making: hashed, not yet visible.
+// The archive's files by what is in them, each on its way into the store and not yet visible there. Tars are
+// compressed as they come, and only that is kept; what looks like a layer is staged meanwhile.
 class ArchiveFiles {
  public:
+  explicit ArchiveFiles(store::Store& store) : store_(store), content_(store.content()) {}
   // Reads the tar to its end.
-  static Result<ArchiveFiles> read(store::ByteSource& tar, const store::ContentStore& content);
+  Result<> read(store::ByteSource& tar);
 
   bool has(const std::string& path) const { return resolve(path).has_value(); }
   // `invalid` when missing.
   Result<oci::Digest> digest(const std::string& path) const;
   // A document of at most 8 MiB.
   Result<std::string> text(const oci::Digest& digest);
+  // The file, or the compressed blob of a tar.
   Result<UniqueFd> open(const oci::Digest& digest);
-  bool has_blob(const oci::Digest& digest) const { return writers_.contains(digest.text()); }
+  bool has_blob(const oci::Digest& digest) const { return sizes_.contains(digest.text()); }
   std::uint64_t size(const oci::Digest& digest) const;
-  // Makes it visible in the content store.
+  // Makes it visible in the content store, as it is in the archive.
   Result<> keep(const oci::Digest& digest);
+  // The compressed blob of a tar; null for other files.
+  const store::BlobInfo* packed(const oci::Digest& digest) const;
+  Result<> keep_packed(const oci::Digest& digest);
+  // See ArchiveLayer::stage_on.
+  Result<std::unique_ptr<store::StagedLayer>> stage(const oci::Digest& digest, const std::string& parent,
+                                                    const std::string& diff_id);
 
  private:
-  explicit ArchiveFiles(const store::ContentStore& content) : content_(&content) {}
   Result<> add(store::TarReader& reader, const store::TarEntry& entry);
+  Result<> add_tar(store::ByteSource& bytes, const std::string& path);
+  Result<> add_blob(store::ByteSource& bytes, const std::string& path, bool is_packed);
   std::optional<oci::Digest> resolve(const std::string& path) const;
+  // Null where the file is no tar.
+  LayerIntake* tar(const oci::Digest& digest) const;
 
-  const store::ContentStore* content_;
+  store::Store& store_;
+  const store::ContentStore& content_;
   std::map<std::string, oci::Digest> paths_;
   std::map<std::string, std::string> links_;          // old archives link equal layers
-  std::map<std::string, store::BlobWriter> writers_;  // by digest
+  std::map<std::string, store::BlobWriter> writers_;  // by digest, as are the others
   std::map<std::string, std::uint64_t> sizes_;
+  LayerSlots slots_;  // used by the layers
+  std::set<std::string> tars_;
+  std::map<std::string, std::unique_ptr<ArchiveLayer>> layers_;
   std::uint64_t documents_ = 0;  // bytes given out by text()
 };
 
-// By manifest.json or, without it, by index.json. `invalid` when the archive has neither.
-Result<std::vector<ArchiveImage>> images_of(ArchiveFiles& files);
+// By manifest.json or, without it, by index.json, where an image for several platforms gives the one for `wanted`.
+// `invalid` when the archive has neither.
+Result<std::vector<ArchiveImage>> images_of(ArchiveFiles& files, const oci::Platform& wanted);
 
 }  // namespace corten::image

@@ -1,6 +1,6 @@
 // import and commit: a tar that becomes a layer, and a config around it.
 #include "image/images_impl.h"
-#include "store/channel.h"
+#include "image/layer_intake.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -15,6 +15,43 @@ oci::History history_of(const std::string& created, std::string created_by, std:
   out.created_by = std::move(created_by);
   out.comment = std::move(comment);
   out.author = std::move(author);
+  return out;
+}
+
+// What of a stream's layer an image needs to know.
+struct MadeLayer {
+  oci::Descriptor blob;
+  std::string diff_id;
+  std::string chain_id;
+  bool empty = false;  // the tar has no entries
+};
+
+// One pass over what `fill` writes.
+Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent,
+                             const std::function<Result<>(LayerIntake&)>& fill) {
+  const auto intake = TRY(
+      LayerIntake::open(store, {.parent = [below = std::string(parent)](bool) -> Result<std::string> { return below; },
+                                .need_end_marker = true}));
+  CHECK(fill(*intake));
+  CHECK(intake->finish());
+  const auto staged = TRY(intake->staged());
+  MadeLayer out;
+  out.diff_id = intake->diff_id().text();
+  if (out.diff_id == empty_diff) {
+    out.empty = true;
+    out.chain_id = parent;
+    return out;
+  }
+  out.chain_id = oci::chain_id(parent, out.diff_id);
+  const store::BlobInfo& info = intake->blob_info();
+  pins.add(info.digest.text());
+  pins.add(out.chain_id);
+  CHECK(intake->blob()->commit());
+  CHECK(staged->commit(out.chain_id));
+  out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip),
+              .digest = info.digest.text(),
+              .size = static_cast<std::int64_t>(info.size)};
+  store::failpoint("layer-made");
   return out;
 }
 
@@ -33,54 +70,6 @@ Result<std::vector<std::string>> names_of_option(const std::string& reference) {
   const oci::Reference parsed = TRY(oci::parse_reference(reference));
   if (!parsed.digest.empty()) return fail(ErrorKind::invalid, "cannot import digest reference");
   return std::vector<std::string>{parsed.with_default_tag().full()};
-}
-
-// One pass over the tar: this thread unpacks it, another one hashes and compresses it into its blob.
-Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent,
-                             store::ByteSource& tar, bool need_end_marker) {
-  store::BlobWriter blob = TRY(store.content().writer());
-  oci::Hasher hasher;
-  store::WriteBehind behind([&](store::ByteSource& source) -> Result<> {
-    const auto gzip = TRY(store::compress(blob, store::Compression::gzip));
-    std::vector<std::byte> buffer(256U << 10);
-    while (const std::size_t got = TRY(source.read(buffer))) {
-      hasher.update(std::span(buffer).first(got));
-      CHECK(gzip->write(std::span(buffer).first(got)));
-    }
-    return gzip->finish();
-  });
-  store::TeeSource tee(tar, behind);
-  MadeLayer out;
-  const auto finish = [&]() -> Result<> {
-    if (!out.diff_id.empty()) return {};
-    CHECK(store::drain(tee));
-    CHECK(behind.finish());
-    out.diff_id = hasher.finish().text();
-    return {};
-  };
-  const auto chain_id = [&](const std::string& below) -> Result<std::string> {
-    CHECK(finish());
-    return oci::chain_id(below, out.diff_id);
-  };
-  const auto staged =
-      TRY(store.snapshots().stage_layer(parent, tee, {.need_end_marker = need_end_marker, .chain_id = chain_id}));
-  CHECK(finish());
-  if (out.diff_id == empty_diff) {
-    out.empty = true;
-    out.chain_id = parent;
-    return out;
-  }
-  out.chain_id = oci::chain_id(parent, out.diff_id);
-  const store::BlobInfo info = TRY(blob.seal());
-  pins.add(info.digest.text());
-  pins.add(out.chain_id);
-  CHECK(blob.commit());
-  CHECK(staged->commit(out.chain_id));
-  out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip),
-              .digest = info.digest.text(),
-              .size = static_cast<std::int64_t>(info.size)};
-  store::failpoint("layer-made");
-  return out;
 }
 
 Result<std::string> publish_config(Images::Impl& impl, Images::Impl::Pins& pins, const oci::ImageConfig& config,
@@ -106,7 +95,8 @@ Result<std::string> Images::Impl::import(store::ByteSource& tar, const ImportOpt
   Pins pins(*this);
   const auto plain = TRY(store::decompress(tar));
   // Nothing vouches for this archive, so it must have its end.
-  const MadeLayer layer = TRY_AS(make_layer(store_, pins, "", *plain, true), "import");
+  const MadeLayer layer =
+      TRY_AS(make_layer(store_, pins, "", [&](LayerIntake& intake) { return intake.read(*plain); }), "import");
   oci::ImageConfig config;
   config.created = format_rfc3339(now());
   config.platform = options.platform.value_or(oci::host_platform());
@@ -143,22 +133,20 @@ Result<std::string> Images::Impl::commit(const CommitOptions& options) {
     chain = base->chain_id;
     parent = base->id;
   }
-  store::Channel channel;
-  std::thread writer([&] { channel.close(store_.snapshots().write_diff(options.snapshot_key, channel)); });
-  auto layer = make_layer(store_, pins, chain, channel, true);
-  channel.abandon();
-  writer.join();
-  if (!layer) return std::unexpected(std::move(layer).error().wrap("commit"));
+  const auto layer = TRY_AS(
+      make_layer(store_, pins, chain,
+                 [&](LayerIntake& intake) { return store_.snapshots().write_diff(options.snapshot_key, intake); }),
+      "commit");
   config.created = format_rfc3339(now());
   config.author = options.author;
   config.container = options.container_id;
   config.config = options.config;
   if (config.platform.os.empty()) config.platform = oci::host_platform();
   config.history.push_back(history_of(config.created, options.created_by, options.comment, options.author));
-  config.history.back().empty_layer = layer->empty;
-  if (!layer->empty) {
-    config.rootfs.diff_ids.push_back(layer->diff_id);
-    layers.push_back(layer->blob);
+  config.history.back().empty_layer = layer.empty;
+  if (!layer.empty) {
+    config.rootfs.diff_ids.push_back(layer.diff_id);
+    layers.push_back(layer.blob);
   }
   return publish_config(*this, pins, config, std::move(layers), parent, std::move(names));
 }

@@ -4,6 +4,7 @@
 
 #include "image/images_impl.h"
 #include "image/load.h"
+#include "oci/platform.h"
 #include "store/tar.h"
 
 namespace corten::image {
@@ -22,21 +23,21 @@ class SaveWriter {
  public:
   SaveWriter(const store::ContentStore& content, store::ByteSink& sink) : content_(content), tar_(sink) {}
 
+  // The names first and the layers from the bottom up, so that a reader knows at once what it gets.
   Result<> run(const std::vector<Saved>& images) {
-    std::set<std::string> blobs;
-    for (const Saved& saved : images) {
-      blobs.insert(saved.image->id);
-      blobs.insert(saved.image->manifest_digest);
-      for (const oci::Descriptor& layer : saved.image->manifest.layers) blobs.insert(layer.digest);
-    }
-    CHECK(directory("blobs/"));
-    CHECK(directory("blobs/sha256/"));
-    for (const std::string& digest : blobs) CHECK_AS(blob(digest), "save " + digest);
+    CHECK(text("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
     CHECK(text("index.json", index_of(images)));
     CHECK(text("manifest.json", manifest_of(images)));
-    CHECK(text("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
     if (const std::string repositories = repositories_of(images); !repositories.empty())
       CHECK(text("repositories", repositories));
+    CHECK(directory("blobs/"));
+    CHECK(directory("blobs/sha256/"));
+    for (const Saved& saved : images) {
+      CHECK(blob(saved.image->manifest_digest));
+      CHECK(blob(saved.image->id));
+    }
+    for (const Saved& saved : images)
+      for (const oci::Descriptor& layer : saved.image->manifest.layers) CHECK(blob(layer.digest));
     return tar_.finish();
   }
 
@@ -49,13 +50,15 @@ class SaveWriter {
   }
 
   Result<> blob(const std::string& name) {
+    if (!written_.insert(name).second) return {};
+    return wrap(write_blob(name), "save " + name);
+  }
+  Result<> write_blob(const std::string& name) {
     const oci::Digest digest = TRY(oci::Digest::parse(name));
     const store::BlobInfo info = TRY(content_.info(digest));
-    store::FdSource source(TRY(content_.reader(digest)));
     CHECK(tar_.header({.type = store::TarType::file, .name = blob_path(name), .mode = 0644, .size = info.size}));
-    std::vector<std::byte> buffer(1U << 20);
-    while (const std::size_t got = TRY(source.read(buffer))) CHECK(tar_.data(std::span(buffer).first(got)));
-    return {};
+    const UniqueFd file = TRY(content_.reader(digest));
+    return tar_.data_of_file(file.get(), 0, info.size);
   }
 
   std::string index_of(const std::vector<Saved>& images) const {
@@ -105,6 +108,21 @@ class SaveWriter {
 
   const store::ContentStore& content_;
   store::TarWriter tar_;
+  std::set<std::string> written_;
+};
+
+// How long an archive is going to be.
+class Measure : public store::ByteSink {
+ public:
+  Result<> write(std::span<const std::byte> bytes) override {
+    size += bytes.size();
+    return {};
+  }
+  Result<> write_file(int, std::uint64_t, std::uint64_t count) override {
+    size += count;
+    return {};
+  }
+  std::uint64_t size = 0;
 };
 
 // What a reference means to save: one tag, all tags of a repository, or an image without a name.
@@ -134,12 +152,21 @@ Result<> add_reference(const Catalog& catalog, const std::string& reference, std
 
 }  // namespace
 
-Result<> Images::Impl::save(const std::vector<std::string>& references, store::ByteSink& tar) {
+Result<> Images::Impl::save(const std::vector<std::string>& references, store::ByteSink& tar,
+                            const SaveOptions& options) {
   if (references.empty()) return fail(ErrorKind::invalid, "no images to save");
   Pins pins(*this);
   const CatalogPtr catalog = this->catalog();
   std::vector<Saved> images;
-  for (const std::string& reference : references) CHECK(add_reference(*catalog, reference, images));
+  for (const std::string& reference : references) {
+    const std::size_t before = images.size();
+    CHECK(add_reference(*catalog, reference, images));
+    for (std::size_t i = before; options.platform && i < images.size(); ++i)
+      if (!oci::distance(*options.platform, images[i].image->config.platform))
+        return fail(ErrorKind::not_found,
+                    "image with reference {} was found but does not provide the specified platform ({})", reference,
+                    options.platform->text());
+  }
   for (const Saved& saved : images) {
     pins.add(saved.image->id);
     pins.add(saved.image->manifest_digest);
@@ -147,6 +174,9 @@ Result<> Images::Impl::save(const std::vector<std::string>& references, store::B
     // Pinned now; but somebody may have removed the image just before.
     if (!this->catalog()->images.contains(saved.image->id)) return no_such_image(saved.image->id);
   }
+  Measure measure;
+  CHECK(SaveWriter(store_.content(), measure).run(images));
+  if (options.begin) CHECK(options.begin(measure.size));
   return SaveWriter(store_.content(), tar).run(images);
 }
 

@@ -25,19 +25,33 @@ class BodySource : public store::ByteSource {
   http::Request& request_;
 };
 
-// The answer's body as a sink; the head goes out with the first bytes, so that an error before them keeps its status.
+// The answer's body as a sink. Nothing is sent before begin(), so that an error before it keeps its status.
 class BodySink : public store::ByteSink {
  public:
   BodySink(http::ResponseWriter& response, std::string_view type) : response_(response), type_(type) {}
+  Result<> begin(std::uint64_t size) { return response_.begin_stream(200, type_, size); }
   Result<> write(std::span<const std::byte> bytes) override {
-    if (!response_.head_sent()) CHECK(response_.begin_stream(200, type_));
     return response_.write({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+  Result<> write_file(int fd, std::uint64_t offset, std::uint64_t count) override {
+    return response_.write_file(fd, offset, count);
   }
 
  private:
   http::ResponseWriter& response_;
   std::string type_;
 };
+
+// Since API 1.48; older clients' parameter of that name means nothing here.
+Result<std::optional<oci::Platform>> wanted_platform(const Call& call) {
+  const std::string text = call.query("platform");
+  if (text.empty() || call.version < ApiVersion{1, 48}) return std::nullopt;
+  const auto platform = json::from_text<oci::Platform>(text);
+  if (!platform) return fail(ErrorKind::invalid, "failed to parse platform: {}", platform.error().text());
+  if (platform->os.empty() || platform->architecture.empty())
+    return fail(ErrorKind::invalid, "both OS and Architecture must be provided");
+  return *platform;
+}
 
 // As their root or as a mount.
 bool uses(const engine::Definition& definition, const std::string& image_id) {
@@ -253,9 +267,11 @@ Result<> create(Call& call) { return call.query("fromSrc").empty() ? pull_image(
 
 Result<> load(Call& call) {
   BodySource source(call.request);
+  image::LoadOptions options;
+  options.platform = TRY(wanted_platform(call));
   ProgressStream stream(call);
-  const auto names = call.services.images.load(
-      source, [&](std::string_view text) { stream.line(Object{{"stream", std::string(text) + "\n"}}); });
+  options.progress = [&](std::string_view text) { stream.line(Object{{"stream", std::string(text) + "\n"}}); };
+  const auto names = call.services.images.load(source, options);
   if (!names) return stream.finish(std::unexpected(names.error()));
   for (const std::string& name : *names)
     if (const auto image = call.services.images.resolve(name)) publish(call, "load", (*image)->id, name);
@@ -264,7 +280,10 @@ Result<> load(Call& call) {
 
 Result<> save_names(Call& call, const std::vector<std::string>& names) {
   BodySink sink(call.response, "application/x-tar");
-  CHECK(call.services.images.save(names, sink));
+  image::SaveOptions options;
+  options.platform = TRY(wanted_platform(call));
+  options.begin = [&](std::uint64_t size) { return sink.begin(size); };
+  CHECK(call.services.images.save(names, sink, options));
   for (const std::string& name : names)
     if (const auto image = call.services.images.resolve(name)) publish(call, "save", (*image)->id, name);
   return {};

@@ -1,53 +1,41 @@
-#include <isa-l/igzip_lib.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "store/archive.h"
+#include "store/parallel_gzip.h"
 
 namespace corten::store {
 namespace {
 
 constexpr std::size_t chunk = 256U << 10;
 
+// Collects what comes into pieces for the threads of ParallelGzip.
 class GzipSink : public CompressSink {
  public:
-  explicit GzipSink(ByteSink& sink)
-      : sink_(sink), stream_(std::make_unique<isal_zstream>()), level_(ISAL_DEF_LVL1_DEFAULT), output_(chunk) {
-    isal_deflate_init(stream_.get());
-    stream_->level = 1;
-    stream_->level_buf = level_.data();
-    stream_->level_buf_size = static_cast<std::uint32_t>(level_.size());
-    stream_->gzip_flag = IGZIP_GZIP;
-    stream_->flush = NO_FLUSH;
-  }
+  explicit GzipSink(ByteSink& sink) : pool_(gzip_threads() + 2, gzip_piece), gzip_(sink) {}
 
   Result<> write(std::span<const std::byte> bytes) override {
     while (!bytes.empty()) {
-      const auto piece = bytes.first(std::min<std::size_t>(bytes.size(), 1U << 30));
-      CHECK(run(piece, false));
-      bytes = bytes.subspan(piece.size());
+      if (!piece_) piece_ = pool_.take();
+      const std::size_t count = std::min(bytes.size(), gzip_piece - piece_->used);
+      std::memcpy(piece_->memory.data() + piece_->used, bytes.data(), count);
+      piece_->used += count;
+      bytes = bytes.subspan(count);
+      if (piece_->used == gzip_piece) CHECK(gzip_.add(std::exchange(piece_, nullptr)));
     }
     return {};
   }
-  Result<> finish() override { return run({}, true); }
-
- private:
-  Result<> run(std::span<const std::byte> bytes, bool last) {
-    stream_->next_in = const_cast<std::uint8_t*>(reinterpret_cast<const std::uint8_t*>(bytes.data()));
-    stream_->avail_in = static_cast<std::uint32_t>(bytes.size());
-    stream_->end_of_stream = last ? 1 : 0;
-    do {
-      stream_->next_out = reinterpret_cast<std::uint8_t*>(output_.data());
-      stream_->avail_out = static_cast<std::uint32_t>(output_.size());
-      if (isal_deflate(stream_.get()) != COMP_OK) return fail(ErrorKind::internal, "gzip compression failed");
-      CHECK(sink_.write(std::span(output_).first(output_.size() - stream_->avail_out)));
-    } while (stream_->avail_out == 0 || stream_->avail_in > 0);
-    return {};
+  Result<> finish() override {
+    if (piece_) CHECK(gzip_.add(std::exchange(piece_, nullptr)));
+    return gzip_.finish();
   }
 
-  ByteSink& sink_;
-  std::unique_ptr<isal_zstream> stream_;
-  std::vector<std::uint8_t> level_;
-  std::vector<std::byte> output_;
+ private:
+  PiecePool pool_;
+  std::shared_ptr<Piece> piece_;
+  ParallelGzip gzip_;
 };
 
 class ZstdSink : public CompressSink {

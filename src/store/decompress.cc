@@ -17,24 +17,6 @@ std::unexpected<Error> truncated(std::string_view format) {
   return fail(ErrorKind::invalid, "{} data is truncated: unexpected EOF", format);
 }
 
-// Gives back the bytes that were looked at, then goes on with the stream.
-class PrefixSource : public ByteSource {
- public:
-  PrefixSource(std::vector<std::byte> head, ByteSource& rest) : head_(std::move(head)), rest_(rest) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (at_ == head_.size()) return rest_.read(buffer);
-    const std::size_t count = std::min(buffer.size(), head_.size() - at_);
-    std::memcpy(buffer.data(), head_.data() + at_, count);
-    at_ += count;
-    return count;
-  }
-
- private:
-  std::vector<std::byte> head_;
-  ByteSource& rest_;
-  std::size_t at_ = 0;
-};
-
 // What every decompressor has: the stream below and a buffer of its bytes.
 class Decompressor : public ByteSource {
  protected:

@@ -1,5 +1,7 @@
 #include "store/stream.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -10,6 +12,29 @@ namespace {
 constexpr std::size_t chunk = 256U << 10;
 
 }  // namespace
+
+Result<> ByteSink::write_file(int fd, std::uint64_t offset, std::uint64_t count) {
+  std::vector<std::byte> buffer(static_cast<std::size_t>(std::min<std::uint64_t>(count, 4 * chunk)));
+  while (count > 0) {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(count, buffer.size()));
+    const ssize_t got = ::pread(fd, buffer.data(), wanted, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return sys_fail("read");
+    if (got == 0) return fail(ErrorKind::invalid, "a file is {} bytes shorter than it was", count);
+    CHECK(write(std::span(buffer).first(static_cast<std::size_t>(got))));
+    offset += static_cast<std::uint64_t>(got);
+    count -= static_cast<std::uint64_t>(got);
+  }
+  return {};
+}
+
+Result<std::size_t> PrefixSource::read(std::span<std::byte> buffer) {
+  if (at_ == head_.size()) return rest_.read(buffer);
+  const std::size_t count = std::min(buffer.size(), head_.size() - at_);
+  std::memcpy(buffer.data(), head_.data() + at_, count);
+  at_ += count;
+  return count;
+}
 
 Result<std::size_t> FdSource::read(std::span<std::byte> buffer) {
   for (;;) {

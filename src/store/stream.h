@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/unique_fd.h"
@@ -25,6 +26,9 @@ class ByteSink {
   virtual ~ByteSink() = default;
   // All of `bytes` or an error. May block.
   virtual Result<> write(std::span<const std::byte> bytes) = 0;
+  // `count` bytes of an open file from `offset` on; `invalid` where it has less. Sinks that can take them from the file
+  // themselves do.
+  virtual Result<> write_file(int fd, std::uint64_t offset, std::uint64_t count);
 };
 
 // Reads a file from its current offset; borrows the descriptor unless given as an owner.
@@ -62,6 +66,18 @@ class StringSink : public ByteSink {
  public:
   Result<> write(std::span<const std::byte> bytes) override;
   std::string text;
+};
+
+// Bytes that were looked at already, then the rest of the stream they came from.
+class PrefixSource : public ByteSource {
+ public:
+  PrefixSource(std::vector<std::byte> head, ByteSource& rest) : head_(std::move(head)), rest_(rest) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override;
+
+ private:
+  std::vector<std::byte> head_;
+  ByteSource& rest_;
+  std::size_t at_ = 0;
 };
 
 // Reads on until `buffer` is full or the stream ends; says how many bytes there are.

@@ -20,6 +20,10 @@
 
 namespace corten::store {
 
+inline constexpr std::size_t tar_block = 512;
+// Whether a stream that begins with these bytes (a block, or all there is) can be a tar, also an empty one.
+bool looks_like_tar(std::span<const std::byte> head);
+
 enum class TarType : std::uint8_t { file, hard_link, symlink, character, block, directory, fifo };
 
 struct TarSparse {
@@ -51,6 +55,8 @@ class TarReader {
   Result<bool> next(TarEntry& entry);
   // A piece of the present entry's stored bytes, valid until the next call; empty at its end.
   Result<std::span<const std::byte>> chunk();
+  // The same into the caller's memory, large pieces straight from the source; 0 at its end.
+  Result<std::size_t> read(std::span<std::byte> buffer);
 
  private:
   struct Pax;
@@ -86,7 +92,6 @@ class TarEntrySource : public ByteSource {
 
  private:
   TarReader& reader_;
-  std::span<const std::byte> have_;
 };
 
 class TarWriter {
@@ -95,6 +100,7 @@ class TarWriter {
   // The header; exactly entry.size bytes of data() follow for a file.
   Result<> header(const TarEntry& entry);
   Result<> data(std::span<const std::byte> bytes);
+  Result<> data_of_file(int fd, std::uint64_t offset, std::uint64_t count);
   // A file in one go.
   Result<> file(const TarEntry& entry, std::string_view bytes);
   // The two zero blocks.

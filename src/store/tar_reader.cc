@@ -11,6 +11,7 @@ using namespace tar;
 namespace {
 
 constexpr std::size_t buffer_size = 256U << 10;
+constexpr std::size_t direct_size = 64U << 10;    // buffers from which on bytes do not go through ours
 constexpr std::uint64_t max_extended = 1U << 20;  // bytes of all the pax and long-name headers of one entry
 
 Result<> check_name(std::string_view text, std::string_view what) {
@@ -261,12 +262,29 @@ Result<bool> TarReader::next(TarEntry& entry) {
   }
 }
 
-Result<std::size_t> TarEntrySource::read(std::span<std::byte> buffer) {
-  if (have_.empty()) have_ = TRY(reader_.chunk());
-  const std::size_t count = std::min(buffer.size(), have_.size());
-  std::memcpy(buffer.data(), have_.data(), count);
-  have_ = have_.subspan(count);
-  return count;
+Result<std::size_t> TarReader::read(std::span<std::byte> buffer) {
+  if (left_ == 0 || buffer.empty()) return std::size_t{0};
+  if (begin_ == end_ && buffer.size() >= direct_size) {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(left_, buffer.size()));
+    const std::size_t got = TRY(source_.read(buffer.first(wanted)));
+    if (got == 0) return fail(ErrorKind::invalid, "archive is truncated: unexpected EOF after {} bytes", offset_);
+    left_ -= got;
+    offset_ += got;
+    return got;
+  }
+  CHECK(fill(1));
+  const std::size_t here = std::max<std::size_t>(end_ - begin_, 1);
+  const auto bytes = TRY(take(static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::min(buffer.size(), here)))));
+  std::memcpy(buffer.data(), bytes.data(), bytes.size());
+  left_ -= bytes.size();
+  return bytes.size();
+}
+
+Result<std::size_t> TarEntrySource::read(std::span<std::byte> buffer) { return reader_.read(buffer); }
+
+bool looks_like_tar(std::span<const std::byte> head) {
+  if (head.size() < block) return false;
+  return all_zero(head.first(block)) || checksum_right(head.first(block));
 }
 
 }  // namespace corten::store

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -154,6 +155,12 @@ Result<> TarWriter::data(std::span<const std::byte> bytes) {
   if (bytes.size() > left_) return fail(ErrorKind::internal, "tar entry has {} bytes too many", bytes.size() - left_);
   left_ -= bytes.size();
   return sink_.write(bytes);
+}
+
+Result<> TarWriter::data_of_file(int fd, std::uint64_t offset, std::uint64_t count) {
+  if (count > left_) return fail(ErrorKind::internal, "tar entry has {} bytes too many", count - left_);
+  left_ -= count;
+  return sink_.write_file(fd, offset, count);
 }
 
 Result<> TarWriter::file(const TarEntry& entry, std::string_view bytes) {

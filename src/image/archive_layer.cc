@@ -1,0 +1,93 @@
+#include "image/archive_layer.h"
+
+#include "base/cleanup.h"
+#include "store/archive.h"
+
+namespace corten::image {
+namespace {
+
+// A blob's bytes, as long as somebody wants them.
+class WhileWanted : public store::ByteSource {
+ public:
+  WhileWanted(UniqueFd blob, const std::atomic<bool>& unwanted) : blob_(std::move(blob)), unwanted_(unwanted) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    if (unwanted_) return fail(ErrorKind::cancelled, "nobody wants the layer");
+    return blob_.read(buffer);
+  }
+
+ private:
+  store::FdSource blob_;
+  const std::atomic<bool>& unwanted_;
+};
+
+}  // namespace
+
+Result<std::string> ArchiveLayer::LateParent::ask(bool may_wait) {
+  MutexLock lock(mutex_);
+  if (!known_ && !may_wait) return fail(ErrorKind::unavailable, "the layer below is not known yet");
+  told_.wait(lock, [&]() REQUIRES(mutex_) { return known_; });
+  return parent_;
+}
+
+void ArchiveLayer::LateParent::tell(Result<std::string> parent) {
+  const MutexLock lock(mutex_);
+  if (known_) return;
+  known_ = true;
+  parent_ = std::move(parent);
+  told_.notify_all();
+}
+
+Result<std::unique_ptr<ArchiveLayer>> ArchiveLayer::plain(store::Store& store, LayerSlots& slots) {
+  std::unique_ptr<ArchiveLayer> out(new ArchiveLayer());
+  out->staging_ = slots.waiting < LayerSlots::max_waiting;
+  if (out->staging_)
+    ++slots.waiting;
+  else
+    out->parent_.tell(fail(ErrorKind::unavailable, "too many layers are being made"));
+  // What has not been read holds memory that the archive's reader needs, so nothing waits before the end.
+  const auto parent = [layer = out.get()](bool at_end) { return layer->parent_.ask(at_end); };
+  out->intake_ = TRY(LayerIntake::open(store, {.parent = parent, .must_stage = false}));
+  return out;
+}
+
+Result<std::unique_ptr<ArchiveLayer>> ArchiveLayer::packed(store::Store& store, LayerSlots& slots, UniqueFd blob) {
+  if (slots.waiting == LayerSlots::max_waiting) return std::unique_ptr<ArchiveLayer>();
+  ++slots.waiting;
+  std::unique_ptr<ArchiveLayer> out(new ArchiveLayer());
+  out->staging_ = true;
+  out->feeder_ = std::thread([layer = out.get(), &store, &slots, fd = std::move(blob)]() mutable {
+    layer->fed_ = layer->feed(store, slots, std::move(fd));
+  });
+  return out;
+}
+
+ArchiveLayer::~ArchiveLayer() {
+  unwanted_ = true;
+  parent_.tell(fail(ErrorKind::cancelled, "nobody wants the layer"));
+  if (feeder_.joinable()) feeder_.join();
+}
+
+Result<> ArchiveLayer::feed(store::Store& store, LayerSlots& slots, UniqueFd blob) {
+  slots.working.acquire();
+  const Cleanup release([&] { slots.working.release(); });
+  WhileWanted source(std::move(blob), unwanted_);
+  const auto tar = TRY(store::decompress(source));
+  intake_ =
+      TRY(LayerIntake::open(store, {.parent = [this](bool at_end) { return parent_.ask(at_end); }, .compress = false}));
+  CHECK(intake_->read(*tar));
+  return intake_->finish();
+}
+
+Result<std::unique_ptr<store::StagedLayer>> ArchiveLayer::stage_on(const std::string& parent,
+                                                                   const std::string& diff_id) {
+  if (!std::exchange(staging_, false)) return fail(ErrorKind::unavailable, "not staged");
+  parent_.tell(parent);
+  if (feeder_.joinable()) feeder_.join();
+  CHECK(fed_);
+  if (intake_->diff_id().text() != diff_id)
+    return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", intake_->diff_id().text(),
+                diff_id);
+  return intake_->staged();
+}
+
+}  // namespace corten::image
