@@ -9,7 +9,7 @@ find_package(PkgConfig REQUIRED)
 find_package(GTest REQUIRED)
 find_package(BZip2 REQUIRED)
 find_package(ZLIB REQUIRED)
-foreach(lib sqlite3 liblzma libseccomp libzstd libisal)
+foreach(lib sqlite3 liblzma libseccomp libzstd libisal liblz4)
   pkg_check_modules(${lib} REQUIRED IMPORTED_TARGET ${lib})
 endforeach()
 

@@ -1,5 +1,6 @@
 // EROFS as it is on disk: what the kernel's Documentation/filesystems/erofs.rst describes, with its names, as far as
-// Corten writes it. Uncompressed, 4 KiB blocks, extended inodes, nothing that Linux 5.10 would not mount.
+// Corten writes it: 4 KiB blocks, extended inodes, nothing that Linux 5.10 would not mount; compressed files, for those
+// who want them, from Linux 5.13 on.
 //
 //   block 0             superblock at byte 1024
 //   blocks 1…           file data, in the order it came
@@ -47,6 +48,12 @@ inline constexpr std::uint64_t slot_size = 32;  // a node number counts these
 inline constexpr std::uint32_t feature_compat_sb_chksum = 0x1;
 inline constexpr std::uint32_t feature_compat_mtime = 0x2;  // the inodes' time is the time of modification
 
+// Both stand in images with compressed files only. The second says, at once, that a list of algorithms' settings
+// follows the superblock and that physical clusters may have several blocks.
+inline constexpr std::uint32_t feature_incompat_lz4_0padding = 0x1;
+inline constexpr std::uint32_t feature_incompat_big_pcluster = 0x2;
+inline constexpr std::uint16_t algorithm_lz4 = 0;  // a bit's number in available_compr_algs
+
 struct SuperBlock {
   Le32 magic;
   Le32 checksum;  // CRC-32C from here to the end of the block with this field 0, not inverted at the end
@@ -75,9 +82,20 @@ struct SuperBlock {
 };
 static_assert(sizeof(SuperBlock) == 128 && alignof(SuperBlock) == 1);
 
+// Behind the superblock: LZ4's settings, after their size.
+struct Lz4Settings {
+  Le16 size;  // of the rest
+  Le16 max_distance;
+  Le16 max_pclusterblks;
+  std::array<std::uint8_t, 10> reserved{};
+};
+static_assert(sizeof(Lz4Settings) == 16 && alignof(Lz4Settings) == 1);
+
 // i_format: bit 0 says that the inode is extended, bits 1 to 3 how its data lies.
 enum class DataLayout : std::uint8_t {
-  flat_plain = 0,   // all data in whole blocks
+  flat_plain = 0,  // all data in whole blocks
+  compressed_full =
+      1,            // a MapHeader follows the inode at a multiple of 8, then 8 bytes, then an index of 8 bytes a block
   flat_inline = 2,  // the last, incomplete block follows the inode and must not cross a block's end
 };
 inline constexpr std::uint16_t inode_layout_extended = 1;
@@ -89,7 +107,7 @@ struct InodeExtended {
   Le16 i_mode;
   Le16 i_reserved;
   Le64 i_size;
-  Le32 i_u;    // raw_blkaddr, the first block; rdev of a device
+  Le32 i_u;    // raw_blkaddr, the first block; rdev of a device; how many blocks a compressed file takes
   Le32 i_ino;  // for 32-bit stat only
   Le32 i_uid;
   Le32 i_gid;
@@ -99,6 +117,31 @@ struct InodeExtended {
   std::array<std::uint8_t, 16> i_reserved2{};
 };
 static_assert(sizeof(InodeExtended) == 64 && alignof(InodeExtended) == 1);
+
+struct MapHeader {
+  Le32 h_reserved1;
+  Le16 h_advise;
+  std::uint8_t h_algorithmtype = algorithm_lz4;
+  std::uint8_t h_clusterbits = 0;  // 0: an index entry for 4 KiB
+};
+static_assert(sizeof(MapHeader) == 8 && alignof(MapHeader) == 1);
+inline constexpr std::uint16_t advise_big_pcluster = 0x2;
+
+// What the index says of 4 KiB of a file: whether an extent begins in them, and where it is stored.
+enum class ClusterType : std::uint8_t {
+  plain = 0,    // an extent of one block, not compressed
+  head = 1,     // one that is; it ends where the next begins
+  nonhead = 2,  // within one
+};
+struct ClusterIndex {
+  Le16 di_advise;      // ClusterType
+  Le16 di_clusterofs;  // where the extent begins
+  // The extent's first block. Of a nonhead, in two halves, how many entries ago its extent began and how many further
+  // the next begins; the first nonhead has the extent's blocks, marked, for the former.
+  Le32 di_u;
+};
+static_assert(sizeof(ClusterIndex) == 8 && alignof(ClusterIndex) == 1);
+inline constexpr std::uint32_t nonhead_block_count = 0x800;
 
 // Follows the inode when i_xattr_icount is not 0; then h_shared_count ids (Le32), then entries.
 struct XattrIbodyHeader {

@@ -346,4 +346,13 @@ inline std::string pattern(std::size_t size, std::uint64_t seed = 1) {
   return out;
 }
 
+// Words from a short list, which LZ4 makes a third to a half of.
+inline std::string words(std::size_t size, std::uint64_t seed = 1) {
+  const std::string list = pattern(8 * 256, 99);
+  std::string out;
+  for (const char pick : pattern(size / 8 + 1, seed)) out.append(list, static_cast<unsigned char>(pick) * 8U, 8);
+  out.resize(size);
+  return out;
+}
+
 }  // namespace corten::erofs

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "erofs/compression.h"
 #include "erofs/format.h"
 
 namespace corten::erofs {
@@ -16,7 +17,11 @@ constexpr std::uint64_t blocks_max = 0xffffffff;
 
 InodeExtended on_disk(const Inode& inode, std::uint32_t number, std::uint32_t tail, std::uint32_t start) {
   InodeExtended out;
-  const DataLayout layout = tail > 0 ? DataLayout::flat_inline : DataLayout::flat_plain;
+  DataLayout layout = tail > 0 ? DataLayout::flat_inline : DataLayout::flat_plain;
+  if (inode.compressed_blocks() > 0) {
+    layout = DataLayout::compressed_full;
+    start = inode.compressed_blocks();
+  }
   out.i_format = static_cast<std::uint16_t>(inode_layout_extended | static_cast<unsigned>(layout) << datalayout_bit);
   out.i_xattr_icount = inode.xattr_icount;
   out.i_mode = inode.mode;
@@ -38,6 +43,10 @@ std::uint32_t inline_tail(std::uint64_t size, std::uint32_t xattr_size) {
   return sizeof(InodeExtended) + xattr_size + tail <= block_size ? static_cast<std::uint32_t>(tail) : 0;
 }
 
+std::uint32_t inline_tail(const Inode& inode) {
+  return inode.has_data() && inode.compressed_blocks() == 0 ? inline_tail(inode.size, inode.xattr_size()) : 0;
+}
+
 // The first slot stays free: inode number 0 means "no file" to readers of directories.
 InodePlaces::InodePlaces() { open(blocks_++, slot_size); }
 
@@ -46,8 +55,8 @@ void InodePlaces::open(std::uint32_t block, std::uint32_t used) {
   open_.push_back({.block = block, .used = used});
 }
 
-std::uint64_t InodePlaces::take(std::uint32_t head, std::uint32_t tail) {
-  const auto size = static_cast<std::uint32_t>(round_up(head + tail, slot_size));
+std::uint64_t InodePlaces::take(std::uint32_t bytes) {
+  const auto size = static_cast<std::uint32_t>(round_up(bytes, slot_size));
   Open* best = nullptr;
   for (Open& one : open_)
     if (one.used + size <= block_size && (best == nullptr || one.used > best->used)) best = &one;
@@ -72,6 +81,14 @@ std::array<std::byte, block_size> super_block(const MetadataWriter::Summary& sum
   super.blocks = static_cast<std::uint32_t>(blocks);
   super.meta_blkaddr = summary.meta_blkaddr;
   super.xattr_blkaddr = summary.xattr_blkaddr;
+  Lz4Settings lz4;
+  if (summary.compressed) {
+    super.feature_incompat = feature_incompat_lz4_0padding | feature_incompat_big_pcluster;
+    super.available_compr_algs = 1U << algorithm_lz4;
+    lz4.size = sizeof lz4 - sizeof lz4.size;
+    lz4.max_distance = 0xffff;
+    lz4.max_pclusterblks = cluster_blocks_max;
+  }
   std::array<Le64, 2> sum;
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = summary.sum[i];
   std::memcpy(super.uuid.data(), sum.data(), super.uuid.size());
@@ -82,6 +99,7 @@ std::array<std::byte, block_size> super_block(const MetadataWriter::Summary& sum
   std::array<std::byte, block_size> block{};
   const auto covered = std::span(block).subspan(super_offset);
   std::memcpy(covered.data(), &super, sizeof super);
+  std::memcpy(covered.data() + sizeof super, &lz4, sizeof lz4);
   super.checksum = crc32c(~0U, covered);
   std::memcpy(covered.data(), &super, sizeof super);
   return block;
@@ -103,15 +121,17 @@ void MetadataWriter::place(std::uint32_t number) {
     inode.size = size.bytes();
     inode.nlink = 2 + view.subdirectories();
     inode.start = directory_blocks_;
-    const bool in_block = size.tail > 0 && inline_tail(inode.size, inode.xattr_size()) == 0;
+    const bool in_block = size.tail > 0 && inline_tail(inode) == 0;
     const std::uint64_t blocks = size.blocks + (in_block ? 1 : 0);
     if (blocks > 0) with_blocks_.push_back(inode.name);
     if (directory_blocks_ + blocks > blocks_max) too_large_ = true;
     directory_blocks_ += static_cast<std::uint32_t>(blocks);
   }
-  const std::uint32_t tail = inode.has_data() ? inline_tail(inode.size, inode.xattr_size()) : 0;
-  const auto head = static_cast<std::uint32_t>(sizeof(InodeExtended) + inode.xattr_size());
-  const std::uint64_t nid = places_.take(head, tail);
+  const std::uint64_t head = sizeof(InodeExtended) + inode.xattr_size();
+  const bool compressed = inode.compressed_blocks() > 0;
+  summary_.compressed |= compressed;
+  const std::uint64_t behind = compressed ? index_size(head, inode.size) : inline_tail(inode);
+  const std::uint64_t nid = places_.take(static_cast<std::uint32_t>(head + behind));
   if (nid > std::numeric_limits<std::uint32_t>::max()) too_large_ = true;
   inode.nid = static_cast<std::uint32_t>(nid);
   order_.push_back(number);
@@ -146,11 +166,13 @@ Result<> MetadataWriter::write_inode(std::uint32_t number) {
   const Inode& inode = tree_.inode(number);
   const std::uint64_t at = inode.nid * slot_size;
   CHECK(output_.append_zeros(at - cursor_));
-  const std::uint32_t tail = inode.has_data() ? inline_tail(inode.size, inode.xattr_size()) : 0;
+  const std::uint32_t tail = inline_tail(inode);
   const std::uint32_t start = inode.start + (inode.is_directory() ? directory_start_ : 0);
   const InodeExtended head = on_disk(inode, number, tail, start);
   CHECK(emit(std::as_bytes(std::span(&head, 1))));
-  const std::size_t stashed = inode.xattr_size() + (inode.is_directory() ? 0 : tail);
+  const std::uint32_t xattr_size = inode.xattr_size();
+  const bool compressed = inode.compressed_blocks() > 0;
+  const std::size_t stashed = xattr_size + (compressed ? chunks_of(inode.size) : inode.is_directory() ? 0 : tail);
   scratch_.resize(stashed);
   CHECK(stash_.read(inode.stash, scratch_));
   if (inode.is_directory() && tail > 0) {
@@ -159,6 +181,12 @@ Result<> MetadataWriter::write_inode(std::uint32_t number) {
     for (std::uint64_t left = inode.size / block_size; left > 0; --left) first = view.block_end(first, bytes);
     scratch_.resize(stashed + tail);
     view.write(first, view.count(), std::span(scratch_).subspan(stashed));
+  }
+  if (compressed) {
+    const std::vector<std::byte> chunks(scratch_.begin() + xattr_size, scratch_.end());
+    scratch_.resize(xattr_size);
+    scratch_.resize(xattr_size + index_size(sizeof head + xattr_size, inode.size));
+    write_index(sizeof head + xattr_size, inode.size, inode.start, chunks, std::span(scratch_).subspan(xattr_size));
   }
   CHECK(emit(scratch_));
   cursor_ = at + sizeof head + scratch_.size();
@@ -179,7 +207,7 @@ Result<> MetadataWriter::write_directories() {
   for (const std::uint32_t name : with_blocks_) {
     const DirectoryView view(tree_, children_, name);
     const Inode& inode = tree_.inode_of(name);
-    const bool last_is_inline = inline_tail(inode.size, inode.xattr_size()) > 0;
+    const bool last_is_inline = inline_tail(inode) > 0;
     for (std::uint32_t first = 0, bytes = 0; first < view.count();) {
       const std::uint32_t end = view.block_end(first, bytes);
       if (end == view.count() && last_is_inline) break;

@@ -14,13 +14,13 @@
 
 namespace corten::erofs {
 
-// Gives out places for inodes. What belongs to one inode lies in one block (only attributes of more than a block do
-// not); the rest of some blocks is kept for smaller ones that come later.
+// Gives out places for inodes. What belongs to one inode lies in one block (only attributes and indexes of more than a
+// block do not); the rest of some blocks is kept for smaller ones that come later.
 class InodePlaces {
  public:
   InodePlaces();
-  // The node number for an inode with `head` bytes (inode and attributes) and `tail` bytes of data behind them.
-  std::uint64_t take(std::uint32_t head, std::uint32_t tail);
+  // The node number for an inode with so many bytes, all that follows it among them.
+  std::uint64_t take(std::uint32_t bytes);
   std::uint32_t blocks() const { return blocks_; }
 
  private:
@@ -40,6 +40,7 @@ class MetadataWriter {
     std::uint32_t xattr_blkaddr = 0, meta_blkaddr = 0;
     std::uint64_t root_nid = 0;
     std::uint64_t inodes = 0, entries = 0, file_bytes = 0;
+    bool compressed = false;             // some file is
     std::array<std::uint64_t, 2> sum{};  // of all that was written
   };
   // Fails (invalid) when the image would pass 2^32 blocks.
@@ -73,7 +74,8 @@ class MetadataWriter {
 // Block 0.
 std::array<std::byte, block_size> super_block(const MetadataWriter::Summary& summary, std::uint64_t blocks);
 
-// Bytes of data that follow the inode rather than lie in blocks.
+// Bytes of data that follow the inode rather than lie in blocks; for the first, of data that is not compressed.
 std::uint32_t inline_tail(std::uint64_t size, std::uint32_t xattr_size);
+std::uint32_t inline_tail(const Inode& inode);
 
 }  // namespace corten::erofs

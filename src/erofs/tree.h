@@ -18,11 +18,12 @@ inline constexpr std::uint32_t none = 0xffffffff;
 struct Inode {
   std::uint64_t size = 0;   // of data; a device's number; of a directory, before it is placed, whether it is opaque
   std::int64_t mtime = 0;   // seconds
-  std::uint64_t stash = 0;  // where the stash has its attributes and, directly after them, the data's last piece
+  std::uint64_t stash = 0;  // where the stash has its attributes and, directly after them, the data's last piece or,
+                            // of a compressed file, how many blocks each of its chunks takes (compression.h)
   std::uint32_t mtime_nsec = 0;
   std::uint32_t uid = 0, gid = 0;
   std::uint32_t start = 0;  // first data block; of a directory, until it is written, among directory blocks
-  std::uint32_t name = 0;   // a directory's place among names
+  std::uint32_t name = 0;   // a directory's place among names; of a compressed file, its blocks
   std::uint32_t nlink = 0;
   std::uint32_t nid = 0;  // 0: not placed
   std::uint16_t mode = 0;
@@ -30,6 +31,8 @@ struct Inode {
 
   bool is(unsigned type) const { return (mode & 0170000U) == type; }
   bool is_directory() const { return is(0040000); }
+  // Blocks of a file that is stored compressed, else 0.
+  std::uint32_t compressed_blocks() const { return is(0100000) ? name : 0; }
   bool is_symlink() const { return is(0120000); }
   // Files, links and directories have data; the others have none.
   bool has_data() const { return is(0100000) || is_symlink() || is_directory(); }

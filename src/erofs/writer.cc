@@ -11,6 +11,7 @@
 #include <string>
 #include <utility>
 
+#include "erofs/file_data.h"
 #include "erofs/format.h"
 #include "erofs/hash.h"
 #include "erofs/metadata.h"
@@ -46,6 +47,7 @@ class ImageWriter::Impl {
         max_entries_(options.max_entries),
         output_(fd),
         stash_(options.memory, options.spill_directory),
+        data_(output_, stash_, options.compression == Compression::lz4),
         tree_(random_key()),
         paths_(tree_, stash_) {}
 
@@ -88,6 +90,7 @@ class ImageWriter::Impl {
   std::uint32_t max_entries_;
   Output output_;
   Stash stash_;
+  FileData data_;
   XattrTable xattrs_;
   Tree tree_;
   Paths paths_;
@@ -98,8 +101,7 @@ class ImageWriter::Impl {
   Inode file_;
   std::uint32_t file_parent_ = 0;
   std::string file_name_;
-  std::uint64_t in_blocks_left_ = 0;  // its bytes to come for blocks
-  std::uint64_t left_ = 0;            // all its bytes to come
+  std::uint64_t left_ = 0;  // its bytes to come
 };
 
 Result<> ImageWriter::Impl::expect(State state) const {
@@ -158,12 +160,10 @@ Result<> ImageWriter::Impl::begin_file(std::string_view path, const Attributes& 
   file_ = TRY_AS(make_inode(attributes, S_IFREG), shown(path));
   const std::uint32_t into = TRY(paths_.directory(parent, true));
   file_.size = size;
-  file_.start = static_cast<std::uint32_t>(output_.offset() / block_size);
   file_parent_ = into;
   file_name_ = name;
   left_ = size;
-  in_blocks_left_ = size - inline_tail(size, file_.xattr_size());
-  if (in_blocks_left_ == 0) file_.start = 0;
+  data_.begin(file_, !attributes.sparse);
   state_ = State::in_file;
   return {};
 }
@@ -173,11 +173,7 @@ Result<> ImageWriter::Impl::write(std::span<const std::byte> bytes) {
   if (bytes.size() > left_)
     return fail(ErrorKind::invalid, "{}: more bytes than the {} announced", shown(file_name_), file_.size);
   left_ -= bytes.size();
-  const auto in_blocks = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), in_blocks_left_));
-  in_blocks_left_ -= in_blocks;
-  if (in_blocks > 0) CHECK(output_.append(bytes.first(in_blocks)));
-  if (in_blocks < bytes.size()) CHECK(stash_.append(bytes.subspan(in_blocks)));
-  return {};
+  return data_.write(bytes);
 }
 
 Result<> ImageWriter::Impl::write_zeros(std::uint64_t count) {
@@ -185,11 +181,7 @@ Result<> ImageWriter::Impl::write_zeros(std::uint64_t count) {
   if (count > left_)
     return fail(ErrorKind::invalid, "{}: more bytes than the {} announced", shown(file_name_), file_.size);
   left_ -= count;
-  const std::uint64_t in_blocks = std::min(count, in_blocks_left_);
-  in_blocks_left_ -= in_blocks;
-  CHECK(output_.append_zeros(in_blocks));
-  static constexpr std::array<std::byte, block_size> zeros{};
-  return stash_.append(std::span(zeros).first(static_cast<std::size_t>(count - in_blocks)));
+  return data_.write_zeros(count);
 }
 
 Result<> ImageWriter::Impl::end_file() {
@@ -197,7 +189,7 @@ Result<> ImageWriter::Impl::end_file() {
   if (left_ > 0)
     return fail(ErrorKind::invalid, "{}: {} bytes of the {} announced are missing", shown(file_name_), left_,
                 file_.size);
-  CHECK(output_.pad_to(block_size));
+  CHECK(data_.end(file_));
   paths_.put(file_parent_, file_name_, tree_.add_inode(file_));
   state_ = State::between;
   return {};
@@ -206,7 +198,7 @@ Result<> ImageWriter::Impl::end_file() {
 Result<> ImageWriter::Impl::abandon_file() {
   CHECK(expect(State::in_file));
   state_ = State::between;
-  return output_.pad_to(block_size);
+  return data_.abandon();
 }
 
 Result<> ImageWriter::Impl::add_directory(std::string_view path, const Attributes& attributes) {
@@ -244,7 +236,7 @@ Result<> ImageWriter::Impl::add_symlink(std::string_view path, const Attributes&
   const auto bytes = std::as_bytes(std::span(target));
   // In the stash also when it is too long to stand behind the inode: later entries may lead through the link.
   CHECK(stash_.append(bytes));
-  if (inline_tail(inode.size, inode.xattr_size()) == 0) {
+  if (inline_tail(inode) == 0) {
     inode.start = static_cast<std::uint32_t>(output_.offset() / block_size);
     CHECK(output_.append(bytes));
     CHECK(output_.pad_to(block_size));
@@ -312,7 +304,8 @@ std::uint64_t ImageWriter::Impl::live_data() const {
   for (std::uint32_t number = 0; number < tree_.inode_count(); ++number) {
     const Inode& inode = tree_.inode(number);
     if (inode.nid == 0 || inode.is_directory() || !inode.has_data()) continue;
-    bytes += round_up(inode.size - inline_tail(inode.size, inode.xattr_size()), block_size);
+    const std::uint64_t flat = round_up(inode.size - inline_tail(inode), block_size);
+    bytes += inode.compressed_blocks() > 0 ? inode.compressed_blocks() * block_size : flat;
   }
   return bytes;
 }

@@ -47,9 +47,14 @@ struct Attributes {
   std::uint32_t uid = 0, gid = 0;
   timespec mtime{};
   std::span<const Xattr> xattrs{};
+  bool sparse = false;  // a file with holes: it is not compressed, so that they take no place
 };
 
 enum class NodeType : std::uint8_t { character, block, fifo, socket };
+
+// How the data of files is stored. LZ4: from Linux 5.13, with CONFIG_EROFS_FS_ZIP; an image none of whose files became
+// smaller is as without it.
+enum class Compression : std::uint8_t { none, lz4 };
 
 struct ImageOptions {
   // Last pieces of files and attributes wait in memory up to this much, then in a file without a name.
@@ -59,6 +64,7 @@ struct ImageOptions {
   // Entries (parents that nobody named among them) above which the next is refused: each takes some 100 bytes of
   // memory until the image is finished.
   std::uint32_t max_entries = 10'000'000;
+  Compression compression = Compression::none;
 };
 
 struct Found {

@@ -2,12 +2,14 @@
 //   erofs_bench DIRECTORY            a layer of 500 MB in mixed files
 //   erofs_bench DIRECTORY entries N  memory for N empty files
 //   erofs_bench DIRECTORY cold       reading all its files once, nothing of the image in memory (as root)
+//   erofs_bench DIRECTORY tree TREE  a tree's files, stored plain and compressed: size, writing, and reading (as root)
 #include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <random>
 
 #include "erofs/image_fixture.h"
@@ -72,8 +74,9 @@ long peak_kib() {
   return usage.ru_maxrss;
 }
 
-ImageStats write_image(int file, int directory, const std::vector<File>& files, std::string_view data) {
-  auto writer = ImageWriter::create(file, {.spill_directory = directory});
+ImageStats write_image(int file, int directory, const std::vector<File>& files, std::string_view data,
+                       Compression compression = Compression::none) {
+  auto writer = ImageWriter::create(file, {.spill_directory = directory, .compression = compression});
   must(writer.has_value(), "create");
   std::uint64_t at = 0;
   for (const File& one : files) {
@@ -203,6 +206,94 @@ void bench_cold(int directory) {
   }
 }
 
+double processor_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+// All regular files beneath a directory, in the order of their paths, and their bytes.
+std::vector<File> load_tree(const std::string& top, std::string& data) {
+  std::vector<File> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(top))
+    if (entry.is_regular_file() && !entry.is_symlink())
+      files.push_back({.path = entry.path().lexically_relative(top), .size = entry.file_size()});
+  std::ranges::sort(files, {}, &File::path);
+  std::uint64_t total = 0;
+  for (const File& one : files) total += one.size;
+  data.resize(total);
+  std::uint64_t at = 0;
+  for (const File& one : files) {
+    const UniqueFd file(::open((top + "/" + one.path).c_str(), O_RDONLY | O_CLOEXEC));
+    must(::pread(file.get(), data.data() + at, one.size, 0) == static_cast<ssize_t>(one.size), one.path.c_str());
+    at += one.size;
+  }
+  return files;
+}
+
+// 4 KiB at random places, each once from the disk and then from memory; microseconds in the middle.
+std::array<double, 2> read_at_random(int image, const std::vector<File>& files) {
+  must(::posix_fadvise(image, 0, 0, POSIX_FADV_DONTNEED) == 0, "forget");
+  const UniqueFd mount = mount_image(image);
+  must(static_cast<bool>(mount), "mount");
+  std::vector<std::pair<UniqueFd, std::uint64_t>> large;
+  for (const File& one : files) {
+    if (one.size < 100'000) continue;
+    large.emplace_back(::openat(mount.get(), one.path.c_str(), O_RDONLY | O_CLOEXEC), one.size);
+    ::posix_fadvise(large.back().first.get(), 0, 0, POSIX_FADV_RANDOM);
+  }
+  std::array<double, 2> out{};
+  for (double& middle : out) {
+    std::mt19937_64 random(1);
+    std::vector<double> times;
+    std::array<std::byte, 4096> buffer;
+    for (int i = 0; i < 2000; ++i) {
+      const auto& [file, size] = large[random() % large.size()];
+      const auto begin = std::chrono::steady_clock::now();
+      must(::pread(file.get(), buffer.data(), buffer.size(), static_cast<off_t>(random() % size & ~4095ULL)) > 0,
+           "read");
+      times.push_back(Seconds(std::chrono::steady_clock::now() - begin).count() * 1e6);
+    }
+    std::ranges::nth_element(times, times.begin() + 1000);
+    middle = times[1000];
+  }
+  return out;
+}
+
+void bench_tree(int directory, const std::string& tree) {
+  std::string data;
+  const std::vector<File> files = load_tree(tree, data);
+  const double mb = static_cast<double>(data.size()) / 1e6;
+  fmt::print("{} files, {:.1f} MB\n", files.size(), mb);
+  for (const Compression compression : {Compression::none, Compression::lz4}) {
+    UniqueFd image;
+    ImageStats stats;
+    double processor = 1e9;
+    const double wall = timed([&] {
+      image = UniqueFd(::openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+      const double begin = processor_seconds();
+      stats = write_image(image.get(), directory, files, data, compression);
+      processor = std::min(processor, processor_seconds() - begin);
+    });
+    must(::fsync(image.get()) == 0, "sync");
+    const double cold = timed([&] {
+      must(::posix_fadvise(image.get(), 0, 0, POSIX_FADV_DONTNEED) == 0, "forget");
+      const auto length = static_cast<off_t>(stats.bytes - stats.metadata_offset);
+      ::posix_fadvise(image.get(), static_cast<off_t>(stats.metadata_offset), length, POSIX_FADV_WILLNEED);
+      const UniqueFd mount = mount_image(image.get());
+      must(static_cast<bool>(mount), "mount");
+      read_all(mount.get(), files);
+    });
+    const auto [disk, memory] = read_at_random(image.get(), files);
+    fmt::print(
+        "{}: {:.1f} MB ({:.3f}), metadata {:.1f} MB; written in {:.3f} s, {:.3f} s of processor time; all read from "
+        "disk in {:.3f} s; 4 KiB at random {:.0f} us from disk, {:.1f} us from memory\n",
+        compression == Compression::none ? "plain" : "lz4  ", static_cast<double>(stats.bytes) / 1e6,
+        static_cast<double>(stats.bytes) / static_cast<double>(data.size()),
+        static_cast<double>(stats.bytes - stats.metadata_offset) / 1e6, wall, processor, cold, disk, memory);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -211,6 +302,8 @@ int main(int argc, char** argv) {
   must(static_cast<bool>(directory), argv[1]);
   if (argc == 4 && std::string_view(argv[2]) == "entries") {
     bench_entries(directory.get(), static_cast<unsigned>(std::atoi(argv[3])));
+  } else if (argc == 4 && std::string_view(argv[2]) == "tree") {
+    bench_tree(directory.get(), argv[3]);
   } else if (argc == 3 && std::string_view(argv[2]) == "cold") {
     bench_cold(directory.get());
   } else {

@@ -63,6 +63,15 @@ std::string path_from(Feed& feed) {
   return path;
 }
 
+std::string data_from(Feed& feed) {
+  std::string data;
+  for (unsigned left = 1 + feed.below(feed.below(8) == 0 ? 6 : 1); left > 0; --left) {
+    const std::size_t size = feed.below(feed.below(4) == 0 ? 60'000 : 5000) * (feed.below(20) == 0 ? 5U : 1U);
+    data += feed.below(2) == 0 ? pattern(size, feed.below(1000)) : words(size, feed.below(1000));
+  }
+  return data;
+}
+
 Seen seen_from(Feed& feed) {
   static const std::array<std::string, 6> names{"user.a", "trusted.overlay.opaque", "security.x", "trusted.b", "user.",
                                                 "other"};
@@ -72,7 +81,7 @@ Seen seen_from(Feed& feed) {
     case 1: seen = link_seen(feed.below(3) == 0 ? std::string(feed.below(4200), 't') : path_from(feed)); break;
     case 2: seen = {.mode = S_IFCHR | 0600, .major = feed.below(5000), .minor = feed.below(5000)}; break;
     case 3: seen.mode = S_IFIFO; break;
-    default: seen = file_seen(pattern(feed.below(feed.below(4) == 0 ? 60'000 : 5000), feed.below(1000))); break;
+    default: seen = file_seen(data_from(feed)); break;
   }
   seen.uid = feed.below(65536), seen.mtime = feed.below(65536), seen.nsec = feed.below(65536);
   // The kernel shows "user." ones on files and directories only, and changes what it takes for a capability set.
@@ -101,7 +110,8 @@ void one_line(const Result<>& done) {
 void one_image(std::string_view bytes, bool ask_fsck) {
   Feed feed(bytes);
   const bool follow = feed.below(4) == 0;
-  Recorder recorder({.memory = feed.below(2) == 0 ? 100U : 1U << 20});
+  const Compression compression = feed.below(2) == 0 ? Compression::none : Compression::lz4;
+  Recorder recorder({.memory = feed.below(2) == 0 ? 100U : 1U << 20, .compression = compression});
   while (!feed.empty()) {
     const std::string path = path_from(feed);
     if (!follow && through_link(recorder.model, path)) continue;
