@@ -6,6 +6,7 @@
 #include "engine/failpoint.h"
 #include "engine/links.h"
 #include "engine/names.h"
+#include "engine/platform.h"
 #include "engine/record.h"
 #include "image/images.h"
 #include "store/store.h"
@@ -107,18 +108,6 @@ class CreateAttempt {
 
 namespace {
 
-// --platform os[/architecture[/variant]] against what the image is for.
-Result<> check_platform(const std::string& wanted, const image::Image& image, const std::string& reference) {
-  if (wanted.empty()) return {};
-  const auto& has = image.config.platform;
-  std::string full = has.os + "/" + has.architecture;
-  if (!has.variant.empty()) full += "/" + has.variant;
-  if (full == wanted || full.starts_with(wanted + "/")) return {};
-  return fail(ErrorKind::not_found,
-              "image with reference {} was found but does not provide the specified platform ({}): its platform is {}",
-              reference, wanted, full);
-}
-
 // "container:NAME" becomes "container:ID", so that a rename of the other does not matter later.
 Result<> pin_container_mode(std::string& mode, const Registry& registry) {
   constexpr std::string_view prefix = "container:";
@@ -150,11 +139,12 @@ Result<Created> EngineImpl::create(CreateRequest request) {
   auto& host = request.host_config;
   if (config.image.empty()) return fail(ErrorKind::invalid, "create a container: no image given");
   const auto image = TRY(images_.resolve(config.image));
-  CHECK(check_platform(request.platform, *image, config.image));
+  auto foreign = TRY(check_platform(request.platform, image->config.platform, config.image));
   merge_image_config(config, image->config);
 
   auto definition = std::make_shared<Definition>();
   auto warnings = TRY(complete(config, host, settings_, features_));
+  if (foreign) warnings.push_back(std::move(*foreign));
   auto command = TRY(command_line(config));
   CHECK(check_endpoints(request.networking));
   for (std::string* mode : {&host.network_mode, &host.ipc_mode, &host.pid_mode}) {

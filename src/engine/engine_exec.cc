@@ -7,6 +7,7 @@
 #include "engine/engine_impl.h"
 #include "engine/links.h"
 #include "engine/log_source.h"
+#include "engine/platform.h"
 #include "shimproto/log_options.h"
 
 namespace corten::engine {
@@ -183,6 +184,7 @@ Result<> EngineImpl::run_exec(const ContainerRef& container, const std::shared_p
   };
   auto begun = attempt();
   if (!begun) {
+    begun = std::unexpected(explain_foreign_program(std::move(begun).error(), images_, definition->image_id));
     const int code = start_failure_code(begun.error());
     finish_exec(container, exec, code);
     Error error(begun.error().kind(),

@@ -3,6 +3,7 @@
 #include "engine/engine_impl.h"
 #include "engine/failpoint.h"
 #include "engine/followed_log.h"
+#include "engine/platform.h"
 #include "engine/start_attempt.h"
 
 namespace corten::engine {
@@ -117,7 +118,7 @@ Translated translate(Error error) {
   if (has(text, "executable file not found") || has(text, "no such file or directory")) {
     return {std::move(error).as(ErrorKind::invalid), 127};
   }
-  if (has(text, "permission denied") || has(text, "is a directory")) {
+  if (has(text, "permission denied") || has(text, "is a directory") || has(text, "exec format error")) {
     return {std::move(error).as(ErrorKind::invalid), 126};
   }
   if (has(text, "not a directory")) {
@@ -134,7 +135,8 @@ Translated translate(Error error) {
 
 Error EngineImpl::fail_start(const ContainerRef& container, Error error) {
   // A refusal before the runtime was asked keeps its class; what the runtime says is put as Docker puts it.
-  Translated result{std::move(error), 128};
+  const std::string image_id = container->view()->definition->image_id;
+  Translated result{explain_foreign_program(std::move(error), images_, image_id), 128};
   const bool refusal = result.error.kind() == ErrorKind::conflict || result.error.kind() == ErrorKind::invalid ||
                        result.error.text().starts_with("network ") ||
                        result.error.text().starts_with("failed to set up");

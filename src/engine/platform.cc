@@ -1,0 +1,80 @@
+#include "engine/platform.h"
+
+#include <algorithm>
+
+#include "image/images.h"
+#include "oci/platform.h"
+#include "sys/binfmt.h"
+
+namespace corten::engine {
+namespace {
+
+// What images say of themselves reaches terminals and logs.
+std::string shown(std::string text) {
+  text.resize(std::min<std::size_t>(text.size(), 100));
+  for (char& c : text)
+    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
+  return text;
+}
+
+// What keeps this machine from running programs for `architecture`, and what to do about it.
+Result<std::string> missing_for(const std::string& architecture, bool not_found) {
+  const UniqueFd table = TRY(sys::open_binfmt_table());
+  if (!TRY(sys::binfmt_enabled(table.get())))
+    return std::string("emulators are switched off (echo 1 > /proc/sys/fs/binfmt_misc/status)");
+  const auto emulator = TRY(sys::find_interpreter(table.get(), architecture));
+  if (!emulator)
+    return fmt::format("no emulator for {} is registered with the kernel: install qemu-user-static on this machine",
+                       shown(architecture));
+  if (!emulator->enabled)
+    return fmt::format("its emulator {} is switched off (echo 1 > /proc/sys/fs/binfmt_misc/{})", emulator->path,
+                       emulator->name);
+  if (not_found && !emulator->opened)
+    return fmt::format(
+        "its emulator {} is registered without the flag F and must be in the container: register it with F, as "
+        "qemu-user-static does",
+        emulator->path);
+  return fmt::format("its emulator is {}", emulator->path);
+}
+
+}  // namespace
+
+Result<std::optional<std::string>> check_platform(const std::string& wanted, const oci::Platform& image,
+                                                  const std::string& reference) {
+  if (wanted.empty()) {
+    const oci::Platform host = oci::best_host_platform();
+    if (image.architecture.empty() || oci::matches(host, image)) return std::nullopt;
+    return fmt::format(
+        "The requested image's platform ({}) does not match the detected host platform ({}) and no specific platform "
+        "was requested",
+        shown(image.text()), host.text());
+  }
+  const oci::Platform platform = TRY(oci::parse_platform(wanted));
+  if (oci::matches(platform, image)) return std::nullopt;
+  return fail(ErrorKind::not_found,
+              "image with reference {} was found but its platform ({}) does not match the specified platform ({})",
+              reference, shown(image.text()), platform.text());
+}
+
+Error explain_foreign_program(Error error, const oci::Platform& image) {
+  const bool no_program = error.text().find("exec format error") != std::string::npos;
+  // An emulator that is looked for in the container and is not there: the kernel's word for it is the same as for the
+  // program's own interpreter.
+  const bool not_found = error.text().starts_with("exec /") && error.text().ends_with("no such file or directory");
+  if (!no_program && !not_found) return error;
+  const oci::Platform host = oci::best_host_platform();
+  if (image.architecture.empty() || oci::matches(host, image)) return error;
+  const auto missing = missing_for(image.architecture, not_found);
+  return Error(error.kind(),
+               fmt::format("{}: the image is for {}, this machine is {}; {}", error.text(), shown(image.text()),
+                           host.text(), missing ? *missing : missing.error().text()),
+               error.sys_errno());
+}
+
+Error explain_foreign_program(Error error, const image::Images& images, const std::string& image_id) {
+  const auto image = images.resolve(image_id);
+  if (!image) return error;  // removed by force
+  return explain_foreign_program(std::move(error), (*image)->config.platform);
+}
+
+}  // namespace corten::engine
