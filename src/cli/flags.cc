@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 
 #include "base/time.h"
 #include "gotemplate/value.h"
@@ -60,6 +61,11 @@ Result<> check_value(const Flag& flag, std::string_view value) {
 
 std::string flag_label(const Flag& flag) {
   return flag.shorthand == 0 ? fmt::format("--{}", flag.name) : fmt::format("-{}, --{}", flag.shorthand, flag.name);
+}
+
+std::string_view from_environment(const Flag& flag) {
+  const char* value = flag.environment == nullptr ? nullptr : std::getenv(flag.environment);
+  return value == nullptr ? std::string_view() : std::string_view(value);
 }
 
 const Flag* find_long(std::span<const Flag> flags, std::string_view name) {
@@ -312,7 +318,9 @@ Result<> FlagValues::set(const Flag& flag, std::string_view value) {
 std::string_view FlagValues::last(std::string_view name) const {
   if (const auto it = given_.find(name); it != given_.end()) return it->second.back();
   const Flag* flag = find_long(flags_, name);
-  return flag == nullptr ? std::string_view() : flag->initial;
+  if (flag == nullptr) return {};
+  const std::string_view variable = from_environment(*flag);
+  return variable.empty() ? flag->initial : variable;
 }
 
 bool FlagValues::boolean(std::string_view name) const { return parse_bool(last(name)).value_or(false); }
@@ -344,7 +352,7 @@ Result<ParsedLine> parse_flags(std::span<const Flag> flags, std::span<const std:
 }
 
 std::string flag_usages(std::span<const Flag> flags, std::size_t columns) {
-  std::vector<std::pair<std::string, std::string_view>> lines;
+  std::vector<std::pair<std::string, std::string>> lines;
   std::size_t widest = 0;
   for (const auto& flag : flags) {
     if (flag.hidden) continue;
@@ -352,7 +360,10 @@ std::string flag_usages(std::span<const Flag> flags, std::size_t columns) {
                                            : fmt::format("      --{}", flag.name);
     if (!flag.type_name.empty()) line += fmt::format(" {}", flag.type_name);
     widest = std::max(widest, line.size() + 1);
-    lines.emplace_back(std::move(line), flag.usage);
+    std::string usage(flag.usage);
+    if (const auto variable = from_environment(flag); !variable.empty())
+      usage += fmt::format(" (default {})", gotemplate::quote(variable));
+    lines.emplace_back(std::move(line), std::move(usage));
   }
   std::string out;
   for (const auto& [line, usage] : lines) {

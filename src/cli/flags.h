@@ -44,6 +44,7 @@ struct Flag {
   std::string_view initial = {};    // the value where the flag is not given; booleans: "true" or empty
   FlagValidator validate = nullptr;
   bool hidden = false;
+  const char* environment = nullptr;  // the variable whose value stands in where the flag is not given
 };
 
 // What was on the command line.

@@ -46,6 +46,17 @@ TEST(Flags, LastValueCountsAndDefaultsHold) {
   EXPECT_FALSE(line->flags.changed("pull"));
 }
 
+TEST(Flags, AVariableStandsInForAFlagAndHelpSaysSo) {
+  ASSERT_EQ(::setenv("DOCKER_DEFAULT_PLATFORM", "linux/arm64", 1), 0);
+  EXPECT_EQ(parse({})->flags.string("platform"), "linux/arm64");
+  EXPECT_FALSE(parse({})->flags.changed("platform"));
+  EXPECT_EQ(parse({"--platform", "linux/s390x"})->flags.string("platform"), "linux/s390x");
+  EXPECT_NE(flag_usages(run_flags, 0).find("multi-platform capable (default \"linux/arm64\")\n"), std::string::npos);
+  ASSERT_EQ(::unsetenv("DOCKER_DEFAULT_PLATFORM"), 0);
+  EXPECT_EQ(parse({})->flags.string("platform"), "");
+  EXPECT_EQ(flag_usages(run_flags, 0).find("linux/arm64"), std::string::npos);
+}
+
 TEST(Flags, ErrorsHavePflagsWords) {
   EXPECT_EQ(error_of({"--foo"}), "unknown flag: --foo");
   EXPECT_EQ(error_of({"-tz"}), "unknown shorthand flag: 'z' in -z");

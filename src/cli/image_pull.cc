@@ -2,8 +2,8 @@
 
 #include "cli/progress.h"
 #include "cli/registry_auth.h"
-#include "gotemplate/value.h"
 #include "json/codec.h"
+#include "oci/image.h"
 
 namespace corten::cli {
 
@@ -13,19 +13,7 @@ std::string with_default_tag(std::string_view image) {
 }
 
 Result<std::string> platform_json(const std::string& text) {
-  json::Object platform;
-  std::size_t at = 0;
-  for (const char* key : {"os", "architecture", "variant"}) {
-    if (at > text.size()) break;
-    const auto slash = std::min(text.find('/', at), text.size());
-    if (slash > at) platform[key] = text.substr(at, slash - at);
-    at = slash + 1;
-  }
-  if (at <= text.size() || !platform.contains("os")) {
-    return fail(ErrorKind::invalid, "invalid platform: {}: cannot parse platform specifier: invalid argument",
-                gotemplate::quote(text));
-  }
-  return json::write(platform);
+  return json::to_text(TRY_AS(oci::parse_platform(text), "invalid platform"));
 }
 
 Result<> pull_image(Context& context, client::Client& client, const oci::Reference& reference,

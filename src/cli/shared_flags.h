@@ -73,7 +73,8 @@ inline constexpr Flag plain_format{
 inline constexpr Flag platform{.name = "platform",
                                .kind = FlagKind::string,
                                .type_name = "string",
-                               .usage = "Set platform if server is multi-platform capable"};
+                               .usage = "Set platform if server is multi-platform capable",
+                               .environment = "DOCKER_DEFAULT_PLATFORM"};
 inline constexpr Flag prune_filter{.name = "filter",
                                    .kind = FlagKind::list,
                                    .type_name = "filter",

@@ -213,14 +213,6 @@ def test_errors_are_dockers(registry, cli):
     assert "connection refused" in cli.fails("pull", f"127.0.0.1:{port}/x")
 
 
-def test_a_platform_that_is_not_there(registry, pushed, cli):
-    before = images(cli)
-    assert "no matching manifest for linux/s390x" in cli.fails(
-        "pull", "--platform", "linux/s390x", f"{registry.address}/{pushed}:1"
-    )
-    assert images(cli) == before
-
-
 @pytest.mark.parametrize("how", ["flipped", "cut", "longer", "gone"])
 def test_a_damaged_blob_leaves_nothing(registry, pushed, daemon, how):
     cli = daemon.corten

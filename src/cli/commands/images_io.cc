@@ -92,7 +92,8 @@ Outcome run_import(Context& context, const Invocation& invocation) {
     if (!reference->tag.empty()) parameters.emplace_back("tag", reference->tag);
   }
   if (flags.changed("message")) parameters.emplace_back("message", flags.string("message"));
-  if (flags.changed("platform")) parameters.emplace_back("platform", flags.string("platform"));
+  if (const std::string platform = flags.string("platform"); !platform.empty())
+    parameters.emplace_back("platform", platform);
   for (const auto& change : flags.list("change")) parameters.emplace_back("changes", change);
   UniqueFd file;
   if (!url && source != "-") file = TRY(open_read(source));

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "cli/commands/all.h"
@@ -12,7 +11,7 @@
 #include "cli/run_options.h"
 #include "cli/signals.h"
 #include "cli/streams.h"
-#include "gotemplate/value.h"
+#include "oci/image.h"
 
 namespace corten::cli {
 namespace {
@@ -23,7 +22,7 @@ int failure_code(std::string_view text) {
   if (has("executable file not found") || has("no such file or directory") ||
       has("system cannot find the file specified"))
     return 127;
-  if (has("permission denied") || has("is a directory")) return 126;
+  if (has("permission denied") || has("is a directory") || has("exec format error")) return 126;
   return 125;
 }
 
@@ -84,6 +83,12 @@ void show_warnings(Context& context, const CreateRequest& request) {
   }
 }
 
+// The image is not there, or only for another machine; other things that are not found no pull can bring.
+bool is_about_image(std::string_view text) {
+  const auto has = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
+  return has("o such image") || (has("image with reference ") && has("does not match the specified platform"));
+}
+
 Result<std::string> create(Context& context, client::Client& client, const FlagValues& flags,
                            const CreateRequest& request) {
   const std::string policy = flags.string("pull");
@@ -99,7 +104,7 @@ Result<std::string> create(Context& context, client::Client& client, const FlagV
   const json::Value body = request.to_json();
   auto created = client.create_container(flags.string("name"), platform, body);
   if (!created && created.error().kind() == ErrorKind::not_found && policy == "missing" &&
-      created.error().text().find("o such image") != std::string::npos) {
+      is_about_image(created.error().text())) {
     if (!flags.boolean("quiet")) {
       context.warn(fmt::format("Unable to find image '{}' locally", with_default_tag(request.config.image)));
     }
@@ -112,12 +117,10 @@ Result<std::string> create(Context& context, client::Client& client, const FlagV
   return created->id;
 }
 
-// As far as the client can tell; whether the daemon has such images is for it to say.
 Result<> check_platform(const std::string& text) {
-  if (std::count(text.begin(), text.end(), '/') < 3) return {};
-  return fail(ErrorKind::invalid,
-              "error parsing specified platform: {}: cannot parse platform specifier: invalid argument",
-              gotemplate::quote(text));
+  if (text.empty()) return {};
+  TRY_AS(oci::parse_platform(text), "error parsing specified platform");
+  return {};
 }
 
 Outcome run_create(Context& context, const Invocation& invocation) {
