@@ -1,8 +1,12 @@
 #include "cli/progress.h"
 
-#include <map>
+#include <cstdlib>
+#include <thread>
 
+#include "base/mutex.h"
+#include "cli/live_panel.h"
 #include "cli/meter.h"
+#include "cli/progress_board.h"
 #include "cli/style.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
@@ -11,15 +15,16 @@
 namespace corten::cli {
 namespace {
 
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds between_drawings{100};
+
 struct Message {
   std::string stream;
-  std::string status;
-  std::string id;
   std::string error;
-  std::int64_t current = 0;
-  std::int64_t total = 0;
+  LayerProgress layer;
   bool auxiliary = false;
-  bool empty() const { return auxiliary && stream.empty() && status.empty() && id.empty(); }
+  bool empty() const { return auxiliary && stream.empty() && layer.status.empty() && layer.id.empty(); }
 };
 
 std::string text_of(const json::Object& object, std::string_view key) {
@@ -37,65 +42,115 @@ Message read_message(const json::Value& value) {
   if (!value.is_object()) return message;
   const auto& object = value.get_object();
   message.stream = text_of(object, "stream");
-  message.status = text_of(object, "status");
-  message.id = text_of(object, "id");
+  message.layer.status = text_of(object, "status");
+  message.layer.id = text_of(object, "id");
   message.auxiliary = object.contains("aux");
   if (const auto* detail = object.if_contains("errorDetail"); detail != nullptr && detail->is_object()) {
     message.error = text_of(detail->get_object(), "message");
   }
   if (message.error.empty()) message.error = text_of(object, "error");
   if (const auto* detail = object.if_contains("progressDetail"); detail != nullptr && detail->is_object()) {
-    message.current = number_of(detail->get_object(), "current");
-    message.total = number_of(detail->get_object(), "total");
+    message.layer.current = number_of(detail->get_object(), "current");
+    message.layer.total = number_of(detail->get_object(), "total");
+    message.layer.size = number_of(detail->get_object(), "size");
+    message.layer.unit = text_of(detail->get_object(), "units");
+    if (message.layer.unit == "bytes") message.layer.unit.clear();
   }
   return message;
 }
 
+// A line that stays, with an id that is no layer's: what `pull` begins with.
+bool is_heading(const LayerProgress& message) { return message.status.starts_with("Pulling from "); }
+
+bool speaks_utf8() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const std::string_view text = value;
+    for (const std::string_view word : {"UTF-8", "utf-8", "UTF8", "utf8"})
+      if (text.find(word) != std::string_view::npos) return true;
+    return false;
+  }
+  return false;
+}
+
+// A pipe's or file's view: Docker's lines, without bars.
+void show_plain(int fd, const Message& message) {
+  const LayerProgress& layer = message.layer;
+  std::string text;
+  if (!message.stream.empty()) {
+    text = message.stream;
+  } else if (layer.id.empty()) {
+    text = layer.status + "\n";
+  } else if (layer.current <= 0 && layer.total <= 0) {
+    text = fmt::format("{}: {}\n", layer.id, layer.status);
+  }
+  // Names of images and what registries say of them are foreign text; a terminal can be too dumb for the other view.
+  (void)write_all(fd, is_terminal(fd) ? printable_lines(text) : text);
+}
+
+// A terminal's view: the layers in a panel that a thread redraws a few times a second, so that rate and time left stay
+// true while nothing comes, and a window that changes its size is noticed.
 class Display {
  public:
-  Display(int fd, bool terminal) : fd_(fd), terminal_(terminal) {}
+  explicit Display(int fd) : fd_(fd), utf8_(speaks_utf8()), panel_(fd, can_colour(fd) ? Colour::bold : Colour::none) {
+    thread_ = std::jthread([this](const std::stop_token& stop) { keep_drawing(stop); });
+  }
+  Display(const Display&) = delete;
+  Display& operator=(const Display&) = delete;
+  ~Display() {
+    thread_ = {};
+    const MutexLock lock(mutex_);
+    finish();
+  }
 
-  // Names of images and what registries say of them are foreign text.
-  void show(const Message& raw) {
-    Message message = raw;
-    if (is_terminal(fd_)) {
-      message.stream = printable_lines(raw.stream);
-      message.status = printable_lines(raw.status);
-      message.id = printable(raw.id);
-    }
-    if (!message.stream.empty()) return write(message.stream);
-    if (message.id.empty()) return write(message.status + "\n");
-    const bool moving = message.current > 0 || message.total > 0;
-    if (!terminal_) {
-      if (!moving) write(fmt::format("{}: {}\n", message.id, message.status));
+  void show(const Message& message) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    if (message.stream.empty() && !message.layer.id.empty() && !is_heading(message.layer)) {
+      board_.take(message.layer, steady_clock::now());
       return;
     }
-    const auto size = window_size(fd_);
-    const std::string bar = moving ? progress_bar(message.current, message.total, size ? size->columns : 80) : "";
-    show_line(message.id, fmt::format("{}: {} {}", message.id, message.status, bar));
+    finish();
+    show_plain(fd_, message);
   }
 
  private:
-  void write(std::string_view text) {
-    (void)write_all(fd_, text);
-    if (terminal_) lines_.clear();
-  }
-
-  // Lines of ids stay where they were first printed; the cursor goes up to them and back.
-  void show_line(const std::string& id, const std::string& text) {
-    const auto known = lines_.find(id);
-    if (known == lines_.end()) {
-      lines_[id] = lines_.size();
-      (void)write_all(fd_, text + "\n");
-      return;
+  void keep_drawing(const std::stop_token& stop) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    while (!wake_.wait_for(lock, stop, between_drawings, [&] { return stop.stop_requested(); })) {
+      if (stop.stop_requested()) return;
+      const WindowSize window = window_size(fd_).value_or(WindowSize{});
+      draw(board_.lines(canvas(window), steady_clock::now()), window);
     }
-    const std::size_t up = lines_.size() - known->second;
-    (void)write_all(fd_, fmt::format("\x1b[{0}A\x1b[2K\r{1}\x1b[{0}B\r", up, text));
   }
 
-  int fd_;
-  bool terminal_;
-  std::map<std::string, std::size_t> lines_;
+  Canvas canvas(WindowSize window) const {
+    // The cursor stands on a row of its own, below.
+    return {.rows = window.rows > 1 ? window.rows - 1 : window.rows, .columns = window.columns, .utf8 = utf8_};
+  }
+
+  void draw(std::vector<std::string> lines, WindowSize window) REQUIRES(mutex_) {
+    if (lines.empty()) return;
+    (void)panel_.draw(std::move(lines), window);
+  }
+
+  // The panel as it ends; what is written next stands below it.
+  void finish() REQUIRES(mutex_) {
+    const WindowSize window = window_size(fd_).value_or(WindowSize{});
+    draw(board_.last_lines(canvas(window), steady_clock::now()), window);
+    panel_.leave();
+    board_.clear();
+  }
+
+  const int fd_;
+  const bool utf8_;
+  // Held while the terminal is written to: two that write would be mixed, and a terminal that stands still holds up
+  // both, as it should.
+  Mutex mutex_;
+  StopCondVar wake_;
+  ProgressBoard board_ GUARDED_BY(mutex_);
+  LivePanel panel_ GUARDED_BY(mutex_);
+  std::jthread thread_;  // last: it uses the others
 };
 
 }  // namespace
@@ -117,14 +172,20 @@ std::string progress_bar(std::int64_t current, std::int64_t total, std::size_t c
 Result<> show_progress(Context& context, http::ClientResponse response, ProgressOptions options) {
   CHECK(context.flush());
   const int fd = options.to_error ? context.err() : context.out();
-  Display display(fd, can_redraw(fd));
+  std::optional<Display> display;
   client::JsonLines messages(std::move(response));
   while (auto next = TRY(messages.next())) {
     const Message message = read_message(*next);
     if (options.meter != nullptr) options.meter->clear();
     if (!message.error.empty()) return fail(ErrorKind::internal, "{}", message.error);
     // Notes for programs ("aux": a pushed digest) have nothing to show.
-    if (!options.quiet && !message.empty()) display.show(message);
+    if (options.quiet || message.empty()) continue;
+    if (can_redraw(fd)) {
+      if (!display) display.emplace(fd);
+      display->show(message);
+    } else {
+      show_plain(fd, message);
+    }
   }
   return {};
 }
