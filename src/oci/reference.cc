@@ -102,13 +102,17 @@ struct Split {
   std::string domain, rest;
 };
 
-// "host/rest" when the first part looks like a host (a dot, a port, localhost, a capital), Docker Hub otherwise.
+// A dot, a port, localhost, a capital.
+bool looks_like_host(std::string_view first) {
+  return first.find_first_of(".:") != std::string_view::npos || first == "localhost" || has_upper(first);
+}
+
+// "host/rest" when the first part looks like a host, Docker Hub otherwise.
 Split split_domain(std::string_view text) {
   Split out{std::string(default_domain), std::string(text)};
   if (const std::size_t slash = text.find('/'); slash != std::string_view::npos) {
     const std::string_view first = text.substr(0, slash);
-    if (first.find_first_of(".:") != std::string_view::npos || first == "localhost" || has_upper(first))
-      out = {std::string(first), std::string(text.substr(slash + 1))};
+    if (looks_like_host(first)) out = {std::string(first), std::string(text.substr(slash + 1))};
   }
   if (out.domain == legacy_domain) out.domain = default_domain;
   if (out.domain == default_domain && out.rest.find('/') == std::string::npos) out.rest.insert(0, official_prefix);
@@ -123,7 +127,8 @@ std::string Reference::familiar_name() const {
   if (domain != default_domain) return name();
   if (path.starts_with(official_prefix) && path.find('/', official_prefix.size()) == std::string::npos)
     return path.substr(official_prefix.size());
-  return path;
+  // Docker Hub's a.b/c is not the c of a host a.b: without its host it would be taken for that.
+  return looks_like_host(path.substr(0, path.find('/'))) ? name() : path;
 }
 
 namespace {

@@ -23,6 +23,9 @@ TEST(Reference, NormalisesLikeDocker) {
       {"localhost:5000/app:x", "localhost:5000/app:x", "localhost:5000/app:x"},
       {"example.com/a/b-c__d.e", "example.com/a/b-c__d.e", "example.com/a/b-c__d.e"},
       {"Example/app", "Example/app", "Example/app"},
+      {"docker.io/localhost/x", "docker.io/localhost/x", "docker.io/localhost/x"},
+      {"docker.io/a.b/c:1", "docker.io/a.b/c:1", "docker.io/a.b/c:1"},
+      {"docker.io/library/a.b", "docker.io/library/a.b", "a.b"},
       {"[::1]:5000/app", "[::1]:5000/app", "[::1]:5000/app"},
       {"a---b", "docker.io/library/a---b", "a---b"},
       {"nginx@" + digest, "docker.io/library/nginx@" + digest, "nginx@" + digest},
@@ -35,6 +38,7 @@ TEST(Reference, NormalisesLikeDocker) {
     EXPECT_EQ(reference->full(), good.full);
     EXPECT_EQ(reference->familiar(), good.familiar);
     EXPECT_EQ(*parse_reference(reference->full()), *reference);
+    EXPECT_EQ(*parse_reference(reference->familiar()), *reference);
   }
   EXPECT_EQ(parse_reference("nginx")->with_default_tag().familiar(), "nginx:latest");
   EXPECT_EQ(parse_reference("nginx@" + digest)->with_default_tag().tag, "");
