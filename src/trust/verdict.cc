@@ -1,0 +1,161 @@
+#include "trust/verdict.h"
+
+#include <algorithm>
+#include <set>
+
+#include "oci/digest.h"
+#include "oci/reference.h"
+#include "remote/text.h"
+
+namespace corten::trust {
+namespace {
+
+std::string short_id(std::string_view digest) { return std::string(digest.substr(0, 19)); }
+
+Result<> check_reference(const Claim& claim, std::string_view repository) {
+  if (claim.reference.empty()) return fail(ErrorKind::invalid, "it does not say which repository it is for");
+  const auto reference = oci::parse_reference(claim.reference);
+  if (!reference || reference->name() != repository)
+    return fail(ErrorKind::invalid, "it is for the repository {}", remote::printable(claim.reference, 200));
+  return {};
+}
+
+// The identity of the rule that the certificate has. The first one counts: no certificate is two signers.
+Result<const Identity*> identity_of(const Certificate& certificate, const CertificateSigners& signers) {
+  const auto names = TRY(certificate.identities());
+  const std::string issuer = TRY(certificate.issuer());
+  for (const Identity& identity : signers.identities) {
+    const bool name =
+        std::ranges::any_of(names, [&](const std::string& one) { return matches_pattern(identity.subject, one); });
+    if (name && matches_pattern(identity.issuer, issuer)) return &identity;
+  }
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return fail(ErrorKind::invalid, "its certificate is of {} (issuer {}), whom the rule does not name",
+              all.empty() ? "nobody" : remote::printable(all, 200),
+              issuer.empty() ? "not said" : remote::printable(issuer, 100));
+}
+
+// At what time the certificate must have been valid; nullopt where the policy does not ask.
+Result<std::optional<Timestamp>> time_of(const Claim& claim, const Policy& policy, const CertificateSigners& signers,
+                                         Timestamp time) {
+  if (signers.ignore_expiry) return std::nullopt;
+  if (!claim.log || policy.logs().empty()) return time;
+  return TRY(trusted_time(*claim.log, policy.logs(),
+                          {claim.payload, claim.signature, std::string_view(claim.certificates[0].der())}));
+}
+
+Result<std::string> certified_signer(const Claim& claim, const Policy& policy, const CertificateSigners& signers,
+                                     Timestamp time) {
+  if (claim.certificates.empty()) return fail(ErrorKind::invalid, "it has no certificate");
+  const Certificate& leaf = claim.certificates[0];
+  if (!TRY(leaf.key()).verifies(claim.message, claim.signature))
+    return fail(ErrorKind::invalid, "it is not by its certificate's key");
+  const Identity* identity = TRY(identity_of(leaf, signers));
+  const auto when = TRY(time_of(claim, policy, signers, time));
+  const std::vector<Certificate> chain(claim.certificates.begin() + 1, claim.certificates.end());
+  if (auto valid = signers.roots.check(leaf, chain, when); !valid) {
+    if (when != time) return std::unexpected(std::move(valid).error());
+    const std::string_view hint = policy.logs().empty() ? "the policy has no \"rekorKeys\" to know when it was signed"
+                                  : claim.has_timestamp
+                                      ? "it has an RFC 3161 timestamp, which is not read, and no log entry"
+                                      : "it has no log entry to know when it was signed";
+    return fail(ErrorKind::invalid, "{} ({}; \"ignoreExpiry\" would do without)", valid.error().text(), hint);
+  }
+  return fmt::format("{} (issuer {})", identity->subject, identity->issuer);
+}
+
+// One repository's rule against all that is known.
+class Judge {
+ public:
+  Judge(const Policy& policy, const Rule& rule, std::string_view repository, Timestamp time, Verdict& verdict)
+      : policy_(policy), rule_(rule), repository_(repository), time_(time), verdict_(verdict) {}
+
+  void look_at(const Evidence& evidence, std::string_view image_id) {
+    const auto image = image_of(evidence.documents);
+    if (!image || *image != image_id) {
+      if (evidence.signatures.empty()) return;
+      note(image ? fmt::format("signatures from {} are for another image", evidence.repository)
+                 : fmt::format("signatures from {}: {}", evidence.repository, image.error().text()));
+      return;
+    }
+    for (const Signature& signature : evidence.signatures) look_at(signature, evidence);
+  }
+
+ private:
+  void look_at(const Signature& signature, const Evidence& evidence) {
+    ++number_;
+    const auto document = std::ranges::find(evidence.documents, signature.subject,
+                                            [](const std::string& one) { return oci::Digest::of(one).text(); });
+    const auto signer =
+        document == evidence.documents.end()
+            ? Result<std::string>(fail(ErrorKind::invalid, "what it is for is none of the image's manifests"))
+            : signer_of(signature, *document, policy_, rule_, repository_, time_);
+    if (!signer) {
+      note(fmt::format("{}: {}", signature_name(signature, number_), signer.error().text()));
+    } else if (std::ranges::find(verdict_.signers, *signer) == verdict_.signers.end()) {
+      verdict_.signers.push_back(*signer);
+    }
+  }
+
+  void note(const std::string& reason) {
+    if (verdict_.reasons.size() < max_reasons) verdict_.reasons.push_back(remote::printable(reason, max_reason_length));
+  }
+
+  const Policy& policy_;
+  const Rule& rule_;
+  const std::string_view repository_;
+  const Timestamp time_;
+  Verdict& verdict_;
+  std::size_t number_ = 0;
+};
+
+}  // namespace
+
+std::string signature_name(const Signature& signature, std::size_t number) {
+  return fmt::format("signature {} ({} for {})", number, signature.kind == "cosign" ? "cosign" : "sigstore bundle",
+                     short_id(signature.subject));
+}
+
+Result<std::string> signer_of(const Signature& signature, std::string_view document, const Policy& policy,
+                              const Rule& rule, std::string_view repository, Timestamp time) {
+  const Claim claim = TRY(read_claim(signature, document));
+  if (rule.match_repository) CHECK(check_reference(claim, repository));
+  for (const ListedKey& key : rule.keys)
+    if (key.key.verifies(claim.message, claim.signature)) return "key " + key.shown + " " + key.key.id();
+  if (!rule.certificates)
+    return fail(ErrorKind::invalid, "it is not by {}",
+                rule.keys.size() == 1 ? "the rule's key" : "any of the rule's keys");
+  return certified_signer(claim, policy, *rule.certificates, time);
+}
+
+Verdict judge(const Policy& policy, std::string_view repository, std::span<const Evidence> known,
+              std::string_view image_id, Timestamp time) {
+  const Rule& rule = policy.rule_for(repository);
+  Verdict verdict{
+      .accepted = rule.action == Action::accept, .rule = rule.pattern, .wanted = {}, .signers = {}, .reasons = {}};
+  if (rule.action != Action::signed_by) {
+    verdict.wanted = verdict.accepted ? "nothing" : "to reject it";
+    return verdict;
+  }
+  verdict.wanted = rule.wanted();
+  Judge judge(policy, rule, repository, time, verdict);
+  for (const Evidence& evidence : known) judge.look_at(evidence, image_id);
+  verdict.accepted = verdict.signers.size() >= rule.threshold;
+  return verdict;
+}
+
+Error refusal(std::string_view repository, const Verdict& verdict) {
+  std::string text =
+      fmt::format("the signature policy refuses {}: ", repository.empty() ? "an image without a name" : repository);
+  text += verdict.rule == "default" ? "its default" : fmt::format("its rule {:?}", verdict.rule);
+  text += fmt::format(" wants {}", verdict.wanted);
+  if (verdict.wanted != "to reject it") {
+    if (!verdict.signers.empty()) text += fmt::format("; signed by {} only", fmt::join(verdict.signers, " and "));
+    if (verdict.signers.empty() && verdict.reasons.empty()) text += "; there is no signature";
+    for (const std::string& reason : verdict.reasons) text += "; " + reason;
+  }
+  return {ErrorKind::forbidden, text};
+}
+
+}  // namespace corten::trust
