@@ -31,6 +31,12 @@ Result<std::string> read_blob(remote::Registry& registry, std::string_view repos
   return text;
 }
 
+remote::ResolveOptions until(const std::stop_token& stop) {
+  remote::ResolveOptions options;
+  options.stop = stop;
+  return options;
+}
+
 // Whether the error is about this one signature, so that another may still do; else the registry could not be asked.
 bool is_about_it(const Error& error) {
   return error.kind() == ErrorKind::invalid || error.kind() == ErrorKind::not_found;
@@ -69,7 +75,7 @@ Result<Signature> read_referrer(remote::Registry& registry, std::string_view rep
   oci::Reference reference;
   reference.path = repository;
   reference.digest = referrer.digest;
-  const auto manifest = TRY(registry.resolve(reference, {.known = {}, .on_wait = {}, .stop = stop}));
+  const auto manifest = TRY(registry.resolve(reference, until(stop)));
   const auto artifact = TRY(oci::parse_manifest(manifest.bytes));
   if (artifact.layers.size() != 1 || artifact.layers[0].media_type != bundle_type)
     return fail(ErrorKind::invalid, "it is not one bundle");
@@ -111,7 +117,7 @@ Result<Found> find_cosign(remote::Registry& registry, std::string_view repositor
   oci::Reference reference;
   reference.path = repository;
   reference.tag = fmt::format("sha256-{}.sig", subject.hex());
-  const auto resolved = registry.resolve(reference, {.known = {}, .on_wait = {}, .stop = stop});
+  const auto resolved = registry.resolve(reference, until(stop));
   if (!resolved && resolved.error().kind() == ErrorKind::not_found) return Found{};
   const auto manifest = resolved ? oci::parse_manifest(resolved->bytes) : std::unexpected(resolved.error());
   if (!manifest) {
