@@ -2,7 +2,9 @@
 
 import os
 import pathlib
-import statistics
+
+import image_report
+from report_rows import Row, median, ms, ratio
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
@@ -28,52 +30,6 @@ def machine():
         "cgroups": groups,
         "load_before": os.getloadavg()[0],
     }
-
-
-def median(values):
-    return statistics.median(values) if values else None
-
-
-def ms(seconds):
-    if seconds is None:
-        return "–"
-    value = seconds * 1e3
-    return f"{value:.1f} ms" if value < 100 else f"{value:.0f} ms" if value < 10_000 else f"{seconds:.1f} s"
-
-
-def times(value):
-    return "–" if value is None else f"{value:.1f}×" if value < 10 else f"{value:.0f}×"
-
-
-def ratio(a, b):
-    return a / b if a and b else None
-
-
-class Row:
-    """One promise. `value` is held against `must` and `aim`; the greater the better unless `small`."""
-
-    def __init__(self, figure, shown, value, must=None, aim=None, small=False, unit=times):
-        self.figure, self.shown, self.value, self.small, self.unit = figure, shown, value, small, unit
-        self.must, self.aim = must, aim
-
-    def holds(self, limit):
-        return self.value <= limit if self.small else self.value >= limit
-
-    def verdict(self):
-        if self.value is None:
-            return "not measured"
-        if self.must is None:
-            return ""
-        if not self.holds(self.must):
-            return "**miss**"
-        if self.aim is None:
-            return "must met"
-        return "aim met" if self.holds(self.aim) else "must met, aim missed"
-
-    def cells(self):
-        limit = lambda value: "" if value is None else ("≤ " if self.small else "≥ ") + self.unit(value)
-        value = "–" if self.value is None else self.unit(self.value)
-        return [self.figure, *self.shown, value, limit(self.must), limit(self.aim), self.verdict()]
 
 
 HEAD = ["figure", "Corten", "Docker", "Podman", "Corten's ratio or value", "must", "aim", "verdict"]
@@ -194,27 +150,51 @@ def machine_line(results):
             f"load {m['load_before']:.1f} before the run; {results['date']}")  # fmt: skip
 
 
+def parts(results):
+    """Head, rows and further lines of each table that this run has."""
+    found = []
+    if set(results) & {"run", "crowd", "starts", "idle", "boot", "api", "runtimes"}:
+        found.append((HEAD, rows(results), further(results)))
+    if image_report.present(results):
+        found.append((image_report.HEAD, image_report.rows(results), image_report.further(results)))
+    return found
+
+
+def aligned(head, body):
+    plain = [[cell.replace("**", "").replace("`", "") for cell in cells] for cells in [head, *body]]
+    widths = [max(len(cells[column]) for cells in plain) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in plain]
+
+
 def terminal(results):
-    body = [row.cells() for row in rows(results)]
-    plain = [[cell.replace("**", "").replace("`", "") for cell in cells] for cells in [HEAD, *body]]
-    widths = [max(len(cells[column]) for cells in plain) for column in range(len(HEAD))]
     lines = ["", machine_line(results), *sorted(f"  {name}: {text}" for name, text in results["versions"].items()), ""]
-    lines += ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip() for cells in plain]
-    return "\n".join([*lines, "", *further(results), "", *honesty(results)])
+    for head, body, more in parts(results):
+        lines += [*aligned(head, [row.cells() for row in body]), "", *more, ""]
+    return "\n".join([*lines, *honesty(results)])
 
 
 PAGE = """# Benchmarks
 
 Written by `make bench` (`bench/run`); do not edit. All engines ran side by side on one machine, in turns, in one namespace of
-their own, with the same image (one static busybox). Figures are medians; ratios are of medians.
+their own, with the same images. Figures are medians; ratios are of medians.
 
 Machine: {machine}
 
 {versions}
 
-## What was promised, and what was measured
+## Containers: what was promised, and what was measured
+
+With an image of one static busybox.
 
 {table}
+
+## Images: what was promised, and what was measured
+
+With an image of four layers and 500 MB of Debian, from and to the reference registry on this machine.
+
+{images}
+
+## What to know before believing it
 
 {honesty}
 
@@ -225,7 +205,13 @@ pivot_root, exec of `true` and reaping it.
 
 {further}
 
+Of images:
+
+{further_images}
+
 ## How it is measured
+
+Containers:
 
 - `run --rm`, `ps` and the bare runtimes: hyperfine without a shell, in rounds that take every engine's turn, so that a slow minute of the
   machine hits all of them. The client's own time is in the figure, as a user sees it.
@@ -234,15 +220,24 @@ pivot_root, exec of `true` and reaping it.
   changing. Per container: what 100 running ones added to both, divided by 100.
 - Docker has its own data root, containerd and bridge; Podman runs with the host's ulimits where raising them is not permitted. The client is
   the one of the package.
-- `bench/run --quick` runs the same with few repetitions.
-"""
+- `bench/run --quick` runs the same with few repetitions; `--only images --steps push` measures a part.
+
+Images:
+
+{how_images}"""
 
 
 def page(results):
+    listed = lambda lines: "\n".join(f"- {line}" for line in lines)
+    table = lambda head, body: as_table(head, [row.cells() for row in body])
+    images = image_report.present(results)
     return PAGE.format(
         machine=machine_line(results),
         versions="\n".join(sorted(f"- {name}: {text}" for name, text in results["versions"].items())),
-        table=as_table(HEAD, [row.cells() for row in rows(results)]),
+        table=table(HEAD, rows(results)),
+        images=table(image_report.HEAD, image_report.rows(results)) if images else "Not measured.",
         honesty="\n\n".join(honesty(results)),
-        further="\n".join(f"- {line}" for line in further(results)),
+        further=listed(further(results)),
+        further_images=listed(image_report.further(results)) if images else "",
+        how_images=image_report.HOW,
     )

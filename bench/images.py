@@ -1,0 +1,268 @@
+"""The measurements of images: pull, push, save, load, remove, what is stored, what is read. Plain data; image_report.py says what it means.
+
+All engines go through the same steps in each round, one after the other, in an order that changes by the round. Before each
+step everything dirty is written out, so that no engine waits for another's writes; registry blobs and archives are in the page
+cache for all. Each engine has a data root of its own on the same file system and begins without the image. That file system is an
+ext4 with mke2fs' defaults in a file, unless told otherwise: what the machine itself runs on may have no journal or tell its disk of
+every freed block, which makes deletion fifty times slower.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import time
+
+import engines
+import image_engines
+from engines import Failed, output
+from figures import say
+
+HERE = pathlib.Path(__file__).resolve().parent
+STEPS = ("pull", "layers", "save", "load", "push", "cold")
+REMOTE = "127.0.0.1:5000/bench"
+TARGET = "127.0.0.1:5001/bench"
+LOADED = "bench-debian:1"
+
+
+def timed(command, timeout=600):
+    """Seconds of the client and the most memory it had, in bytes; Failed with its last line if it fails."""
+    begin = time.monotonic()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0 or seconds > timeout:
+        lines = said.decode(errors="replace").strip().splitlines() or [f"exit {process.returncode}"]
+        raise Failed(f"{' '.join(command[-4:])}: {lines[-1]}")
+    return seconds, usage.ru_maxrss * 1024
+
+
+def quiet():
+    """Nothing dirty is left of what came before."""
+    os.sync()
+    time.sleep(0.2)
+
+
+def mount_disk(file, place):
+    """A file system of our own. Its loop device goes with the mount, and that with the sandbox."""
+    with open(file, "wb") as disk:
+        disk.truncate(16 << 30)
+    output("mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=0", file)
+    device = output("losetup", "-f", "--show", "--direct-io=on", file)
+    try:
+        output("mount", device, place)
+    finally:
+        output("losetup", "-d", device)
+
+
+class Images:
+    def __init__(self, scratch, cgroup, cache, quick, steps, without, results, own_disk=True):
+        self.scratch = scratch / "images"
+        self.scratch.mkdir()
+        if own_disk:
+            mount_disk(scratch / "disk", self.scratch)
+        self.cgroup, self.without, self.results = cgroup, without, results
+        self.steps = set(steps or STEPS)
+        self.rounds, self.repeats = (1, 2) if quick else (3, 3)
+        self.cache = pathlib.Path(cache)
+        self.archive = self.cache / "debian-1.tar"
+        self.figures = results["images"] = {"rounds": self.rounds, "engines": {}, "floors": {}, "sizes": {}, "own_disk": own_disk}
+        self.source = image_engines.Registry(self.scratch / "registry", 5000)
+        self.target = image_engines.Registry(self.scratch / "target", 5001)
+        self.engines = {}
+        self.program = self.scratch / "image_floor"
+        output("cc", "-O2", "-o", self.program, HERE / "image_floor.c", "-lisal")
+
+    # --- before
+
+    def fill_registry(self):
+        self.source.start()
+        self.target.start()
+        for name in ("debian:1", "layers:1", "layers:2"):
+            output("skopeo", "copy", "-q", "--insecure-policy", "--dest-tls-verify=false", "--format", "v2s2",
+                   f"oci:{self.cache}/oci:{name}", f"docker://{REMOTE}/{name}", timeout=300)  # fmt: skip
+
+    def bring_up(self):
+        for kind in (image_engines.Corten, image_engines.Docker, image_engines.Podman, image_engines.Containerd):
+            if kind.name.lower() in self.without:
+                continue
+            engine = kind(self.scratch, self.cgroup)
+            try:
+                engine.start() if hasattr(engine, "start") else engine.prepare()
+                self.results["versions"][engine.name] = engine.version()
+                self.engines[engine.name] = engine
+                self.figures["engines"][engine.name] = {}
+            except (Failed, OSError) as error:
+                self.results["missed"][f"images with {engine.name}"] = str(error)
+                say(f"{engine.name} is not measured: {error}")
+
+    def floors(self):
+        facts = json.loads((self.cache / "facts.json").read_text())
+        blobs = [str(self.cache / "oci/blobs/sha256" / layer["digest"].removeprefix("sha256:")) for layer in facts["layers"]]
+        sizes = self.figures["sizes"]
+        sizes["tar"] = sum(layer["tar_bytes"] for layer in facts["layers"])
+        sizes["gzip"] = sum(layer["gzip_bytes"] for layer in facts["layers"])
+        image_engines.warm_tree(self.cache / "oci")
+        floors = self.figures["floors"]
+        one = self.scratch / "one-file"
+        for name, words in {"inflate": ["inflate"], "inflate and write one file": ["write", one]}.items():
+            floors[name] = [self.reader(*words, *blobs) for _ in range(self.repeats)]
+        one.unlink()
+        tree = self.scratch / "tree"
+        tree.mkdir()
+        quiet()
+        before = image_engines.allocated(tree)
+        begin = time.monotonic()
+        for blob in blobs:
+            output("tar", "-C", tree, "--exclude=.wh.*", "--numeric-owner", "-xpzf", blob, timeout=300)
+        floors["tar xz into a tree"] = [time.monotonic() - begin]
+        quiet()
+        sizes["tree"] = image_engines.allocated(tree) - before
+        self.tree = tree
+
+    def reader(self, *words):
+        return float(output(self.program, *words, timeout=300).split()[0])
+
+    # --- steps
+
+    def note(self, engine, step, value):
+        self.figures["engines"][engine.name].setdefault(step, []).append(value)
+
+    def step(self, engine, step, command):
+        """Measures one command of the engine's."""
+        quiet()
+        seconds, memory = timed(command)
+        self.note(engine, step, seconds)
+        return memory
+
+    def pull(self, engine):
+        name = f"{REMOTE}/debian:1"
+        quiet()
+        before = engine.stored()
+        self.source.warm()
+        engine.reset_peak()
+        worked = self.source.seconds()
+        memory = self.step(engine, "pull", engine.pull(name))
+        self.note(engine, "registry_seconds", self.source.seconds() - worked)
+        peak = engine.peak_bytes()
+        self.note(engine, "pull_peak", memory if peak is None else peak)
+        if (first := engine.first_run(name)) is not None:
+            self.note(engine, "first_run", timed(first)[0])
+        quiet()
+        self.note(engine, "stored", engine.stored() - before)
+
+    def layers(self, engine):
+        """A 50th layer that changed. What is below it is there."""
+        timed(engine.pull(f"{REMOTE}/layers:1"))
+        for _ in range(self.repeats):
+            self.step(engine, "one_of_50", engine.pull(f"{REMOTE}/layers:2"))
+            timed(engine.remove(f"{REMOTE}/layers:2"))
+        timed(engine.remove(f"{REMOTE}/layers:1"))
+
+    def save(self, engine):
+        file = self.scratch / "saved.tar"
+        self.step(engine, "save", engine.save(file, f"{REMOTE}/debian:1"))
+        file.unlink()
+
+    def remove(self, engine, *names):
+        self.step(engine, "remove", engine.remove(*names))
+
+    def load(self, engine):
+        image_engines.warm_tree(self.archive.parent)
+        self.step(engine, "load", engine.load(self.archive))
+
+    def push(self, engine, step, name):
+        """To a registry that has none of it."""
+        remote = f"{TARGET}/debian:1"
+        timed(engine.tag(name, remote))
+        self.target.fresh()
+        self.step(engine, step, engine.push(remote))
+        timed(engine.remove(remote))
+
+    def round(self, engine, number):
+        """An engine's whole turn. It begins and ends without the image."""
+        pulled = f"{REMOTE}/debian:1"
+        whole = engine.name in ("Corten", "Docker") or number == 0
+        self.pull(engine)
+        if "layers" in self.steps and whole:
+            self.layers(engine)
+        if "save" in self.steps and whole:
+            self.save(engine)
+        if "push" in self.steps and engine.name in ("Corten", "containerd"):
+            self.push(engine, "push_pulled", pulled)
+        self.remove(engine, pulled)
+        if engine.name == "containerd" or not whole:
+            return
+        if "load" in self.steps:
+            self.load(engine)
+            if "push" in self.steps:
+                self.push(engine, "push", LOADED)
+            timed(engine.remove(LOADED))
+
+    def cold(self):
+        """All files read through a container's mount and from a tree on the same file system, nothing cached."""
+        holders = {}
+        for engine in (self.engines[name] for name in ("Corten", "Docker") if name in self.engines):
+            timed(engine.pull(f"{REMOTE}/debian:1"))
+            engine.call("run", "-d", "--network", "none", "--name", "holder", f"{REMOTE}/debian:1", "sleep", "1000")
+            holders[engine.name] = engine.root_of("holder")
+        places = {**holders, "tree": self.tree}
+        cold = self.figures["cold"] = {name: [] for name in places}
+        for _ in range(self.repeats):
+            for name, place in places.items():
+                quiet()
+                pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+                output(self.program, "read", HERE)  # the program itself is not part of it
+                cold[name].append(self.reader("read", place))
+        for name in holders:
+            engine = self.engines[name]
+            engine.call("rm", *engine.force, "holder")
+            timed(engine.remove(f"{REMOTE}/debian:1"))
+
+    def measure(self):
+        self.fill_registry()
+        self.bring_up()
+        self.floors()
+        for number in range(self.rounds):
+            names = list(self.engines)
+            names = names[number % len(names):] + names[: number % len(names)]
+            for name in names:
+                if not self.guarded(f"images with {name}", lambda: self.round(self.engines[name], number)):
+                    self.clear(self.engines[name])
+        if "cold" in self.steps:
+            self.guarded("cold read", self.cold)
+        for engine in self.engines.values():
+            engine.stop()
+        self.source.stop()
+        self.target.stop()
+
+    def guarded(self, what, work):
+        begin = time.monotonic()
+        try:
+            work()
+        except (Failed, OSError, subprocess.TimeoutExpired) as error:
+            self.results["missed"][what] = str(error)
+            say(f"{what} failed: {error}")
+            return False
+        say(f"{what}: {time.monotonic() - begin:.0f} s")
+        return True
+
+    def clear(self, engine):
+        """After a step that failed the next round begins without images all the same."""
+        for name in (f"{REMOTE}/debian:1", f"{REMOTE}/layers:1", f"{REMOTE}/layers:2", f"{TARGET}/debian:1", LOADED):
+            try:
+                timed(engine.remove(name))
+            except Failed:
+                continue
+
+
+def make(cache):
+    """The folder of the images, made on first use."""
+    return output(HERE / "make-image", "--cache", cache, timeout=1800)
+
+
+def middle(values):
+    return statistics.median(values) if values else None
