@@ -27,6 +27,7 @@ EngineImpl::EngineImpl(Settings settings, Dependencies dependencies)
       volumes_(dependencies.volumes),
       network_driver_(std::move(dependencies.network_driver)),
       bridge_(std::move(dependencies.bridge)),
+      admit_(std::move(dependencies.admit)),
       layout_(settings_.data_root, settings_.exec_root),
       shims_(std::move(dependencies.shims)) {}
 

@@ -53,6 +53,14 @@ class CreateAttempt {
     return {};
   }
 
+  // Images that are mounted are looked at like the one that is the root. --volumes-from brings those of others.
+  Result<> admit_mounts() const {
+    if (!engine_.admit_) return {};
+    for (const MountDetail& mount : mounts_.details)
+      if (mount.type == "image") CHECK(engine_.admit_(*TRY(engine_.images_.resolve(mount.image_id))));
+    return {};
+  }
+
   Result<> make_directory() {
     const std::string path = engine_.layout_.container(id_);
     if (::mkdir(path.c_str(), 0700) != 0) return sys_fail("create container directory {}", path);
@@ -139,6 +147,7 @@ Result<Created> EngineImpl::create(CreateRequest request) {
   auto& host = request.host_config;
   if (config.image.empty()) return fail(ErrorKind::invalid, "create a container: no image given");
   const auto image = TRY(images_.resolve(config.image));
+  if (admit_) CHECK(admit_(*image));
   auto foreign = TRY(check_platform(request.platform, image->config.platform, config.image));
   merge_image_config(config, image->config);
 
@@ -164,6 +173,7 @@ Result<Created> EngineImpl::create(CreateRequest request) {
   definition->image_id = image->id;
   definition->image_ref = config.image;
   CHECK(attempt.resolve_volumes(config, host));
+  CHECK(attempt.admit_mounts());
   CHECK(attempt.take_snapshot(image->chain_id));
   failpoint("create.after_snapshot");
   CHECK(attempt.make_directory());

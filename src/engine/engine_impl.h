@@ -185,6 +185,7 @@ class EngineImpl final : public Engine {
   volume::Volumes& volumes_;
   std::shared_ptr<network::Driver> network_driver_;
   std::shared_ptr<network::Network> bridge_;
+  const std::function<Result<>(const image::Image&)> admit_;
   Layout layout_;
   HostFeatures features_;
   runtime::HostFeatures host_;

@@ -1,12 +1,16 @@
 // How an engine is made: what it stands on, handed in by the composition root.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "base/error.h"
 #include "engine/engine.h"
 #include "shimproto/shim_client.h"
 
+namespace corten::image {
+struct Image;
+}
 namespace corten::network {
 class Driver;
 class Network;
@@ -27,6 +31,9 @@ struct Dependencies {
   std::shared_ptr<network::Network> bridge;
   // Absent: a hub of the engine's own, from Settings::shim_program.
   std::unique_ptr<shimproto::ShimHub> shims;
+  // Whether an image may be a new container's root or be mounted into one; its error is the creation's. Absent: any
+  // may.
+  std::function<Result<>(const image::Image&)> admit = {};
 };
 
 // Finds out what the machine can do and prepares directories and the parent control group. Nothing of any container is
