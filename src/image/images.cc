@@ -24,6 +24,19 @@ std::set<std::string> names_used(const Image& image) {
   return out;
 }
 
+// Origins are objects named "<image id> <repository>": those of one image are what lies between these two.
+constexpr const char* first_origin = " ";
+constexpr const char* past_origins = "!";
+
+// A later pull that nobody verified does not take away what an earlier one found.
+store::Statement origin_statement(const std::string& id, const Origin& origin) {
+  const std::string name = id + first_origin + origin.repository;
+  if (origin.record.empty())
+    return {"INSERT INTO objects(kind, id, json) VALUES('origin', ?, '') ON CONFLICT DO NOTHING", {name}};
+  return {"INSERT INTO objects(kind, id, json) VALUES('origin', ?, ?) ON CONFLICT DO UPDATE SET json = excluded.json",
+          {name, origin.record}};
+}
+
 }  // namespace
 
 // --- pins and collection
@@ -234,6 +247,7 @@ Result<std::string> Images::Impl::publish(const NewImage& made) {
          {name, image->id}});
     next->tags[name] = image->id;
   }
+  if (made.origin) transaction.push_back(origin_statement(image->id, *made.origin));
   store::failpoint("image-before-publish");
   CHECK_AS(store_.database().commit(std::move(transaction)), "record image " + image->id);
   store::failpoint("image-published");
@@ -283,7 +297,9 @@ Result<std::vector<std::string>> Images::Impl::delete_locked(const std::string& 
   if (found == before->images.end()) return no_such_image(id);
   store::failpoint("image-before-delete");
   CHECK(store_.database().commit(
-      {{"DELETE FROM tags WHERE image = ?", {id}}, {"DELETE FROM images WHERE id = ?", {id}}}));
+      {{"DELETE FROM tags WHERE image = ?", {id}},
+       {"DELETE FROM images WHERE id = ?", {id}},
+       {"DELETE FROM objects WHERE kind = 'origin' AND id > ? AND id < ?", {id + first_origin, id + past_origins}}}));
   store::failpoint("image-deleted");
   auto next = std::make_shared<Catalog>(*before);
   next->images.erase(id);
@@ -341,6 +357,15 @@ Result<std::string> Images::raw_config(std::string_view image_id) const {
 }
 
 UsageReport Images::usage() const { return impl_->usage(); }
+Result<std::vector<Origin>> Images::origins(std::string_view image_id) const {
+  const std::string id(image_id);
+  std::vector<Origin> out;
+  for (const store::SqlRow& row :
+       TRY(impl_->store().database().query("SELECT id, json FROM objects WHERE kind = 'origin' AND id > ? AND id < ?",
+                                           {id + first_origin, id + past_origins})))
+    out.push_back({store::as_text(row[0]).substr(id.size() + 1), store::as_text(row[1])});
+  return out;
+}
 void Images::container_gone(std::string_view image_id) { impl_->container_gone(image_id); }
 
 Result<std::string> Images::import(store::ByteSource& tar, const ImportOptions& options) {

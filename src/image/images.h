@@ -43,6 +43,12 @@ struct ImageSummary {
   std::vector<std::string> repo_digests;  // name@sha256:…
 };
 
+// A repository that an image was pulled from. Stays with the image when the name goes.
+struct Origin {
+  std::string repository;  // docker.io/library/nginx
+  std::string record;      // what PullOptions::verify gave, "" where it gave nothing
+};
+
 struct DeleteItem {       // one line of rmi's answer
   bool untagged = false;  // else deleted
   std::string what;       // "nginx:latest", "sha256:…"
@@ -162,6 +168,8 @@ class Images {
   // The config blob as it was received.
   Result<std::string> raw_config(std::string_view image_id) const;
   UsageReport usage() const;
+  // Where it was pulled from, by repository; of an image that was made here, nothing.
+  Result<std::vector<Origin>> origins(std::string_view image_id) const;
 
   // --- making
   // A root file system's tar (compressed or not) as a one-layer image; returns its id.

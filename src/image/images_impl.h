@@ -22,6 +22,7 @@ struct NewImage {
   oci::Digest config;
   std::string parent;
   std::vector<std::string> names;  // full, with tag
+  std::optional<Origin> origin = std::nullopt;
 };
 
 class Images::Impl {
