@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "engine/engine.h"
 #include "network/address.h"
+#include "store/snapshots.h"
 
 namespace corten::daemon {
 
@@ -48,6 +49,9 @@ struct Config {
 
   std::vector<std::string> labels;
   std::vector<std::string> registry_mirrors, insecure_registries;
+  store::LayerForm layers = store::LayerForm::automatic;  // storage-opts
+  std::string trust_policy = "/etc/corten/trust.json";
+  bool trust_policy_said = false;  // then it must exist
   int max_concurrent_downloads = 3;
   int max_concurrent_uploads = 5;
   int max_download_attempts = 5;

@@ -40,6 +40,18 @@ TEST_F(ConfigFile, TakesRegistryKeysForLater) {
   EXPECT_EQ(config->max_concurrent_uploads, 8);
 }
 
+TEST_F(ConfigFile, SaysHowLayersAreKept) {
+  EXPECT_EQ(load("{}")->layers, store::LayerForm::automatic);
+  EXPECT_EQ(load(R"({"storage-opts":["layers=image"]})")->layers, store::LayerForm::image);
+  EXPECT_EQ(load("{}", {"--storage-opt", "layers=directory"})->layers, store::LayerForm::directory);
+  EXPECT_FALSE(load(R"({"storage-opts":["layers=image"]})", {"--storage-opt", "layers=auto"})) << "said twice";
+  for (const auto* text : {R"({"storage-opts":["layers=tree"]})", R"({"storage-opts":["layers"]})",
+                           R"({"storage-opts":["overlay2.size=10G"]})", R"({"storage-opts":"layers=image"})"})
+    EXPECT_EQ(load(text).error().kind(), ErrorKind::invalid) << text;
+  EXPECT_NE(load(R"({"storage-opts":["dm.basesize=1G"]})").error().text().find("layers=auto|image|directory"),
+            std::string::npos);
+}
+
 TEST_F(ConfigFile, RefusesBadValues) {
   for (const auto* text :
        {R"({"max-concurrent-downloads":0})", R"({"max-concurrent-uploads":-1})", R"({"max-download-attempts":1.5})",

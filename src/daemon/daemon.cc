@@ -31,6 +31,7 @@
 #include "http/server.h"
 #include "json/codec.h"
 #include "server/router.h"
+#include "server/trust_route.h"
 #include "shimproto/shim_client.h"
 #include "sys/files.h"
 
@@ -155,10 +156,13 @@ class Daemon {
     exec_root_claim_ = TRY(claim_directory(config_.exec_root, "exec root", "exec-root"));
     config_.engine.shim_program = TRY(beside_this_program("corten-shim"));
     if (config_.engine.init_program.empty()) config_.engine.init_program = TRY(beside_this_program("corten-init"));
+    CHECK(load_trust());
     CHECK_AS(open_state(), "open the data root");
     if (const auto opened = open_network(); !opened)
       return std::unexpected(explain_network(Error(opened.error()).wrap("set up the default network")));
-    engine_ = TRY(engine::make_engine(config_.engine, {*store_, *images_, *volumes_, driver_, bridge_, nullptr}));
+    engine_ = TRY(engine::make_engine(
+        config_.engine, {*store_, *images_, *volumes_, driver_, bridge_, nullptr,
+                         [this](const image::Image& image) { return server::admit_image(trust_, *images_, image); }}));
     CHECK(claim_cgroup_parent());
     CHECK(describe());
     router_ = std::make_unique<server::Router>(services());
@@ -196,8 +200,10 @@ class Daemon {
   std::vector<std::string> addresses() const { return http_->addresses(); }
 
  private:
+  Result<> load_trust() { return trust_.load(config_.trust_policy, config_.trust_policy_said); }
+
   Result<> open_state() {
-    store_ = TRY(store::Store::open(config_.data_root));
+    store_ = TRY(store::Store::open(config_.data_root, {.layers = config_.layers}));
     images_ = TRY(image::Images::open(*store_));
     volumes_ = TRY(volume::Volumes::open(config_.data_root + "/volumes"));
     return {};
@@ -226,6 +232,7 @@ class Daemon {
     describe_host(info);
     info.id = TRY(daemon_id(store_->database()));
     info.data_root = config_.data_root;
+    info.storage_status = store_->snapshots().status();
     const auto cgroups = TRY(sys::CgroupHost::detect());
     info.features = engine::detect_host_features(cgroups, config_.engine.cgroup_parent);
     info.cpus = info.features.cpus;
@@ -287,7 +294,8 @@ class Daemon {
             [this] {
               const MutexLock lock(info_mutex_);
               return registries_;
-            }};
+            },
+            trust_};
   }
 
   Result<> write_pidfile() const {
@@ -305,6 +313,9 @@ class Daemon {
     for (const std::string& key : take_over(config_, *fresh))
       log::warn("reload: {} has changed in the configuration file: that takes a restart of the daemon", key);
     if (const auto level = parse_log_level(config_.log_level)) log::set_level(*level);
+    // Closed: with a policy that cannot be read, the one that could goes on.
+    if (const auto taken = load_trust(); !taken)
+      log::error("reload: {}: the signature policy stays as it was", taken.error().text());
     engine_->reconfigure(config_.engine.live_restore, config_.engine.shutdown_timeout);
     engine::Event event;
     event.type = "daemon";
@@ -325,6 +336,7 @@ class Daemon {
   // The main thread's own: a reload changes the configuration, and nobody else reads this copy.
   Config config_;
   std::vector<std::string> arguments_;
+  trust::Gate trust_;
   UniqueFd exec_root_claim_, cgroup_claim_;
 
   Mutex info_mutex_;

@@ -144,6 +144,21 @@ Option one_of(std::string_view name, std::string_view help, const std::vector<st
           }};
 }
 
+// "layers=image"; Docker's keys are about drivers that are not here.
+Result<> set_storage_option(Config& config, const std::string& value) {
+  static const std::map<std::string, store::LayerForm> forms{{"layers=auto", store::LayerForm::automatic},
+                                                             {"layers=image", store::LayerForm::image},
+                                                             {"layers=directory", store::LayerForm::directory}};
+  const auto found = forms.find(value);
+  if (found == forms.end() && value.starts_with("layers="))
+    return fail(ErrorKind::invalid, "invalid storage option \"{}\": want layers=auto, image or directory", value);
+  if (found == forms.end())
+    return fail(ErrorKind::invalid, "unknown storage option \"{}\": the only one is layers=auto|image|directory",
+                value);
+  config.layers = found->second;
+  return {};
+}
+
 std::vector<Option> network_options() {
   std::vector<Option> options;
   options.push_back(
@@ -179,6 +194,13 @@ std::vector<Option> registry_options() {
       list("registry-mirror", "registry-mirrors", &Config::registry_mirrors, "Mirror of the default registry"));
   options.push_back(list("insecure-registry", "insecure-registries", &Config::insecure_registries,
                          "Registry that may be spoken to without verified TLS: name, address or prefix"));
+  options.push_back({"trust-policy", "trust-policy", 0, Kind::text,
+                     "Which repositories need which signatures (/etc/corten/trust.json)",
+                     [](Config& config, const std::string& value) -> Result<> {
+                       config.trust_policy = value;
+                       config.trust_policy_said = true;
+                       return {};
+                     }});
   options.push_back(count("max-concurrent-downloads", &Config::max_concurrent_downloads, "Layers pulled at once"));
   options.push_back(count("max-concurrent-uploads", &Config::max_concurrent_uploads, "Layers pushed at once"));
   options.push_back(count("max-download-attempts", &Config::max_download_attempts, "Attempts at each layer"));
@@ -261,8 +283,10 @@ std::vector<Option> make_options() {
   options.push_back(text("tlscert", &Config::tls_certificate, "The daemon's certificate"));
   options.push_back(text("tlskey", &Config::tls_key, "The daemon's key"));
   options.push_back(list("label", "labels", &Config::labels, "name=value shown by info"));
-  options.push_back(
-      one_of("storage-driver", "overlay2", {"overlay2", "overlay"}, "layers are directories under overlayfs"));
+  options.push_back(one_of("storage-driver", "overlay2", {"overlay2", "overlay"}, "layers are stacked by overlayfs"));
+  options.push_back({"storage-opt", "storage-opts", 0, Kind::list,
+                     "How new layers are kept: layers=auto (images where the kernel mounts them), image or directory",
+                     set_storage_option});
   options.push_back(one_of("default-runtime", "Only corten, or runc, which stands for it",
                            {"corten", "runc", "io.containerd.runc.v2"}, "there is one runtime, Corten's own"));
   options.push_back(one_of("experimental", "Only false", {"false"}, "there are no experimental features"));

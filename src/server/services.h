@@ -11,6 +11,7 @@
 #include "network/network.h"
 #include "remote/hosts.h"
 #include "store/store.h"
+#include "trust/gate.h"
 #include "volume/volumes.h"
 
 namespace corten::server {
@@ -29,6 +30,7 @@ struct DaemonInfo {
   std::string cgroup_driver = "cgroupfs";
   std::string cgroup_version;  // "1" or "2"
   std::string storage_driver = "overlay2";
+  std::vector<std::pair<std::string, std::string>> storage_status;
   std::string default_log_driver = "json-file";
   std::vector<std::string> security_options;
   std::vector<std::string> warnings;
@@ -58,6 +60,7 @@ struct Services {
   std::function<std::string(const std::string& network_id)> network_gateway;  // "172.17.0.1"
   std::function<DaemonInfo()> info;
   std::function<RegistryAccess()> registry;
+  const trust::Gate& trust;
 };
 
 }  // namespace corten::server

@@ -104,8 +104,9 @@ Result<> info(Call& call) {
   add_container_counts(object, call.services.engine);
   object["Images"] = call.services.images.count();
   object["Driver"] = daemon.storage_driver;
-  object["DriverStatus"] =
-      Array{Array{"Layers", "directories under overlayfs"}, Array{"Mounts", "detached, none on the host"}};
+  Array storage;
+  for (const auto& [name, value] : daemon.storage_status) storage.emplace_back(Array{name, value});
+  object["DriverStatus"] = std::move(storage);
   object["Plugins"] = Object{{"Volume", Array{"local"}},
                              {"Network", Array{"bridge", "host", "null"}},
                              {"Authorization", nullptr},

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 
-#include "store/disk_reserve.h"
 #include "store/erofs_attributes.h"
+#include "store/extract_budget.h"
 #include "store/extract_entry.h"
 #include "store/tree.h"
 
@@ -17,11 +17,11 @@ namespace {
 constexpr std::string_view whiteout_prefix = ".wh.";
 constexpr std::string_view whiteout_meta = ".wh..wh.";
 constexpr std::string_view opaque_name = ".wh..wh..opq";
-// How much is written between two looks at the disk's reserve.
-constexpr std::uint64_t disk_check_every = 64ULL << 20;
 // What an entry costs the image beside its content, at most by and large.
 constexpr std::uint64_t entry_cost = 256;
 constexpr std::size_t copy_piece = 64U << 10;
+// Several layers are written at once, and what does not fit goes to a file that is seldom written to the disk.
+constexpr std::size_t stash_memory = 2U << 20;
 
 bool is_whiteout(const erofs::Found& found) { return S_ISCHR(found.mode) && found.device_zero; }
 
@@ -29,26 +29,29 @@ bool is_whiteout(const erofs::Found& found) { return S_ISCHR(found.mode) && foun
 class LayerImage {
  public:
   LayerImage(ByteSource& tar, int image, erofs::ImageWriter writer, const ErofsLayerOptions& options)
-      : reader_(tar, options.need_end_marker), image_(image), writer_(std::move(writer)), options_(options) {}
+      : reader_(tar, options.need_end_marker),
+        budget_(options.limits, image, entry_cost),
+        writer_(std::move(writer)),
+        options_(options) {}
 
   Result<ErofsLayerStats> run() {
-    CHECK(check_disk(0));
+    CHECK(budget_.start());
     TarEntry entry;
     while (TRY(reader_.next(entry))) {
-      if (++stats_.entries > options_.limits.entries)
-        return fail(ErrorKind::invalid, "archive has more than {} entries", options_.limits.entries);
+      CHECK(budget_.add_entry());
       if (auto done = one(entry); !done)
         return std::unexpected(std::move(done).error().wrap(fmt::format("{:?}", entry.name.substr(0, 200))));
     }
     // Only now, because the layer below may still be on its way.
     if (!top_listed_) CHECK(add_parent(""));
     const std::string identity = options_.identity ? TRY(options_.identity()) : std::string();
-    return ErofsLayerStats{.content = stats_, .image = TRY(writer_.finish(std::as_bytes(std::span(identity))))};
+    return ErofsLayerStats{.content = budget_.stats(),
+                           .image = TRY(writer_.finish(std::as_bytes(std::span(identity))))};
   }
 
  private:
   Result<> one(const TarEntry& entry) {
-    CHECK(check_disk(entry_cost));
+    CHECK(budget_.pay_entry());
     const CleanName where = TRY(clean_name(entry.name, options_.limits, true));
     if (where.name.empty()) return top(entry);
     CHECK(need_parent(where.parent));
@@ -134,7 +137,7 @@ class LayerImage {
   }
 
   Result<> add_file(const std::string& path, const TarEntry& entry) {
-    CHECK(count_bytes(entry.size));
+    CHECK(budget_.add_bytes(entry.size));
     std::vector<erofs::Xattr> xattrs;
     CHECK(writer_.begin_file(path, TRY(attributes_of(entry, S_IFREG, xattrs)), entry.size));
     CHECK(entry.sparse ? write_sparse(entry) : write_plain());
@@ -145,44 +148,22 @@ class LayerImage {
     for (;;) {
       const auto piece = TRY(reader_.chunk());
       if (piece.empty()) return {};
-      CHECK(check_disk(piece.size()));
+      CHECK(budget_.check_disk(piece.size()));
       CHECK(writer_.write(piece));
     }
   }
 
-  // The reader has checked that the pieces are in order and within the size.
   Result<> write_sparse(const TarEntry& entry) {
-    std::span<const std::byte> have;
     std::uint64_t at = 0;
-    for (const TarSparse& piece : *entry.sparse) {
-      CHECK(writer_.write_zeros(piece.offset - at));
-      for (std::uint64_t done = 0; done < piece.size;) {
-        if (have.empty()) have = TRY(reader_.chunk());
-        if (have.empty()) return fail(ErrorKind::invalid, "sparse file ends early");
-        const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(have.size(), piece.size - done));
-        CHECK(check_disk(count));
-        CHECK(writer_.write(have.first(count)));
-        have = have.subspan(count);
-        done += count;
-      }
-      at = piece.offset + piece.size;
-    }
+    const auto put = [&](std::span<const std::byte> bytes, std::uint64_t offset) -> Result<> {
+      CHECK(writer_.write_zeros(offset - at));
+      CHECK(budget_.check_disk(bytes.size()));
+      CHECK(writer_.write(bytes));
+      at = offset + bytes.size();
+      return {};
+    };
+    CHECK(for_each_sparse_piece(reader_, entry, put));
     return writer_.write_zeros(entry.size - at);
-  }
-
-  Result<> count_bytes(std::uint64_t size) {
-    if (size > options_.limits.bytes - stats_.bytes)
-      return fail(ErrorKind::invalid, "archive has more than {} bytes of content", options_.limits.bytes);
-    stats_.bytes += size;
-    return {};
-  }
-
-  // A bomb ends here, before the disk is full to the last block.
-  Result<> check_disk(std::uint64_t about_to_write) {
-    unchecked_ += about_to_write;
-    if (about_to_write != 0 && unchecked_ < disk_check_every) return {};
-    unchecked_ = 0;
-    return require_disk_reserve(image_);
   }
 
   Result<> add_hard_link(const CleanName& where, const TarEntry& entry) {
@@ -227,7 +208,7 @@ class LayerImage {
   Result<> copy_file(int from, const std::string& path, const erofs::Attributes& attributes,
                      const struct stat& status) {
     const auto size = static_cast<std::uint64_t>(status.st_size);
-    CHECK(count_bytes(size));
+    CHECK(budget_.add_bytes(size));
     const UniqueFd in(::open(fd_path(from).c_str(), O_RDONLY | O_CLOEXEC));
     if (!in) return sys_fail("open {:?}", path.substr(0, 200));
     FdSource source(in.get());
@@ -241,7 +222,7 @@ class LayerImage {
       if (std::ranges::all_of(piece, [](std::byte byte) { return byte == std::byte{}; })) {
         CHECK(writer_.write_zeros(piece.size()));
       } else {
-        CHECK(check_disk(piece.size()));
+        CHECK(budget_.check_disk(piece.size()));
         CHECK(writer_.write(piece));
       }
       left -= wanted;
@@ -283,11 +264,9 @@ class LayerImage {
   }
 
   TarReader reader_;
-  int image_;
+  ExtractBudget budget_;
   erofs::ImageWriter writer_;
   const ErofsLayerOptions& options_;
-  ExtractStats stats_;
-  std::uint64_t unchecked_ = 0;
   bool top_listed_ = false;
 };
 
@@ -295,8 +274,8 @@ class LayerImage {
 
 Result<ErofsLayerStats> write_erofs_layer(ByteSource& tar, int image_fd, const ErofsLayerOptions& options) {
   const auto max_entries = static_cast<std::uint32_t>(std::min<std::uint64_t>(options.limits.entries, 10'000'000));
-  auto writer =
-      erofs::ImageWriter::create(image_fd, {.spill_directory = options.spill_directory, .max_entries = max_entries});
+  auto writer = erofs::ImageWriter::create(
+      image_fd, {.memory = stash_memory, .spill_directory = options.spill_directory, .max_entries = max_entries});
   if (!writer) return std::unexpected(std::move(writer).error());
   LayerImage layer(tar, image_fd, std::move(*writer), options);
   auto done = layer.run();

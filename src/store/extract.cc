@@ -7,7 +7,7 @@
 #include <ranges>
 
 #include "store/archive.h"
-#include "store/disk_reserve.h"
+#include "store/extract_budget.h"
 #include "store/extract_entry.h"
 #include "store/overlay_format.h"
 #include "store/tree.h"
@@ -20,8 +20,6 @@ namespace {
 constexpr std::string_view whiteout_prefix = ".wh.";
 constexpr std::string_view whiteout_meta = ".wh..wh.";
 constexpr std::string_view opaque_name = ".wh..wh..opq";
-// How much is written between two looks at the disk's reserve.
-constexpr std::uint64_t disk_check_every = 64ULL << 20;
 // What an entry costs the disk beside its content, roughly.
 constexpr std::uint64_t entry_cost = 4096;
 // Directories are remembered until the end, for their times.
@@ -31,24 +29,27 @@ constexpr std::size_t max_remembered = 128U << 20;
 class Extractor {
  public:
   Extractor(ByteSource& tar, int root, std::string base, const ExtractOptions& options)
-      : reader_(tar, options.need_end_marker), root_(root), base_(std::move(base)), options_(options) {}
+      : reader_(tar, options.need_end_marker),
+        budget_(options.limits, root, entry_cost),
+        root_(root),
+        base_(std::move(base)),
+        options_(options) {}
 
   Result<ExtractStats> run() {
-    CHECK(check_disk(0));
+    CHECK(budget_.start());
     TarEntry entry;
     while (TRY(reader_.next(entry))) {
-      if (++stats_.entries > options_.limits.entries)
-        return fail(ErrorKind::invalid, "archive has more than {} entries", options_.limits.entries);
+      CHECK(budget_.add_entry());
       if (auto done = one(entry); !done)
         return std::unexpected(std::move(done).error().wrap(fmt::format("{:?}", entry.name.substr(0, 200))));
     }
     CHECK(set_directory_times());
-    return stats_;
+    return budget_.stats();
   }
 
  private:
   Result<> one(TarEntry& entry) {
-    CHECK(check_disk(entry_cost));
+    CHECK(budget_.pay_entry());
     const CleanName where = TRY(clean_name(entry.name, options_.limits, base_.empty()));
     if (options_.owner) std::tie(entry.uid, entry.gid) = *options_.owner;
     if (options_.map_owner) std::tie(entry.uid, entry.gid) = TRY(options_.map_owner(entry.uid, entry.gid));
@@ -187,7 +188,7 @@ class Extractor {
   }
 
   Result<> make_file(int parent, const CleanName& where, const TarEntry& entry) {
-    CHECK(count_bytes(entry.size));
+    CHECK(budget_.add_bytes(entry.size));
     constexpr int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     UniqueFd fd(::openat(parent, where.name.c_str(), flags, 0600));
     if (!fd && errno == EEXIST) {
@@ -204,7 +205,7 @@ class Extractor {
   }
 
   Result<> write_all(int fd, std::span<const std::byte> bytes, std::uint64_t offset) {
-    CHECK(check_disk(bytes.size()));
+    CHECK(budget_.check_disk(bytes.size()));
     while (!bytes.empty()) {
       const ssize_t put = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
       if (put < 0 && errno == EINTR) continue;
@@ -227,33 +228,9 @@ class Extractor {
 
   Result<> write_sparse(int fd, const TarEntry& entry) {
     if (::ftruncate(fd, static_cast<off_t>(entry.size)) != 0) return sys_fail("set the size");
-    std::span<const std::byte> have;
-    for (const TarSparse& piece : *entry.sparse) {
-      for (std::uint64_t done = 0; done < piece.size;) {
-        if (have.empty()) have = TRY(reader_.chunk());
-        if (have.empty()) return fail(ErrorKind::invalid, "sparse file ends early");
-        const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(have.size(), piece.size - done));
-        CHECK(write_all(fd, have.first(count), piece.offset + done));
-        have = have.subspan(count);
-        done += count;
-      }
-    }
-    return {};
-  }
-
-  Result<> count_bytes(std::uint64_t size) {
-    if (size > options_.limits.bytes - stats_.bytes)
-      return fail(ErrorKind::invalid, "archive has more than {} bytes of content", options_.limits.bytes);
-    stats_.bytes += size;
-    return {};
-  }
-
-  // A bomb ends here, before the disk is full to the last block.
-  Result<> check_disk(std::uint64_t about_to_write) {
-    unchecked_ += about_to_write;
-    if (about_to_write != 0 && unchecked_ < disk_check_every) return {};
-    unchecked_ = 0;
-    return require_disk_reserve(root_);
+    return for_each_sparse_piece(reader_, entry, [&](std::span<const std::byte> bytes, std::uint64_t offset) {
+      return write_all(fd, bytes, offset);
+    });
   }
 
   Result<> make_hard_link(int parent, const CleanName& where, const TarEntry& entry) {
@@ -281,8 +258,8 @@ class Extractor {
     if (const UniqueFd from = TRY(below_at(path)); from) {
       struct stat status{};
       if (::fstat(from.get(), &status) != 0) return sys_fail("stat");
-      if (S_ISREG(status.st_mode)) CHECK(count_bytes(static_cast<std::uint64_t>(status.st_size)));
-      CHECK(check_disk(static_cast<std::uint64_t>(status.st_blocks) * 512));
+      if (S_ISREG(status.st_mode)) CHECK(budget_.add_bytes(static_cast<std::uint64_t>(status.st_size)));
+      CHECK(budget_.check_disk(static_cast<std::uint64_t>(status.st_blocks) * 512));
       CHECK(make_way(parent, where, false));
       parent = TRY(parent_fd(where.parent));
       return copy_node(from.get(), parent, where.name);
@@ -365,15 +342,14 @@ class Extractor {
   }
 
   TarReader reader_;
+  ExtractBudget budget_;
   int root_;
   std::string base_;  // the destination in the root, without slashes at its ends
   const ExtractOptions& options_;
-  ExtractStats stats_;
   UniqueFd cached_fd_;
   std::string cached_path_;
   std::vector<std::pair<std::string, Times>> directories_;
   std::size_t remembered_ = 0;  // bytes
-  std::uint64_t unchecked_ = 0;
 };
 
 std::string trimmed(std::string_view path) {

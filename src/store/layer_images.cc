@@ -1,32 +1,17 @@
 #include "store/layer_images.h"
 
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <sys/stat.h>
 
-#include <vector>
-
+#include "store/failpoint.h"
 #include "store/layout.h"
-#include "store/tree.h"
-#include "sys/mounts.h"
 
 namespace corten::store {
 namespace {
 
-// Images that stay mounted though nobody uses them: each is a few pages of kernel memory and a descriptor.
-constexpr std::size_t kept_mounts = 64;
-
-Result<UniqueFd> mount_image(const UniqueFd& image, std::uint64_t number) {
-  const std::vector<sys::MountParameter> parameters{{.key = "ro", .value = "", .is_flag = true}};
-  auto mount = sys::mount_filesystem("erofs", fd_path(image.get()), parameters, MOUNT_ATTR_RDONLY);
-  if (mount) return mount;
-  const Error& error = mount.error();
-  // So say kernels that take only block devices.
-  if (error.sys_errno() == ENOTBLK || error.kind() == ErrorKind::unavailable)
-    return fail(ErrorKind::unavailable, "layer image {}: {} (layers as images need Linux 6.15 with EROFS)", number,
-                error.text());
-  return std::unexpected(std::move(mount).error().wrap(fmt::format("layer image {}", number)));
-}
+// Images that stay mounted though nobody uses them: each is a few pages of kernel memory and two descriptors. One that
+// is unmounted here and used by a container goes on there, but the next container then reads it from the disk anew.
+constexpr std::size_t kept_mounts = 128;
 
 }  // namespace
 
@@ -38,10 +23,15 @@ Result<LayerRoot> LayerImages::root(std::uint64_t number) {
       return known->second->second;
     }
   }
-  const UniqueFd image(::openat(base_, layout::snapshot_image(number).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!image && (errno == ENOENT || errno == ENOTDIR)) return LayerRoot();
+  UniqueFd image(::openat(base_, layout::snapshot_image(number).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!image && (errno == ENOENT || errno == ENOTDIR)) {
+    if (::faccessat(base_, layout::snapshot_files(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return LayerRoot();
+    return fail(ErrorKind::invalid, "layer {}: its files are gone: run `corten system check`", number);
+  }
   if (!image) return sys_fail("open layer image {}", number);
-  auto root = std::make_shared<const UniqueFd>(TRY(mount_image(image, number)));
+  auto mount = mount_image(std::move(image), way_);
+  if (!mount) return std::unexpected(std::move(mount).error().wrap(fmt::format("layer image {}", number)));
+  auto root = std::make_shared<const ImageMount>(std::move(*mount));
   LayerRoot gone;  // unmounted without the lock
   const MutexLock lock(mutex_);
   if (const auto known = places_.find(number); known != places_.end()) return known->second->second;
@@ -73,7 +63,9 @@ Result<ExtractStats> LayerImages::write(std::uint64_t number, ByteSource& tar, E
   const UniqueFd file(::openat(base_, part.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file) return sys_fail("create {}", part);
   options.spill_directory = directory.get();
+  failpoint("image-begun");
   const ErofsLayerStats stats = TRY(write_erofs_layer(tar, file.get(), options));
+  failpoint("image-written");
   if (::renameat(base_, part.c_str(), base_, image.c_str()) != 0) return sys_fail("rename {}", part);
   return stats.content;
 }

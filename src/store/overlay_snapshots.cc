@@ -12,9 +12,11 @@
 #include "base/log.h"
 #include "store/archive.h"
 #include "store/failpoint.h"
+#include "store/init_layer.h"
 #include "store/janitor.h"
 #include "store/layer_compare.h"
 #include "store/layer_images.h"
+#include "store/layer_support.h"
 #include "store/layout.h"
 #include "store/overlay_catalog.h"
 #include "store/overlay_changes.h"
@@ -29,49 +31,21 @@
 namespace corten::store {
 namespace {
 
-const std::string init_files = std::string(layout::init_directory) + "/fs";
-// overlayfs wants two layers where there is no writable one.
-const std::string empty_files = std::string(layout::init_directory) + "/empty";
-
-Result<UniqueFd> make_directory(int parent, const std::string& name, mode_t mode) {
-  if (::mkdirat(parent, name.c_str(), mode) != 0 && errno != EEXIST) return sys_fail("create {}", name);
-  UniqueFd fd(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return sys_fail("open {}", name);
-  return fd;
-}
-
-Result<> make_init_layer(int base) {
-  const UniqueFd init = TRY(make_directory(base, layout::init_directory, 0700));
-  for (const char* name : {"empty", "mnt"}) CHECK(make_directory(init.get(), name, 0755));
-  const UniqueFd files = TRY(make_directory(init.get(), layout::files_directory, 0755));
-  if (::fchmod(files.get(), 0755) != 0) return sys_fail("set the mode of the init layer");
-  for (const char* name : {"dev", "dev/pts", "dev/shm", "etc", "proc", "sys"})
-    CHECK(make_directory(files.get(), name, 0755));
-  for (const char* name : {".dockerenv", "dev/console", "etc/hostname", "etc/hosts", "etc/resolv.conf"}) {
-    const UniqueFd file(::openat(files.get(), name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0755));
-    if (!file || ::fchmod(file.get(), 0755) != 0) return sys_fail("create {} of the init layer", name);
-  }
-  if (::symlinkat("/proc/mounts", files.get(), "etc/mtab") != 0 && errno != EEXIST)
-    return sys_fail("create etc/mtab of the init layer");
-  return {};
-}
-
 class OverlaySnapshots : public Snapshots {
  public:
   OverlaySnapshots(std::string base, UniqueFd base_fd, Database& database, std::unique_ptr<OverlayCatalog> catalog,
-                   const OverlayOptions& options)
+                   LayerSupport support, bool make_images)
       : base_(std::move(base)),
         base_fd_(std::move(base_fd)),
         database_(database),
         catalog_(std::move(catalog)),
-        options_(options),
-        images_(base_fd_.get()),
+        support_(std::move(support)),
+        make_images_(make_images),
+        images_(base_fd_.get(), support_.image_way),
         janitor_([this](const std::string& name) { return remove_directory(name); },
                  [this] { static_cast<void>(sync()); }) {}
 
   Result<> start() {
-    sys::spread_subdirectories(base_fd_.get());
-    CHECK(make_init_layer(base_fd_.get()));
     const auto known = catalog_->numbers();
     const std::set<std::uint64_t> numbers(known.begin(), known.end());
     for (const std::string& name : TRY(list_names(base_fd_.get()))) {
@@ -86,7 +60,12 @@ class OverlaySnapshots : public Snapshots {
 
   std::string_view driver_name() const override { return "overlay"; }
   std::vector<std::pair<std::string, std::string>> status() const override {
-    return {{"Layers", options_.image_layers ? "images" : "directories"}};
+    std::string layers = "directories";
+    if (make_images_)
+      layers = support_.image_way == ImageWay::file ? "EROFS images" : "EROFS images on loop devices";
+    else if (!support_.images)
+      layers += " (no images: " + support_.reason + ")";
+    return {{"Layers", std::move(layers)}, {"Mounts", "detached, none on the host"}};
   }
   bool has_layer(std::string_view chain_id) const override { return catalog_->layer(chain_id).has_value(); }
 
@@ -102,7 +81,8 @@ class OverlaySnapshots : public Snapshots {
   Result<std::unique_ptr<StagedLayer>> stage_layer(ParentLayer parent, ByteSource& tar,
                                                    const StageOptions& options) override {
     auto staged = std::make_unique<Staged>(*this, catalog_->next_number());
-    std::tie(staged->stats, staged->parent) = TRY(unpack(staged->number, std::move(parent), tar, options, options_.image_layers));
+    std::tie(staged->stats, staged->parent) =
+        TRY(unpack(staged->number, std::move(parent), tar, options, make_images_));
     failpoint("layer-unpacked");
     return staged;
   }
@@ -137,7 +117,7 @@ class OverlaySnapshots : public Snapshots {
     const OverlayLayer layer = TRY(catalog_->layer(chain_id));
     const std::uint64_t number = catalog_->next_number();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
-    CHECK(unpack(number, parent_of(layer), *tar, named(chain_id), options_.image_layers));
+    CHECK(unpack(number, parent_of(layer), *tar, named(chain_id), make_images_));
     CHECK(take_place(chain_id, number));
     undo.cancel();
     return {};
@@ -181,11 +161,11 @@ class OverlaySnapshots : public Snapshots {
   Result<UniqueFd> mount(std::string_view key, const SnapshotMountOptions& options) override {
     const OverlayActive active = TRY(catalog_->active(key));
     OverlayMount mount = TRY(view_of(active.parent));
-    mount.lowers.push_back(init_files);
+    mount.lowers.push_back({.name = layout::init_files});
     mount.userns_fd = options.userns_fd;
     if (options.read_only) {
       // All as lower layers: this needs no work directory and may stand beside a container that writes.
-      mount.lowers.insert(mount.lowers.begin(), layout::snapshot_files(active.number));
+      mount.lowers.insert(mount.lowers.begin(), {.name = layout::snapshot_files(active.number)});
       mount.read_only = true;
     } else {
       mount.upper = layout::snapshot_files(active.number);
@@ -197,8 +177,8 @@ class OverlaySnapshots : public Snapshots {
 
   Result<UniqueFd> mount_layer(std::string_view chain_id) override {
     OverlayMount mount = TRY(view_of(chain_id));
-    mount.lowers.push_back(empty_files);
-    if (mount.lowers.size() == 1) mount.lowers.push_back(empty_files);
+    mount.lowers.push_back({.name = layout::empty_files});
+    if (mount.lowers.size() == 1) mount.lowers.push_back({.name = layout::empty_files});
     mount.read_only = true;
     return wrap(mount_overlay(mount), fmt::format("mount layer {}", chain_id));
   }
@@ -216,8 +196,8 @@ class OverlaySnapshots : public Snapshots {
     const UniqueFd upper = TRY(upper_of(key));
     const OverlayActive active = TRY(catalog_->active(key));
     OverlayMount below = TRY(view_of(active.parent));
-    below.lowers.push_back(init_files);
-    if (below.lowers.size() == 1) below.lowers.push_back(empty_files);
+    below.lowers.push_back({.name = layout::init_files});
+    if (below.lowers.size() == 1) below.lowers.push_back({.name = layout::empty_files});
     below.read_only = true;
     const UniqueFd parent = TRY(mount_overlay(below));
     return wrap(overlay_changes(upper.get(), parent.get()), fmt::format("compare snapshot {}", key));
@@ -401,7 +381,7 @@ class OverlaySnapshots : public Snapshots {
     struct stat top{};
     const LayerRoot root = TRY(images_.root(number));
     const int done = root
-                         ? ::fstat(root->get(), &top)
+                         ? ::fstat(root->root.get(), &top)
                          : ::fstatat(base_fd_.get(), layout::snapshot_files(number).c_str(), &top, AT_SYMLINK_NOFOLLOW);
     if (done != 0) return sys_fail("stat layer {}", number);
     return top;
@@ -420,7 +400,7 @@ class OverlaySnapshots : public Snapshots {
   Result<UniqueFd> find_below(const std::vector<std::uint64_t>& chain, const std::string& path) {
     for (const std::uint64_t number : chain) {
       const LayerRoot root = TRY(images_.root(number));
-      auto fd = sys::open_beneath(root ? root->get() : base_fd_.get(),
+      auto fd = sys::open_beneath(root ? root->root.get() : base_fd_.get(),
                                   root ? path : layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
                                   sys::Resolve::no_symlinks);
       struct stat status{};
@@ -434,11 +414,13 @@ class OverlaySnapshots : public Snapshots {
     OverlayMount mount;
     mount.base = base_;
     mount.base_fd = base_fd_.get();
-    mount.legacy = options_.legacy_mount;
+    mount.way = support_.overlay_way;
     for (const std::uint64_t number : TRY(catalog_->chain(chain_id))) {
       LayerRoot root = TRY(images_.root(number));
-      mount.lowers.push_back(root ? fd_path(root->get()) : layout::snapshot_files(number));
-      if (root) mount.roots.push_back(std::move(root));
+      if (root)
+        mount.lowers.push_back({.name = "", .image = std::move(root)});
+      else
+        mount.lowers.push_back({.name = layout::snapshot_files(number)});
     }
     return mount;
   }
@@ -464,7 +446,8 @@ class OverlaySnapshots : public Snapshots {
   UniqueFd base_fd_;
   Database& database_;
   std::unique_ptr<OverlayCatalog> catalog_;
-  OverlayOptions options_;
+  const LayerSupport support_;
+  const bool make_images_;
   LayerImages images_;
   Janitor janitor_;  // last: its thread uses the others
 };
@@ -474,8 +457,23 @@ class OverlaySnapshots : public Snapshots {
 Result<std::unique_ptr<Snapshots>> open_overlay_snapshots(const std::string& directory, Database& database,
                                                           const OverlayOptions& options) {
   UniqueFd base = TRY(make_directory(AT_FDCWD, directory, 0700));
+  sys::spread_subdirectories(base.get());
+  CHECK_AS(make_init_layer(base.get()), "open snapshots in " + directory);
+  const OverlayWay way{
+      .one_option = options.legacy_mount, .attached = options.attached_layers, .stack_limit = options.stack_limit};
+  const auto loop = options.loop_devices ? std::optional(ImageWay::loop) : std::nullopt;
+  LayerSupport support = find_layer_support(directory, base.get(), way, loop);
+  if (options.layers == LayerForm::image && !support.images)
+    return fail(ErrorKind::unavailable, "layers cannot be kept as images here: {}", support.reason);
+  const bool images = support.images && options.layers != LayerForm::directory;
+  if (images)
+    log::info("new layers are images, mounted {}",
+              support.image_way == ImageWay::file ? "from their files" : "through loop devices");
+  else
+    log::info("new layers are directories: {}", support.images ? "so configured" : support.reason);
   auto catalog = TRY(OverlayCatalog::load(database));
-  auto out = std::make_unique<OverlaySnapshots>(directory, std::move(base), database, std::move(catalog), options);
+  auto out = std::make_unique<OverlaySnapshots>(directory, std::move(base), database, std::move(catalog),
+                                                std::move(support), images);
   CHECK_AS(out->start(), "open snapshots in " + directory);
   return out;
 }

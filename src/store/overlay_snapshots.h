@@ -13,17 +13,19 @@
 
 namespace corten::store {
 
-// More layers on each other than this are refused ("max depth exceeded"): what overlayfs stacks, less what a container
-// needs beside its image.
-inline constexpr std::size_t max_layers = 490;
+// More layers on each other than this are refused ("max depth exceeded"). overlayfs stacks 500; the lower ones become
+// one overlay of their own, so that it is twice that, less what a container needs beside its image.
+inline constexpr std::size_t max_layers = 990;
 
 struct OverlayOptions {
-  // Mount as kernels before 6.7 need it, where one option holds the paths of all layers. For tests; found out
-  // otherwise.
-  bool legacy_mount = false;
-  // New layers are made as one file each, an EROFS image, and mounted from it (Linux 6.15; not with legacy_mount).
-  // Layers that are there are used in the form they have.
-  bool image_layers = false;
+  // New layers as one file each, an EROFS image, and mounted from it; or as directories. Layers that are there are used
+  // in the form they have. `image` is refused where the kernel has not what it takes.
+  LayerForm layers = LayerForm::automatic;
+  // For tests: mount as older kernels need it. Found out otherwise.
+  bool legacy_mount = false;     // before 6.7: one option holds the paths of all layers, which are attached
+  bool attached_layers = false;  // before 6.15
+  bool loop_devices = false;     // images through loop devices, before 6.12
+  std::size_t stack_limit = 500;
 };
 
 // `directory` is made if missing. Directories that the database does not know are removed in the background.

@@ -20,6 +20,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Programs built with a sanitizer take several times as long.
 SLOWNESS = float(os.environ.get("CORTEN_SLOWNESS", "1"))
+# "image" or "directory": all tests with layers of that form.
+LAYERS = os.environ.get("CORTEN_LAYERS", "")
 BIN = pathlib.Path(os.environ.get("CORTEN_BIN", ROOT / "build" / "bin"))
 
 
@@ -154,6 +156,7 @@ class Daemon:
             "--bip", f"{self.subnet}.1/24",
             "--cgroup-parent", self.cgroup_parent,
             "--debug",
+            *(["--storage-opt", f"layers={LAYERS}"] if LAYERS and "--storage-opt" not in self.extra else []),
             *self.extra,
         ]  # fmt: skip
 
