@@ -38,8 +38,7 @@ TEST(TagOrder, PutsTheNewestVersionFirst) {
       "bookworm-20231120",
       "edge",
       "stable",
-  };  // clang-format off
-  // clang-format on
+  };
   auto tags = wanted;
   std::mt19937 random(7);
   for (int round = 0; round < 20; ++round) {

@@ -65,6 +65,12 @@ Outcome run_search(Context& context, const Invocation& invocation) {
     parameters.emplace_back("limit", std::to_string(limit));
   if (const std::string text = filters_json(flags.list("filter")); !text.empty())
     parameters.emplace_back("filters", text);
+  if (std::ranges::find(flags.list("filter"), "is-automated=true") != flags.list("filter").end()) {
+    context.warn(
+        "WARNING: the \"is-automated\" filter is deprecated, and searching for \"is-automated=true\" will not yield "
+        "any "
+        "results in future.");
+  }
   // What is wrong with a term, the daemon says.
   const auto where = remote::parse_search_term(term);
   oci::Reference index;
