@@ -4,7 +4,7 @@ namespace corten::oci {
 namespace {
 
 constexpr std::size_t max_document = 8U << 20;
-constexpr std::size_t max_layers = 500;  // what overlayfs stacks
+constexpr std::size_t max_layers = 990;  // what the snapshot driver stacks
 constexpr std::size_t max_manifests = 10'000;
 
 Result<> check_size(std::string_view text, std::string_view what) {
@@ -35,7 +35,7 @@ Result<ImageConfig> parse_image_config(std::string_view text) {
   CHECK(check_size(text, "image config"));
   auto config = TRY_AS(json::from_text<ImageConfig>(text), "image config");
   if (config.rootfs.diff_ids.size() > max_layers)
-    return fail(ErrorKind::invalid, "image config lists {} layers, at most {} can be stacked",
+    return fail(ErrorKind::invalid, "max depth exceeded: the image config lists {} layers, at most {} can be stacked",
                 config.rootfs.diff_ids.size(), max_layers);
   for (const std::string& id : config.rootfs.diff_ids)
     if (!Digest::parse(id))
@@ -58,7 +58,7 @@ Result<Manifest> parse_manifest(std::string_view text) {
   if (!manifest.media_type.empty() && !is_manifest_type(manifest.media_type))
     return fail(ErrorKind::invalid, "image manifest has media type {:?}", manifest.media_type.substr(0, 100));
   if (manifest.layers.size() > max_layers)
-    return fail(ErrorKind::invalid, "image manifest lists {} layers, at most {} can be stacked", manifest.layers.size(),
+    return fail(ErrorKind::invalid, "max depth exceeded: the image manifest lists {} layers, at most {} can be stacked", manifest.layers.size(),
                 max_layers);
   CHECK(check_descriptor(manifest.config, "image manifest's config"));
   for (const Descriptor& layer : manifest.layers) CHECK(check_descriptor(layer, "image manifest's layer"));

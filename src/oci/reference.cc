@@ -102,6 +102,9 @@ struct Split {
   std::string domain, rest;
 };
 
+// An image's id, which is no name.
+bool is_full_id(std::string_view text) { return text.size() == 64 && is_hex(text) && !has_upper(text); }
+
 // A dot, a port, localhost, a capital.
 bool looks_like_host(std::string_view first) {
   return first.find_first_of(".:") != std::string_view::npos || first == "localhost" || has_upper(first);
@@ -125,8 +128,9 @@ std::string Reference::name() const { return domain + "/" + path; }
 
 std::string Reference::familiar_name() const {
   if (domain != default_domain) return name();
-  if (path.starts_with(official_prefix) && path.find('/', official_prefix.size()) == std::string::npos)
-    return path.substr(official_prefix.size());
+  const bool official =
+      path.starts_with(official_prefix) && path.find('/', official_prefix.size()) == std::string::npos;
+  if (official && !is_full_id(path.substr(official_prefix.size()))) return path.substr(official_prefix.size());
   // Docker Hub's a.b/c is not the c of a host a.b: without its host it would be taken for that.
   return looks_like_host(path.substr(0, path.find('/'))) ? name() : path;
 }
@@ -155,7 +159,7 @@ bool valid_tag(std::string_view tag) {
 
 Result<Reference> parse_reference(std::string_view text) {
   if (text.empty() || text.size() > max_reference) return fail(ErrorKind::invalid, "invalid reference format");
-  if (text.size() == 64 && is_hex(text) && !has_upper(text))
+  if (is_full_id(text))
     return fail(ErrorKind::invalid, "invalid repository name ({}), cannot specify 64-byte hexadecimal strings", text);
   Reference out;
   std::string_view rest_of_text = text;

@@ -26,6 +26,8 @@ TEST(Reference, NormalisesLikeDocker) {
       {"docker.io/localhost/x", "docker.io/localhost/x", "docker.io/localhost/x"},
       {"docker.io/a.b/c:1", "docker.io/a.b/c:1", "docker.io/a.b/c:1"},
       {"docker.io/library/a.b", "docker.io/library/a.b", "a.b"},
+      {"library/" + std::string(64, 'a'), "docker.io/library/" + std::string(64, 'a'),
+       "library/" + std::string(64, 'a')},
       {"[::1]:5000/app", "[::1]:5000/app", "[::1]:5000/app"},
       {"a---b", "docker.io/library/a---b", "a---b"},
       {"nginx@" + digest, "docker.io/library/nginx@" + digest, "nginx@" + digest},
