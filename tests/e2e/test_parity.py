@@ -58,7 +58,7 @@ def both(daemon, tmp_path):
 
 
 HELP = """attach commit cp create diff events exec export history import inspect kill load login logout logs pause port ps
-pull push rename restart rm rmi run save start stats stop tag top unpause update wait images version info""".split()
+pull push rename restart rm rmi run save search start stats stop tag top unpause update wait images version info""".split()
 
 
 def test_help(both):
