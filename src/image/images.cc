@@ -65,12 +65,17 @@ void Images::Impl::collect(const std::set<std::string>& names) {
     if (left.empty()) return;
   }
   static_cast<void>(collect_layers(left, *now));
-  const MutexLock lock(pins_mutex_);
-  for (const std::string& name : left) {
-    if (pins_.contains(name)) continue;
-    const auto digest = oci::Digest::parse(name);
-    if (digest && store_.content().has(*digest)) static_cast<void>(store_.content().remove(*digest));
+  std::vector<UniqueFd> files;
+  {
+    const MutexLock lock(pins_mutex_);
+    for (const std::string& name : left) {
+      const auto digest = oci::Digest::parse(name);
+      if (pins_.contains(name) || !digest || !store_.content().has(*digest)) continue;
+      auto file = store_.content().reader(*digest);
+      if (store_.content().remove(*digest) && file) files.push_back(std::move(*file));
+    }
   }
+  disposal_.close(std::move(files));
 }
 
 std::vector<std::string> Images::Impl::collect_layers(const std::set<std::string>& chains, const Catalog&) {

@@ -11,6 +11,7 @@
 
 #include "base/mutex.h"
 #include "image/catalog.h"
+#include "image/disposal.h"
 #include "image/images.h"
 #include "image/transfers.h"
 #include "store/archive.h"
@@ -91,6 +92,7 @@ class Images::Impl {
 
   store::Store& store_;
   Transfers transfers_;
+  Disposal disposal_;
   bool complete_ = true;  // every recorded image could be read; set by open()
 
   // Serialises what changes the catalogue. Held over the database's commit: whoever changes images waits for the disk,
