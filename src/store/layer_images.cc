@@ -67,6 +67,7 @@ Result<ExtractStats> LayerImages::write(std::uint64_t number, ByteSource& tar, E
   const ErofsLayerStats stats = TRY(write_erofs_layer(tar, file.get(), options));
   failpoint("image-written");
   if (::renameat(base_, part.c_str(), base_, image.c_str()) != 0) return sys_fail("rename {}", part);
+  failpoint("image-named");
   return stats.content;
 }
 

@@ -2,10 +2,13 @@
 #include "store/layer_images.h"
 
 #include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "erofs/image_fixture.h"
 #include "oci/digest.h"
 #include "store/database.h"
+#include "store/failpoint.h"
 #include "store/layout.h"
 #include "store/overlay_snapshots.h"
 #include "store/store_fixture.h"
@@ -89,6 +92,103 @@ TEST_F(ImageLayers, MountsOutliveTheCache) {
     ASSERT_TRUE(snapshots_->mount_layer(layer("", TarMaker().file("f", std::to_string(i)).done())));
   ASSERT_TRUE(snapshots_->remove_layer(base));
   EXPECT_EQ(slurp(mount->get(), "f"), "x");
+}
+
+std::string bytes_of(const TempTree& tree, int number) {
+  return slurp(tree.open("snapshots").get(), layout::snapshot_image(static_cast<std::uint64_t>(number)));
+}
+
+TEST_F(ImageLayers, AreMadeAgainByteForByteAndToldApart) {
+  const std::string tar = TarMaker().dir("d").file("d/f", std::string(10'000, 'x')).done();
+  const std::string base = layer("", tar), other = layer(base, tar);
+  const std::string first = bytes_of(root_, 1), second = bytes_of(root_, 2);
+  EXPECT_EQ(first.size(), second.size());
+  EXPECT_NE(first, second) << "the same content on another layer has another identity";
+  StringSource again(tar);
+  ASSERT_TRUE(snapshots_->rebuild_layer(base, &again));
+  EXPECT_TRUE(bytes_of(root_, 3) == first);
+  // Named at the end, as a layer that streams in is.
+  StringSource late(tar);
+  const auto chain_id = [&](const std::string& parent) -> Result<std::string> {
+    return oci::chain_id(parent, oci::Digest::of(tar).text());
+  };
+  const auto staged = snapshots_->stage_layer("", late, {.chain_id = chain_id});
+  ASSERT_TRUE(staged);
+  EXPECT_TRUE(bytes_of(root_, 4) == first);
+}
+
+// A power cut took what had not been written, and the blob is gone too.
+TEST_F(ImageLayers, SuspectOnesAreUsableOrSayThatTheyAreDamaged) {
+  const std::string base = layer("", TarMaker().dir("home").file("home/a", std::string(50'000, 'a')).done());
+  const std::string whole = bytes_of(root_, 1);
+  const std::string torn[] = {whole.substr(0, whole.size() - 4096), whole.substr(0, 2000),           "",
+                              std::string(whole.size(), '\0'),      whole + std::string(4096, '\0'), whole};
+  for (const std::string& content : torn) {
+    snapshots_.reset();
+    ASSERT_TRUE(database_->commit({{"UPDATE layers SET boot = 'another'"}}));
+    ASSERT_TRUE(spill(AT_FDCWD, root_.path() + "/snapshots/1/layer.erofs", content));
+    open(true);
+    ASSERT_THAT(snapshots_->suspect_layers(), testing::ElementsAre(base));
+    const auto taken = snapshots_->rebuild_layer(base, nullptr);
+    const auto mounted = snapshots_->mount_layer(base);
+    EXPECT_EQ(taken.has_value(), content.size() >= whole.size() && content[1024] != 0);
+    EXPECT_EQ(mounted.has_value(), taken.has_value());
+    if (taken) continue;
+    for (const Error& error : {taken.error(), mounted.error()})
+      EXPECT_THAT(error.text(), testing::HasSubstr("damaged")) << content.size();
+    EXPECT_THAT(taken.error().text(), testing::HasSubstr("corten system check"));
+    EXPECT_FALSE(snapshots_->suspect_layers().empty()) << "it stays suspect";
+  }
+}
+
+int crash_at = 0;
+void crash(const char*) {
+  if (--crash_at == 0) ::kill(::getpid(), SIGKILL);
+}
+
+// Killed between any two steps of making a layer and of making one again.
+TEST_F(ImageLayers, CrashesLeaveAllOrNothing) {
+  const std::string tar = TarMaker().file("f", std::string(20'000, 'f')).done();
+  snapshots_.reset();
+  database_.reset();
+  int n = 1;
+  for (bool crashed = true; crashed; ++n) {
+    const TempTree fresh;
+    const auto open_there = [&](std::unique_ptr<Database>& database) {
+      database = std::move(*Database::open(fresh.path() + "/corten.db"));
+      return std::move(*open_overlay_snapshots(fresh.path() + "/snapshots", *database, {.layers = LayerForm::image}));
+    };
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::unique_ptr<Database> database;
+      auto snapshots = open_there(database);
+      crash_at = n;
+      failpoint_hook = crash;
+      StringSource one(tar), other(tar);
+      const bool made = snapshots->apply_layer("sha256:a", "", one) && snapshots->rebuild_layer("sha256:a", &other) &&
+                        snapshots->sync() && database->flush();
+      failpoint_hook = nullptr;
+      snapshots.reset();
+      database.reset();
+      ::_exit(made ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    crashed = WIFSIGNALED(status);
+    ASSERT_TRUE(crashed || WEXITSTATUS(status) == 0) << status;
+    std::unique_ptr<Database> database;
+    const auto snapshots = open_there(database);
+    const bool there = snapshots->has_layer("sha256:a");
+    EXPECT_TRUE(there || crashed);
+    if (there) {
+      const auto mount = snapshots->mount_layer("sha256:a");
+      ASSERT_TRUE(mount) << mount.error().text();
+      EXPECT_EQ(slurp(mount->get(), "f").size(), 20'000U);
+    }
+    EXPECT_TRUE(eventually([&] { return list_names(fresh.open("snapshots").get())->size() == (there ? 2U : 1U); }))
+        << "what a crash left goes, at " << n;
+  }
+  EXPECT_GT(n, 8) << "too few failpoints were passed for this to mean anything";
 }
 
 TEST_F(ImageLayers, ABrokenImageIsAnErrorWhereverItIsNeeded) {

@@ -111,6 +111,8 @@ class OverlaySnapshots : public Snapshots {
 
   Result<> rebuild_layer(std::string_view chain_id, ByteSource* tar) override {
     if (tar == nullptr) {
+      // What is in its files cannot be known, but whether they are there at all.
+      CHECK(images_.root(TRY(catalog_->layer(chain_id)).number));
       catalog_->trust_layer(chain_id);
       return {};
     }
