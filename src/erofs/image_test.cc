@@ -1,11 +1,17 @@
 // What needs no mount: refusals, errors, and that the bytes are always the same.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
+#include <thread>
+#include <vector>
 
 #include "erofs/format.h"
 #include "erofs/hash.h"
 #include "erofs/image_fixture.h"
+#include "erofs/read_ahead.h"
 #include "erofs/writer.h"
 
 namespace corten::erofs {
@@ -189,6 +195,26 @@ TEST(ErofsHash, KnownValues) {
   }
   EXPECT_EQ(whole.finish(), pieces.finish());
   EXPECT_NE(whole.finish(), other.finish());
+}
+
+TEST(ErofsReadAhead, BringsAllOfItIntoMemory) {
+  const UniqueFd file = new_image_file();
+  const std::string data = pattern(24U << 20);
+  ASSERT_EQ(::pwrite(file.get(), data.data(), data.size(), 0), static_cast<ssize_t>(data.size()));
+  ASSERT_EQ(::fsync(file.get()), 0);
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  read_ahead(file.get(), 0, data.size());
+  void* mapped = ::mmap(nullptr, data.size(), PROT_READ, MAP_SHARED, file.get(), 0);
+  ASSERT_NE(mapped, MAP_FAILED);
+  std::vector<unsigned char> pages(data.size() / block_size);
+  const auto missing = [&] {
+    EXPECT_EQ(::mincore(mapped, data.size(), pages.data()), 0);
+    return std::ranges::count_if(pages, [](unsigned char page) { return (page & 1U) == 0; });
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (missing() > 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  EXPECT_EQ(missing(), 0);
+  ::munmap(mapped, data.size());
 }
 
 }  // namespace

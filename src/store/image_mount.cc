@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "erofs/format.h"
+#include "erofs/read_ahead.h"
 #include "store/tree.h"
 #include "sys/mounts.h"
 
@@ -39,9 +40,7 @@ Result<> check_and_read_ahead(int image) {
   std::uint64_t metadata = super.meta_blkaddr.get();
   if (super.xattr_blkaddr.get() != 0) metadata = std::min<std::uint64_t>(metadata, super.xattr_blkaddr.get());
   metadata *= erofs::block_size;
-  if (metadata < size)
-    ::posix_fadvise(image, static_cast<off_t>(metadata), static_cast<off_t>(std::min(size - metadata, most_read_ahead)),
-                    POSIX_FADV_WILLNEED);
+  if (metadata < size) erofs::read_ahead(image, metadata, std::min(size - metadata, most_read_ahead));
   return {};
 }
 

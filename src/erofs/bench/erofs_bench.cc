@@ -13,6 +13,7 @@
 #include <random>
 
 #include "erofs/image_fixture.h"
+#include "erofs/read_ahead.h"
 
 namespace {
 
@@ -186,8 +187,7 @@ void bench_cold(int directory) {
   for (const bool ahead : {false, true}) {
     const double seconds = timed([&] {
       must(::posix_fadvise(image.get(), 0, 0, POSIX_FADV_DONTNEED) == 0, "forget");
-      const auto length = static_cast<off_t>(stats.bytes - stats.metadata_offset);
-      if (ahead) ::posix_fadvise(image.get(), static_cast<off_t>(stats.metadata_offset), length, POSIX_FADV_WILLNEED);
+      if (ahead) read_ahead(image.get(), stats.metadata_offset, stats.bytes - stats.metadata_offset);
       const UniqueFd mount = mount_image(image.get());
       must(static_cast<bool>(mount), "mount");
       read_all(mount.get(), files);
@@ -278,8 +278,7 @@ void bench_tree(int directory, const std::string& tree) {
     must(::fsync(image.get()) == 0, "sync");
     const double cold = timed([&] {
       must(::posix_fadvise(image.get(), 0, 0, POSIX_FADV_DONTNEED) == 0, "forget");
-      const auto length = static_cast<off_t>(stats.bytes - stats.metadata_offset);
-      ::posix_fadvise(image.get(), static_cast<off_t>(stats.metadata_offset), length, POSIX_FADV_WILLNEED);
+      read_ahead(image.get(), stats.metadata_offset, stats.bytes - stats.metadata_offset);
       const UniqueFd mount = mount_image(image.get());
       must(static_cast<bool>(mount), "mount");
       read_all(mount.get(), files);
