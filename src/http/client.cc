@@ -17,6 +17,8 @@ constexpr std::size_t max_kept = 8;
 constexpr std::size_t min_room = 4096;
 constexpr std::uint64_t max_room = 1 << 20;
 
+std::unexpected<Error> stopped() { return fail(ErrorKind::cancelled, "context canceled"); }
+
 }  // namespace
 
 struct Client::State {
@@ -51,6 +53,8 @@ struct ClientResponse::State {
   ResponseHead head;
   bool reusable = false;
   std::optional<BodyReader> body;
+  std::stop_token stop;
+  std::optional<SocketCutter> cutter;  // until the connection is somebody else's
 };
 
 ClientResponse::ClientResponse(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -63,6 +67,8 @@ ClientResponse& ClientResponse::operator=(ClientResponse&& other) noexcept {
 
 ClientResponse::~ClientResponse() {
   if (!state_ || !state_->connection || !state_->reusable) return;
+  state_->cutter.reset();
+  if (state_->stop.stop_requested()) return;
   if (state_->body->at_end() && state_->connection->input.empty()) state_->client->keep(std::move(state_->connection));
 }
 
@@ -80,6 +86,11 @@ std::optional<std::uint64_t> ClientResponse::content_length() const {
 Result<std::size_t> ClientResponse::read(std::span<std::byte> into) {
   if (!state_->connection) return fail(ErrorKind::invalid, "the connection was handed over");
   auto count = state_->body->read(into, Deadline::after(state_->client->options.idle_timeout));
+  // A connection that was cut looks like the end of a body without a length.
+  if ((!count || *count == 0) && state_->stop.stop_requested()) {
+    state_->reusable = false;
+    return stopped();
+  }
   if (count) return count;
   state_->reusable = false;
   const auto kind = count.error().kind() == ErrorKind::deadline ? ErrorKind::deadline : ErrorKind::unavailable;
@@ -113,6 +124,7 @@ bool ClientResponse::has_buffered() const {
 Result<HijackedConnection> ClientResponse::hijack() {
   auto& connection = state_->connection;
   if (!connection) return fail(ErrorKind::invalid, "the connection was handed over");
+  state_->cutter.reset();
   HijackedConnection result;
   result.already_read = connection->input.view();
   if (!connection->stream->is_tls()) {
@@ -145,12 +157,18 @@ Result<ClientResponse> Client::send(const ClientRequest& request) {
   auto connection = state_->take_kept();
   for (;;) {
     const bool kept = connection != nullptr;
+    if (request.stop.stop_requested()) return stopped();
     if (!connection) {
+      auto stream = connect_to(state_->options, state_->tls ? &*state_->tls : nullptr, request.stop);
+      if (!stream && request.stop.stop_requested()) return stopped();
       connection = std::make_unique<ClientConnection>();
-      connection->stream = TRY(connect_to(state_->options, state_->tls ? &*state_->tls : nullptr));
+      connection->stream = TRY(std::move(stream));
     }
+    std::optional<SocketCutter> cutter;
+    if (request.stop.stop_possible()) cutter.emplace(request.stop, connection->stream->fd());
     auto answer = exchange(*connection, request, state_->options);
     if (!answer) {
+      if (request.stop.stop_requested()) return stopped();
       if (kept && answer.error().may_retry) {
         connection.reset();
         continue;
@@ -159,6 +177,8 @@ Result<ClientResponse> Client::send(const ClientRequest& request) {
     }
     auto state = std::make_unique<ClientResponse::State>();
     state->client = state_;
+    state->stop = request.stop;
+    if (request.stop.stop_possible()) state->cutter.emplace(request.stop, connection->stream->fd());
     state->head = std::move(answer->head);
     state->reusable = state->head.keep_alive && answer->request_complete && state->head.status != 101;
     state->body.emplace(*connection->stream, connection->input, state->head.framing, state->head.length);

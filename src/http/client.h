@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -56,6 +57,14 @@ struct ClientRequest {
   // From the request's last byte to the end of the answer's head, however the peer spreads it; in place of
   // idle_timeout there. 0: only idle_timeout holds.
   std::chrono::milliseconds head_timeout{0};
+  // Instead of the two: `body_length` bytes of this open file (borrowed), from an offset. On a plain connection they go
+  // from the file to the socket without passing through us.
+  int body_file = -1;
+  std::uint64_t body_offset = 0;
+  std::function<void(std::uint64_t)> body_progress;  // bytes of body_file sent so far
+  // When it fires, connecting, sending and reading the answer end at once with `cancelled`, whatever the peer does;
+  // also later, as long as the answer is not read to its end.
+  std::stop_token stop;
   // Sends "Connection: Upgrade" and "Upgrade: tcp"; see ClientResponse::hijack().
   std::string upgrade;  // "tcp" for Docker's streams, empty for an ordinary request
 };
@@ -74,7 +83,8 @@ class ClientResponse {
   // Announced length of the body, nullopt where unknown.
   std::optional<std::uint64_t> content_length() const;
 
-  // 0 at the end. unavailable: the peer went away before the end; deadline: silence for longer than idle_timeout.
+  // 0 at the end. unavailable: the peer went away before the end; deadline: silence for longer than idle_timeout;
+  // cancelled: the request's stop token fired.
   Result<std::size_t> read(std::span<std::byte> into);
   // What is left of the body; invalid where it is longer than `limit`.
   Result<std::string> read_all(std::size_t limit = 64 << 20);

@@ -36,10 +36,11 @@ Result<UniqueFd> connect_unix(const std::string& path) {
 }
 
 // A non-blocking connect, so that the deadline holds; the socket is in blocking mode afterwards.
-Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline) {
+Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline, const std::stop_token& stop) {
   const auto where = format_address(address);
   UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return sys_fail("make a socket");
+  const SocketCutter cutter(stop, fd.get());
   if (::connect(fd.get(), address.get(), address.length) != 0) {
     if (errno != EINPROGRESS) return connect_failure(errno, where);
     if (TRY(wait_for(fd.get(), POLLOUT, deadline)) == 0)
@@ -49,6 +50,7 @@ Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline
     ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &length);
     if (error != 0) return connect_failure(error, where);
   }
+  if (stop.stop_requested()) return fail(ErrorKind::cancelled, "connect to {}: cancelled", where);
   const int flags = ::fcntl(fd.get(), F_GETFL);
   ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK);
   const int on = 1;
@@ -59,7 +61,7 @@ Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline
 
 // `check` may be empty.
 Result<UniqueFd> connect_tcp(const std::string& host, std::uint16_t port, Deadline deadline,
-                             const std::function<Result<>(std::string_view)>& check) {
+                             const std::function<Result<>(std::string_view)>& check, const std::stop_token& stop) {
   Result<UniqueFd> last = fail(ErrorKind::unavailable, "connect to {}: no address", host);
   for (const auto& address : TRY(resolve(host, port, false))) {
     if (check) {
@@ -68,8 +70,8 @@ Result<UniqueFd> connect_tcp(const std::string& host, std::uint16_t port, Deadli
         continue;
       }
     }
-    last = connect_address(address, deadline);
-    if (last) return last;
+    last = connect_address(address, deadline, stop);
+    if (last || stop.stop_requested()) return last;
   }
   return last;
 }
@@ -98,18 +100,25 @@ Result<UniqueFd> open_tunnel(UniqueFd fd, const ClientOptions& options, Deadline
 
 }  // namespace
 
-Result<std::unique_ptr<Stream>> connect_to(const ClientOptions& options, const TlsContext* tls) {
+Result<std::unique_ptr<Stream>> connect_to(const ClientOptions& options, const TlsContext* tls,
+                                           const std::stop_token& stop) {
   if (!options.unix_path.empty()) return make_plain_stream(TRY(connect_unix(options.unix_path)));
   const auto deadline = Deadline::after(options.connect_timeout);
   const auto& proxy = options.proxy;
-  auto fd = proxy ? TRY_AS(connect_tcp(proxy->host, proxy->port, deadline, {}), "reach the proxy")
-                  : TRY(connect_tcp(options.host, options.port, deadline, options.check_address));
+  auto fd = proxy ? TRY_AS(connect_tcp(proxy->host, proxy->port, deadline, {}, stop), "reach the proxy")
+                  : TRY(connect_tcp(options.host, options.port, deadline, options.check_address, stop));
+  const SocketCutter cutter(stop, fd.get());
   if (!tls) return make_plain_stream(std::move(fd));
   if (proxy) fd = TRY(open_tunnel(std::move(fd), options, deadline));
   const auto& name = options.tls->server_name.empty() ? options.host : options.tls->server_name;
   return TRY_AS(TlsStream::connect(*tls, std::move(fd), name, options.tls->verify_server, deadline),
                 fmt::format("connect to {}:{}", options.host, options.port));
 }
+
+SocketCutter::SocketCutter(const std::stop_token& stop, int fd)
+    : fd_(stop.stop_possible() ? ::fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1), callback_(stop, [raw = fd_.get()] {
+        if (raw >= 0) ::shutdown(raw, SHUT_RDWR);
+      }) {}
 
 bool is_still_usable(const Stream& stream) {
   char byte = 0;

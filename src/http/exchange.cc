@@ -1,19 +1,27 @@
 #include "http/exchange.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
 namespace corten::http {
 namespace {
 
-constexpr std::size_t source_piece = 64 << 10;
+constexpr std::size_t source_piece = 256 << 10;
+constexpr std::size_t early_piece = 16 << 10;
+// Between two reports of how far a file is.
+constexpr std::uint64_t file_piece = 1 << 20;
 // So much of an early answer is taken in while the request's body is still going out.
 constexpr std::size_t max_early_answer = 4 << 20;
 
-bool sends_body(const ClientRequest& request) { return request.body_source || !request.body.empty(); }
+bool sends_body(const ClientRequest& request) {
+  return request.body_source || request.body_file >= 0 || !request.body.empty();
+}
 
 void append_request_line(std::string& head, const ClientRequest& request, const ClientOptions& options) {
   head += request.method;
@@ -51,9 +59,10 @@ std::string make_head(const ClientRequest& request, const ClientOptions& options
     field("Connection", "Upgrade");
     field("Upgrade", request.upgrade);
   }
-  if (request.body_source && !request.body_length) {
+  const bool streams = request.body_source || request.body_file >= 0;
+  if (streams && !request.body_length) {
     field("Transfer-Encoding", "chunked");
-  } else if (request.body_source) {
+  } else if (streams) {
     field("Content-Length", std::to_string(*request.body_length));
   } else if (!request.body.empty() || request.method == "POST" || request.method == "PUT" ||
              request.method == "PATCH") {
@@ -68,8 +77,11 @@ class BodySender {
  public:
   BodySender(ClientConnection& connection, const ClientOptions& options) : connection_(connection), options_(options) {}
   Result<bool> send(std::initializer_list<std::string_view> pieces);
+  Result<bool> send_file(int file, std::uint64_t offset, std::uint64_t count);
 
  private:
+  // Until the socket takes more. False: the server has stopped reading.
+  Result<bool> wait_for_room();
   Result<bool> send_plain(std::span<iovec> pieces);
   // False: the server has ended its side.
   bool take_in_early_answer();
@@ -105,29 +117,89 @@ Result<bool> BodySender::send_plain(std::span<iovec> pieces) {
     if (errno == EPIPE || errno == ECONNRESET) return false;
     if (errno == EINTR) continue;
     if (errno != EAGAIN) return sys_fail("send to the server");
-    const bool listen = connection_.input.size() < max_early_answer;
-    const short events = static_cast<short>(POLLOUT | (listen ? POLLIN : 0));
-    const short ready = TRY(wait_for(fd, events, Deadline::after(options_.idle_timeout)));
-    if (ready == 0) return fail(ErrorKind::deadline, "send to the server: it did nothing for too long");
-    if ((ready & POLLIN) && !take_in_early_answer()) return false;
-    if ((ready & (POLLHUP | POLLERR)) && !(ready & POLLOUT)) return false;
+    if (!TRY(wait_for_room())) return false;
+  }
+  return true;
+}
+
+Result<bool> BodySender::wait_for_room() {
+  const bool listen = connection_.input.size() < max_early_answer;
+  const short events = static_cast<short>(POLLOUT | (listen ? POLLIN : 0));
+  const short ready = TRY(wait_for(connection_.stream->fd(), events, Deadline::after(options_.idle_timeout)));
+  if (ready == 0) return fail(ErrorKind::deadline, "send to the server: it did nothing for too long");
+  if ((ready & POLLIN) && !take_in_early_answer()) return false;
+  return !(ready & (POLLHUP | POLLERR)) || (ready & POLLOUT) != 0;
+}
+
+// A socket's calls can be told not to block one by one, but sendfile cannot.
+class NonBlocking {
+ public:
+  explicit NonBlocking(int fd) : fd_(fd), flags_(::fcntl(fd, F_GETFL)) { ::fcntl(fd_, F_SETFL, flags_ | O_NONBLOCK); }
+  NonBlocking(const NonBlocking&) = delete;
+  NonBlocking& operator=(const NonBlocking&) = delete;
+  ~NonBlocking() { ::fcntl(fd_, F_SETFL, flags_); }
+
+ private:
+  int fd_, flags_;
+};
+
+Result<bool> BodySender::send_file(int file, std::uint64_t offset, std::uint64_t count) {
+  const int fd = connection_.stream->fd();
+  const NonBlocking non_blocking(fd);
+  auto at = static_cast<off64_t>(offset);
+  while (count > 0) {
+    const ssize_t sent = ::sendfile64(fd, file, &at, static_cast<std::size_t>(count));
+    if (sent > 0) {
+      count -= static_cast<std::uint64_t>(sent);
+      continue;
+    }
+    if (sent == 0) return fail(ErrorKind::invalid, "the file to be sent ends {} bytes early", count);
+    if (errno == EPIPE || errno == ECONNRESET) return false;
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) return sys_fail("send a file to the server");
+    if (!TRY(wait_for_room())) return false;
   }
   return true;
 }
 
 bool BodySender::take_in_early_answer() {
-  const auto room = connection_.input.prepare(source_piece);
+  const auto room = connection_.input.prepare(early_piece);
   const ssize_t count = ::recv(connection_.stream->fd(), room.data(), room.size(), MSG_DONTWAIT);
   if (count > 0) connection_.input.commit(static_cast<std::size_t>(count));
   return count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+Result<bool> send_file_body(BodySender& sender, bool is_tls, const ClientRequest& request) {
+  std::vector<std::byte> buffer(is_tls ? source_piece : 0);
+  const std::uint64_t length = request.body_length.value_or(0);
+  for (std::uint64_t sent = 0; sent < length;) {
+    const std::uint64_t offset = request.body_offset + sent;
+    auto count = std::min(length - sent, is_tls ? std::uint64_t{source_piece} : file_piece);
+    if (is_tls) {
+      const ssize_t got =
+          ::pread64(request.body_file, buffer.data(), static_cast<std::size_t>(count), static_cast<off64_t>(offset));
+      if (got < 0) return sys_fail("read what is to be sent");
+      if (got == 0) return fail(ErrorKind::invalid, "the file to be sent ends {} bytes early", length - sent);
+      count = static_cast<std::uint64_t>(got);
+      if (!TRY(sender.send({{reinterpret_cast<const char*>(buffer.data()), static_cast<std::size_t>(count)}})))
+        return false;
+    } else if (!TRY(sender.send_file(request.body_file, offset, count))) {
+      return false;
+    }
+    sent += count;
+    if (request.body_progress) request.body_progress(sent);
+  }
+  return true;
 }
 
 // Head and body; false where the server did not want all of it.
 Result<bool> send_request(ClientConnection& connection, const ClientRequest& request, const ClientOptions& options) {
   BodySender sender(connection, options);
   const auto head = make_head(request, options);
-  if (!request.body_source) return sender.send({head, request.body});
+  const bool is_file = request.body_file >= 0;
+  if (!request.body_source && !is_file) return sender.send({head, request.body});
   if (!TRY(sender.send({head}))) return false;
+  if (is_file) return send_file_body(sender, connection.stream->is_tls(), request);
   std::vector<std::byte> piece(source_piece);
   std::uint64_t sent = 0;
   for (;;) {
@@ -184,8 +256,8 @@ std::expected<Answer, ExchangeFailure> exchange(ClientConnection& connection, co
   if (!head) {
     const auto kind = head.error().kind() == ErrorKind::cancelled ? ErrorKind::unavailable : head.error().kind();
     const bool harmless = !*sent || (request.method != "POST" && request.method != "PATCH");
-    const bool may_retry =
-        harmless && !request.body_source && connection.input.empty() && kind == ErrorKind::unavailable;
+    const bool may_retry = harmless && !request.body_source && request.body_file < 0 && connection.input.empty() &&
+                           kind == ErrorKind::unavailable;
     return std::unexpected(ExchangeFailure{std::move(head).error().as(kind), may_retry});
   }
   return Answer{*std::move(head), *sent || !sends_body(request)};

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 
 #include <cstdlib>
@@ -96,6 +97,20 @@ TEST_F(Tls, TakesAnyClientWithoutVerification) {
   const auto port = server.listen_tcp(server_config(false));
   const std::string big(3'000'000, 'b');
   EXPECT_EQ(*client(port, "")->send(test::post("/", big))->read_all(), big);
+}
+
+TEST_F(Tls, CarriesAFile) {
+  const test::ScratchDirectory directory;
+  const std::string bytes = std::string(700'000, 'a') + std::string(700'000, 'b');
+  const UniqueFd file(::open(directory.file("f").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::write(file.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  TestServer server(tell_subject);
+  const auto port = server.listen_tcp(server_config(false));
+  ClientRequest request = test::post("/", "");
+  request.body_file = file.get();
+  request.body_offset = 1000;
+  request.body_length = bytes.size() - 1000;
+  EXPECT_EQ(*client(port, "")->send(request)->read_all(), bytes.substr(1000));
 }
 
 TEST_F(Tls, ChecksTheServersCertificate) {

@@ -1,7 +1,5 @@
 #include "remote/blob_stream.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -110,22 +108,16 @@ struct BlobStream::State {
   std::optional<Error> failed;
   bool done = false;
 
-  std::optional<http::ClientResponse> response;
-  // Cuts the connection; before `response` in its end.
-  std::optional<std::stop_callback<std::function<void()>>> cutter;
+  std::optional<http::ClientResponse> response;  // ends when `options.stop` fires
 };
 
-void BlobStream::State::close() {
-  cutter.reset();
-  response.reset();
-}
+void BlobStream::State::close() { response.reset(); }
 
 Result<> BlobStream::State::connect(bool first) {
   auto answer = TRY(opener(position, first));
   CHECK(accept(answer.response));
   response = std::move(answer.response);
   guard.restart();
-  cutter.emplace(options.stop, [fd = response->fd()] { ::shutdown(fd, SHUT_RDWR); });
   return {};
 }
 
@@ -171,7 +163,8 @@ Result<> BlobStream::State::recover(Error failure) {
   last_start = position;
   if (++failures >= transport->options().attempts || ++resumed > max_resumed)
     return std::unexpected(std::move(failure).wrap(fmt::format("{} after {} of {} bytes", name(), position, size)));
-  return transport->wait(Wait::Reason::retry, transport->back_off(failures), failure.text(), options.stop);
+  return transport->wait(Wait::Reason::retry, transport->back_off(failures), failure.text(), options.stop,
+                         options.on_wait);
 }
 
 Result<std::size_t> BlobStream::State::read_some(std::span<std::byte> into) {

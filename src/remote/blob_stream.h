@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "oci/digest.h"
+#include "remote/options.h"
 
 namespace corten::remote {
 
@@ -19,6 +20,7 @@ struct FetchOptions {
   // Checks the digest at the end; must have been fed the bytes before `offset`. nullopt: the caller checks.
   std::optional<oci::Hasher> hasher = oci::Hasher();
   std::stop_token stop;  // makes a blocked read() fail with `cancelled`
+  OnWait on_wait = {};
 };
 
 // For one thread. Never yields more than the blob's announced size.

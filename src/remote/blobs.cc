@@ -47,6 +47,7 @@ Result<BlobStream> Registry::fetch_blob(std::string_view repository, const oci::
   const auto wanted = TRY(checked(descriptor));
   Call call{.target = TRY(repository_path(repository, "blobs/" + wanted.digest.text()))};
   call.scope = {.repository = std::string(repository)};
+  call.on_wait = options.on_wait;
   call.stop = options.stop;
   auto opener = [transport = transport_, call, wanted](std::uint64_t offset, bool first) -> Result<Answer> {
     auto answer = TRY(transport->send(ranged(call, offset, first)));
@@ -60,11 +61,14 @@ Result<BlobStream> Registry::fetch_foreign(const oci::Descriptor& descriptor, Fe
   if (!transport_->options().allow_foreign_layers)
     return fail(ErrorKind::forbidden, "layer {} is to be fetched from outside its registry, which is not allowed here",
                 wanted.digest.text());
-  auto opener = [transport = transport_, urls = descriptor.urls, wanted](std::uint64_t offset,
-                                                                         bool first) -> Result<Answer> {
+  Call call;
+  call.on_wait = options.on_wait;
+  call.stop = options.stop;
+  auto opener = [transport = transport_, urls = descriptor.urls, wanted, call](std::uint64_t offset,
+                                                                               bool first) -> Result<Answer> {
     Result<Answer> last = fail(ErrorKind::invalid, "layer {} names no place to fetch it from", wanted.digest.text());
     for (std::size_t i = 0; i < urls.size() && i < max_foreign_urls && !last; ++i)
-      last = from_stranger(*transport, urls[i], ranged({}, offset, first), wanted.digest);
+      last = from_stranger(*transport, urls[i], ranged(call, offset, first), wanted.digest);
     return last;
   };
   return open_blob(transport_, wanted.digest, wanted.size, std::move(options), std::move(opener));

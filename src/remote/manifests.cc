@@ -108,6 +108,7 @@ Result<ResolvedManifest> Registry::resolve(const oci::Reference& reference, cons
     return repository_path(repository, "manifests/" + (digest ? digest->text() : wanted.tag));
   };
   Call call = manifest_call("GET", TRY(target()), repository, "pull");
+  call.on_wait = options.on_wait;
   call.stop = options.stop;
   if (options.known) {
     if (auto known = TRY(by_head(*transport_, call, options, digest))) return *std::move(known);

@@ -8,13 +8,14 @@
 
 namespace corten::remote {
 
-// A pause that the caller may want to show.
+// A pause that the caller may want to show. Told when it begins and then each second, with the time that is left.
 struct Wait {
   enum class Reason : std::uint8_t { rate_limit, retry };
   Reason reason = Reason::retry;
   std::chrono::milliseconds time{0};
   std::string why;  // one line
 };
+using OnWait = std::function<void(const Wait&)>;
 
 // What the registry last said of its limits (RateLimit-Limit, RateLimit-Remaining, Docker-RateLimit-Source).
 struct RateLimit {
@@ -46,7 +47,7 @@ struct Options {
   std::size_t max_tags = 100'000;
   std::size_t max_pages = 1000;
 
-  std::function<void(const Wait&)> on_wait;  // from any thread that is in a call
+  OnWait on_wait;  // from any thread that is in a call; calls that have one of their own tell that one instead
 };
 
 inline constexpr std::size_t max_manifest_size = 4 << 20;

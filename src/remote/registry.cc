@@ -71,7 +71,9 @@ Result<Document> get_document(Transport& transport, const Call& call, std::size_
     }
     if (attempt >= transport.options().attempts || !is_transient(bytes.error()))
       return std::unexpected(std::move(bytes).error().wrap(what));
-    CHECK(transport.wait(Wait::Reason::retry, transport.back_off(attempt), bytes.error().text(), call.stop));
+    if (call.stop.stop_requested()) return fail(ErrorKind::cancelled, "context canceled");
+    CHECK(transport.wait(Wait::Reason::retry, transport.back_off(attempt), bytes.error().text(), call.stop,
+                         call.on_wait));
   }
 }
 

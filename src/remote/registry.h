@@ -46,6 +46,7 @@ struct ResolvedManifest {
 struct ResolveOptions {
   // Gives the bytes of a manifest that is here already: then a HEAD suffices.
   std::function<std::optional<std::string>(const oci::Digest&)> known;
+  OnWait on_wait;
   std::stop_token stop;
 };
 
@@ -54,10 +55,14 @@ struct UploadRequest {
   std::optional<std::uint64_t> size;
   // Opened again when the upload has to be begun anew; an error then ends the upload.
   std::function<Result<http::BodySource>()> open;
+  // In its place: an open file (borrowed) with exactly these bytes; needs digest and size. A registry that remembers
+  // what came of a broken upload gets the rest only.
+  int file = -1;
   // After the stream's end, where the caller hashes it anyway; saves hashing it a second time.
   std::function<Result<oci::Digest>()> digest_at_end;
   std::string mount_from;                       // a repository of this registry that may have it; needs digest
   std::function<void(std::uint64_t)> progress;  // bytes sent so far; falls when the upload is begun anew
+  OnWait on_wait;
   std::stop_token stop;
 };
 

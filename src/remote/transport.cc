@@ -95,7 +95,7 @@ Result<Answer> Transport::send(const Call& call) {
     if (!answer) {
       // A host that has never answered is rather misspelt than busy.
       if (!reached_ || !call.repeatable || attempt >= attempts || !is_transient(answer.error())) return answer;
-      CHECK(wait(Wait::Reason::retry, pause, answer.error().text(), call.stop));
+      CHECK(wait(Wait::Reason::retry, pause, answer.error().text(), call.stop, call.on_wait));
       continue;
     }
     const int status = answer->response.status();
@@ -104,11 +104,11 @@ Result<Answer> Transport::send(const Call& call) {
       pause = std::max(pause, asked.value_or(pause));
       if (++pauses >= options_.attempts || pause > options_.max_retry_after) return answer;
       --attempt;
-      CHECK(wait(Wait::Reason::rate_limit, pause, problem(*answer).text(), call.stop));
+      CHECK(wait(Wait::Reason::rate_limit, pause, problem(*answer).text(), call.stop, call.on_wait));
       continue;
     }
     if (!is_passing(status) || !call.repeatable || attempt >= attempts) return answer;
-    CHECK(wait(Wait::Reason::retry, pause, problem(*answer).text(), call.stop));
+    CHECK(wait(Wait::Reason::retry, pause, problem(*answer).text(), call.stop, call.on_wait));
   }
 }
 
@@ -125,7 +125,7 @@ Result<Answer> Transport::authorised(const Call& call) {
   const bool own = start.same_origin(registry);
   for (bool again = true;; again = false) {
     std::string authorization;
-    if (own) authorization = TRY(authorizer_.authorization(call.scope));
+    if (own) authorization = TRY(authorizer_.authorization(call.scope, call.stop));
     auto answer = TRY(follow(registry, start, call, authorization));
     if (answer.response.status() != 401 || !answer.own || !again) return answer;
     if (!TRY_AS(authorizer_.challenged(answer.response.headers(), call.scope, authorization),
@@ -140,6 +140,10 @@ Result<Answer> Transport::follow(const Url& base, Url url, const Call& call, con
   request.method = call.method;
   request.body = call.body;
   request.body_length = call.body_length;
+  request.body_file = call.body_file;
+  request.body_offset = call.body_offset;
+  request.body_progress = call.body_progress;
+  request.stop = call.stop;
   request.head_timeout = call.head_timeout.count() > 0 ? call.head_timeout : options_.head_timeout;
   const bool moves = call.method == "GET" || call.method == "HEAD";
   for (int hop = 0;; ++hop) {
@@ -245,6 +249,7 @@ Result<Url> Transport::base(const std::stop_token& stop) {
     http::ClientRequest ping;
     ping.target = "/v2/";
     ping.head_timeout = options_.head_timeout;
+    ping.stop = stop;
     Url url = way;
     url.target = ping.target;
     auto answer = exchange(url, true, ping);
@@ -280,11 +285,12 @@ Result<TokenAnswer> Transport::token_call(const Url& realm, const http::ClientRe
     auto response = exchange(realm, own, request);
     const bool more = attempt < token_attempts;
     if (!response) {
+      if (given.stop.stop_requested()) return stopped();
       if (!more || !is_transient(response.error())) return std::unexpected(std::move(response).error());
     } else if (!more || !is_passing(response->status())) {
       return TokenAnswer{response->status(), TRY(document(*response, max_token_answer))};
     }
-    CHECK(wait(Wait::Reason::retry, back_off(attempt), "the token server did not answer", {}));
+    CHECK(wait(Wait::Reason::retry, back_off(attempt), "the token server did not answer", given.stop));
   }
 }
 
@@ -321,13 +327,19 @@ Problem Transport::problem(Answer& answer) const {
 }
 
 Result<> Transport::wait(Wait::Reason reason, std::chrono::milliseconds time, std::string why,
-                         const std::stop_token& stop) const {
-  if (options_.on_wait) options_.on_wait({reason, time, std::move(why)});
+                         const std::stop_token& stop, const OnWait& on_wait) const {
+  const OnWait& tell = on_wait ? on_wait : options_.on_wait;
+  Wait wait{reason, time, std::move(why)};
   Mutex mutex;
   StopCondVar condition;
-  MutexLock lock(mutex);
-  condition.wait_for(lock, stop, time, [] { return false; });
-  if (stop.stop_requested()) return stopped();
+  do {
+    if (tell) tell(wait);
+    const auto step = std::min<std::chrono::milliseconds>(wait.time, std::chrono::seconds(1));
+    MutexLock lock(mutex);
+    condition.wait_for(lock, stop, step, [] { return false; });
+    if (stop.stop_requested()) return stopped();
+    wait.time -= step;
+  } while (wait.time.count() > 0);
   return {};
 }
 

@@ -36,10 +36,15 @@ struct Call {
   // Instead of `body`: opened anew for each time it is sent.
   std::function<Result<http::BodySource>()> open_body;
   std::optional<std::uint64_t> body_length;
+  // Or `body_length` bytes of an open file (borrowed) from an offset.
+  int body_file = -1;
+  std::uint64_t body_offset = 0;
+  std::function<void(std::uint64_t)> body_progress;
   Scope scope;
   bool repeatable = true;                     // may be sent again after a failure that left its fate open
   int attempts = 0;                           // 0: as the options say
   std::chrono::milliseconds head_timeout{0};  // 0: as the options say
+  OnWait on_wait;                             // empty: as the options say
   std::stop_token stop;
 };
 
@@ -62,9 +67,9 @@ class Transport {
   Result<std::string> document(http::ClientResponse& response, std::size_t limit) const;
   // What a failed answer says.
   Problem problem(Answer& answer) const;
-  // cancelled: `stop` fired.
-  Result<> wait(Wait::Reason reason, std::chrono::milliseconds time, std::string why,
-                const std::stop_token& stop) const;
+  // cancelled: `stop` fired. `on_wait`: as in Call.
+  Result<> wait(Wait::Reason reason, std::chrono::milliseconds time, std::string why, const std::stop_token& stop,
+                const OnWait& on_wait = {}) const;
   std::chrono::milliseconds back_off(int attempt) const;
 
   // Where the registry is; asks it where there is a choice.

@@ -1,10 +1,25 @@
 #include <algorithm>
+#include <charconv>
 
 #include "remote/registry_impl.h"
 #include "remote/text.h"
 
 namespace corten::remote {
 namespace {
+
+// How much of an upload the registry has, by the Range of its session ("0-99", also "bytes=0-99"); nullopt where it
+// does not say so.
+std::optional<std::uint64_t> received_bytes(const http::Headers& headers) {
+  const auto field = headers.get("Range");
+  if (!field) return std::nullopt;
+  std::string_view text = trim(*field);
+  for (const std::string_view prefix : {"bytes=", "bytes ", "0-"})
+    if (text.starts_with(prefix)) text.remove_prefix(prefix.size());
+  std::uint64_t last = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), last);
+  if (error != std::errc() || end != text.data() + text.size() || last == 0) return std::nullopt;
+  return last + 1;
+}
 
 // What one run through the source has seen. A copy of the source closure outlives no attempt.
 struct Passage {
@@ -18,7 +33,7 @@ class Upload {
   Upload(std::shared_ptr<Transport> transport, std::string_view repository, const UploadRequest& request)
       : transport_(std::move(transport)), repository_(repository), request_(request) {}
 
-  // One attempt, from the session's beginning.
+  // One attempt: of what the session of the last one lacks, else from a new one's beginning.
   Result<UploadResult> run();
   bool may_try_again(const Error& error) const {
     // A session that could not be opened has been tried for long enough.
@@ -31,6 +46,8 @@ class Upload {
   Result<std::optional<Url>> begin();
   Result<Url> session_url(const Answer& answer);
   Result<UploadResult> put_whole(const Url& session);
+  // The rest of a file, where the registry remembers the broken session; nullopt where it does not.
+  Result<std::optional<UploadResult>> resume();
   Result<UploadResult> put_stream(const Url& session);
   Result<> commit(const Url& session, const oci::Digest& digest, Call call);
   Result<oci::Digest> digest_of_stream();
@@ -41,6 +58,7 @@ class Upload {
   const std::string_view repository_;
   const UploadRequest& request_;
   Passage passage_;
+  std::optional<Url> broken_;  // session of the last attempt
   bool begun_ = false;
   bool session_lost_ = false;  // the registry has forgotten it: another one may do
 };
@@ -49,6 +67,7 @@ Call Upload::call(std::string method) const {
   Call call{.method = std::move(method)};
   call.scope = {.repository = std::string(repository_), .actions = "pull,push"};
   call.repeatable = false;
+  call.on_wait = request_.on_wait;
   call.stop = request_.stop;
   return call;
 }
@@ -129,9 +148,47 @@ Result<> Upload::commit(const Url& session, const oci::Digest& digest, Call put)
 Result<UploadResult> Upload::put_whole(const Url& session) {
   Call put = call("PUT");
   put.headers.add("Content-Type", "application/octet-stream");
-  put.open_body = [this] { return open(); };
   put.body_length = request_.size;
+  if (request_.file >= 0) {
+    put.body_file = request_.file;
+    put.body_progress = request_.progress;
+  } else {
+    put.open_body = [this] { return open(); };
+  }
   CHECK(commit(session, *request_.digest, std::move(put)));
+  return UploadResult{.digest = *request_.digest, .size = *request_.size};
+}
+
+Result<std::optional<UploadResult>> Upload::resume() {
+  const Url session = *std::exchange(broken_, std::nullopt);
+  Call ask = call("GET");
+  ask.url = session;
+  ask.attempts = 1;
+  auto state = transport_->send(ask);
+  if (!state || state->response.status() != 204) return std::nullopt;
+  drain(state->response);
+  const auto received = received_bytes(state->response.headers());
+  if (!received || *received > *request_.size) return std::nullopt;
+  Url next = state->response.headers().has("Location") ? TRY(session_url(*state)) : session;
+  if (*received < *request_.size) {
+    Call patch = call("PATCH");
+    patch.url = broken_ = next;
+    patch.headers.add("Content-Type", "application/octet-stream");
+    patch.headers.add("Content-Range", fmt::format("{}-{}", *received, *request_.size - 1));
+    patch.body_file = request_.file;
+    patch.body_offset = *received;
+    patch.body_length = *request_.size - *received;
+    patch.body_progress = [this, start = *received](std::uint64_t sent) {
+      if (request_.progress) request_.progress(start + sent);
+    };
+    patch.head_timeout = transport_->options().commit_timeout;
+    auto answer = TRY(transport_->send(patch));
+    const int status = answer.response.status();
+    if (status != 202 && status != 204) return std::nullopt;
+    drain(answer.response);
+    if (answer.response.headers().has("Location")) next = TRY(session_url(answer));
+  }
+  CHECK(commit(next, *request_.digest, call("PUT")));
   return UploadResult{.digest = *request_.digest, .size = *request_.size};
 }
 
@@ -163,10 +220,16 @@ Result<UploadResult> Upload::put_stream(const Url& session) {
 }
 
 Result<UploadResult> Upload::run() {
+  if (broken_) {
+    auto resumed = resume();
+    if (!resumed) return std::unexpected(std::move(resumed).error());
+    if (*resumed) return **resumed;
+  }
   begun_ = false;
   const auto session = TRY(begin());
   begun_ = true;
   if (!session) return UploadResult{.digest = *request_.digest, .mounted = true};
+  if (request_.file >= 0) broken_ = session;
   auto result = request_.digest && request_.size ? put_whole(*session) : put_stream(*session);
   if (!result && passage_.source_failure) return std::unexpected(*passage_.source_failure);
   return result;
@@ -180,7 +243,8 @@ Result<UploadResult> Registry::upload(std::string_view repository, const UploadR
   for (int attempt = 1;; ++attempt) {
     auto result = upload.run();
     if (result || attempt >= options.attempts || !upload.may_try_again(result.error())) return result;
-    CHECK(transport_->wait(Wait::Reason::retry, transport_->back_off(attempt), result.error().text(), request.stop));
+    CHECK(transport_->wait(Wait::Reason::retry, transport_->back_off(attempt), result.error().text(), request.stop,
+                           request.on_wait));
   }
 }
 
