@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -27,6 +28,15 @@ struct TransferEvent {
 // Called by several threads, one at a time.
 using TransferProgress = std::function<void(const TransferEvent&)>;
 
+// What a pull is about to fetch the layers of.
+struct PullCandidate {
+  const oci::Reference& reference;
+  // From what the reference names (an index, or the manifest itself) to the manifest of the image.
+  std::span<const remote::ResolvedManifest> documents;
+  remote::Registry& registry;  // where it comes from
+  std::stop_token stop;
+};
+
 struct PullOptions {
   std::shared_ptr<const remote::Hosts> hosts;
   remote::Credentials credentials;
@@ -34,6 +44,9 @@ struct PullOptions {
   std::optional<oci::Platform> platform;  // this machine's where not said
   unsigned parallel = 3;                  // downloads at a time
   TransferProgress progress;
+  // Asked before any layer is fetched and anything is kept; an error ends the pull with it. What it gives is kept as
+  // the image's Origin::record. May be empty.
+  std::function<Result<std::string>(const PullCandidate&)> verify;
   std::stop_token stop;
 };
 

@@ -127,6 +127,8 @@ UsageReport Images::Impl::usage() const {
     sizes[layer.chain_id] = layer.bytes;
     out.layers_size += layer.bytes;
   }
+  // Nobody's yet, so that it shows as what could be given back.
+  out.layers_size += store_.content().partial_bytes();
   std::map<std::string, unsigned> users;
   for (const auto& [id, image] : catalog->images)
     for (const std::string& chain : oci::chain_ids(image->config.rootfs.diff_ids)) ++users[chain];

@@ -193,6 +193,8 @@ Result<PruneReport> Images::Impl::prune(const PruneOptions& options) {
   for (const DeleteItem& item : out.items)
     if (const auto size = sizes.find(item.what); !item.untagged && size != sizes.end())
       out.space_reclaimed += size->second;
+  // What broken pulls have left has neither time nor labels.
+  if (!options.wanted) out.space_reclaimed += store_.content().remove_partial();
   return out;
 }
 

@@ -1,9 +1,13 @@
 // What is on its way into the store, so that two pulls of one layer share the work: whoever wants a blob or a layer
-// that somebody else is fetching waits for him, and then finds it there (or fetches it himself, if the other one
-// failed).
+// that somebody else is fetching waits for him, seeing how far he is, and then finds it there (or goes on himself from
+// where the other one failed).
 #pragma once
 
-#include <set>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
 #include <stop_token>
 #include <string>
 
@@ -14,32 +18,54 @@ namespace corten::image {
 
 class Transfers {
  public:
+  // How far the one who has the turn is; in units that everybody who wants the same thing knows.
+  using Position = std::atomic<std::uint64_t>;
+
   // The right to fetch one thing; given back at the end of its life.
   class Turn {
    public:
-    Turn(Turn&& other) noexcept : transfers_(std::exchange(other.transfers_, nullptr)), name_(std::move(other.name_)) {}
+    Turn(Turn&& other) noexcept
+        : transfers_(std::exchange(other.transfers_, nullptr)),
+          name_(std::move(other.name_)),
+          position_(std::move(other.position_)) {}
     Turn& operator=(Turn&&) = delete;
     ~Turn() {
       if (transfers_ != nullptr) transfers_->end(name_);
     }
+    // For those who wait.
+    void report(std::uint64_t position) const { position_->store(position, std::memory_order_relaxed); }
 
    private:
     friend class Transfers;
-    Turn(Transfers* transfers, std::string name) : transfers_(transfers), name_(std::move(name)) {}
+    Turn(Transfers* transfers, std::string name, std::shared_ptr<Position> position)
+        : transfers_(transfers), name_(std::move(name)), position_(std::move(position)) {}
     Transfers* transfers_;
     std::string name_;
+    std::shared_ptr<Position> position_;
   };
 
-  // Waits until nobody else has `name`; cancelled when `stop` fires first.
-  Result<Turn> take(const std::string& name, const std::stop_token& stop) EXCLUDES(mutex_) {
+  // Waits until nobody else has `name`; cancelled when `stop` fires first. Meanwhile `waiting` is called now and then
+  // with what the other one last reported.
+  Result<Turn> take(const std::string& name, const std::stop_token& stop,
+                    const std::function<void(std::uint64_t)>& waiting = {}) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    changed_.wait(lock, stop, [&]() REQUIRES(mutex_) { return !running_.contains(name); });
+    while (!changed_.wait_for(lock, stop, interval, [&]() REQUIRES(mutex_) { return !running_.contains(name); }) &&
+           !stop.stop_requested()) {
+      const std::uint64_t position = running_.at(name)->load(std::memory_order_relaxed);
+      if (!waiting) continue;
+      lock.unlock();
+      waiting(position);
+      lock.lock();
+    }
     if (stop.stop_requested()) return fail(ErrorKind::cancelled, "waiting for {} was cancelled", name);
-    running_.insert(name);
-    return Turn(this, name);
+    auto position = std::make_shared<Position>(0);
+    running_.emplace(name, position);
+    return Turn(this, name, std::move(position));
   }
 
  private:
+  static constexpr std::chrono::milliseconds interval{100};
+
   void end(const std::string& name) EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
     running_.erase(name);
@@ -48,7 +74,7 @@ class Transfers {
 
   Mutex mutex_;
   StopCondVar changed_;
-  std::set<std::string> running_ GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<Position>> running_ GUARDED_BY(mutex_);
 };
 
 }  // namespace corten::image

@@ -5,6 +5,7 @@
 //     corten.db                  SQLite, with -wal and -shm beside it
 //     content/sha256/<hex>       blobs
 //     content/ingest/<random>    being written, removed at start
+//     content/partial/<hex>      beginnings of blobs whose download broke off
 //     snapshots/init/fs          the mount targets below every container's image
 //     snapshots/<number>/fs      a layer's files, or what a container wrote
 //     snapshots/<number>/layer.erofs  the same in one file (instead of fs), for layers made as images
@@ -28,6 +29,7 @@ inline std::string snapshots(const std::string& root) { return root + "/snapshot
 
 inline constexpr const char* blob_directory = "sha256";
 inline constexpr const char* ingest_directory = "ingest";
+inline constexpr const char* partial_directory = "partial";
 inline constexpr const char* init_directory = "init";
 inline constexpr const char* files_directory = "fs";
 inline constexpr const char* work_directory = "work";

@@ -1,0 +1,359 @@
+#include "image/pull.h"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <future>
+#include <mutex>
+
+#include "image/images_fixture.h"
+#include "remote/test_registry.h"
+
+namespace corten::image {
+namespace {
+
+using namespace std::chrono_literals;
+using remote::test::TestRegistry;
+using store::TarMaker;
+using testing::Contains;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class PullTest : public ImagesTest {
+ protected:
+  void SetUp() override {
+    ImagesTest::SetUp();
+    registry_.lie([this](auto& request, auto& writer) { return lie_ && lie_(request, writer); });
+  }
+
+  oci::Reference reference(const std::string& rest) const { return remote::test::reference(registry_, rest); }
+  // Layers of one file each, with so many bytes; their blobs are the plain tars.
+  void publish(const std::string& name, const std::vector<std::size_t>& sizes) {
+    oci::ImageConfig config;
+    config.platform = oci::host_platform();
+    oci::Manifest manifest;
+    manifest.media_type = oci::media_type::oci_manifest;
+    tars_.clear();
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      tars_.push_back(TarMaker().file(fmt::format("file{}", i), remote::test::pattern(sizes[i])).done());
+      manifest.layers.push_back(registry_.add_blob(tars_.back()));
+      manifest.layers.back().media_type = oci::media_type::oci_layer;
+      config.rootfs.diff_ids.push_back(oci::Digest::of(tars_.back()).text());
+    }
+    if (wrong_diff_id_) config.rootfs.diff_ids.back() = oci::Digest::of("something else").text();
+    manifest.config = registry_.add_blob(json::to_text(config));
+    manifest.config.media_type = oci::media_type::oci_config;
+    registry_.add_manifest(name.substr(name.find(':') + 1), json::to_text(manifest));
+    layers_ = manifest.layers;
+  }
+  // Serves the blob truthfully up to `until`, then cuts the connection, or says nothing more until released.
+  enum class End : std::uint8_t { cut, stall };
+  TestRegistry::Lie ending(const std::string& bytes, End end) {
+    const std::string digest = oci::Digest::of(bytes).text();
+    return [this, &bytes, digest, end](http::Request& request, http::ResponseWriter& writer) {
+      if (request.method != "GET" || !request.path.ends_with(digest)) return false;
+      std::size_t start = 0;
+      if (const auto range = request.headers.get("Range")) {
+        start = std::stoul(std::string(range->substr(6)));
+        writer.headers().add("Content-Range", fmt::format("bytes {}-{}/{}", start, bytes.size() - 1, bytes.size()));
+      }
+      const std::size_t stop = std::max<std::size_t>(start, std::min<std::size_t>(until_, bytes.size()));
+      sent_ += stop - start;
+      static_cast<void>(writer.begin_stream(start > 0 ? 206 : 200, "x", bytes.size() - start));
+      static_cast<void>(writer.write(std::string_view(bytes).substr(start, stop - start)));
+      if (stop == bytes.size()) return true;
+      if (end == End::stall) {
+        stalled_ = true;
+        released_.wait();
+      }
+      writer.fail_stream();
+      return true;
+    };
+  }
+
+  PullOptions options() {
+    PullOptions options;
+    options.hosts = *remote::Hosts::create({.mirrors = {}, .insecure_registries = {}, .certs_dir = "", .proxy = {}});
+    options.remote = TestRegistry::quick();
+    options.progress = [this](const TransferEvent& event) {
+      const std::lock_guard lock(mutex_);
+      events_.push_back(event);
+    };
+    return options;
+  }
+  Result<PullResult> pull(const std::string& name, const PullOptions& options) {
+    return image::pull(*images_, reference(name), options);
+  }
+  Result<PullResult> pull(const std::string& name) { return pull(name, options()); }
+  std::vector<std::string> told(std::size_t layer) {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> out;
+    for (const TransferEvent& event : events_)
+      if (event.id == layers_[layer].digest.substr(7, 12) && (out.empty() || out.back() != event.status))
+        out.push_back(event.status);
+    return out;
+  }
+  bool nothing_partial() const { return std::filesystem::is_empty(root_.path() + "/data/content/partial"); }
+  std::string partial_file(std::size_t layer) const {
+    return root_.path() + "/data/content/partial/" + layers_[layer].digest.substr(7);
+  }
+  void expect_whole(const std::string& name) {
+    const auto image = images_->resolve(reference(name).familiar());
+    ASSERT_TRUE(image) << image.error().text();
+    const auto mount = store_->snapshots().mount_layer((*image)->chain_id);
+    ASSERT_TRUE(mount) << mount.error().text();
+    for (std::size_t i = 0; i < tars_.size(); ++i) {
+      const std::string content = store::slurp(mount->get(), fmt::format("file{}", i));
+      EXPECT_TRUE(tars_[i].find(content) != std::string::npos) << i;
+    }
+    const auto blobs = store_->content().list();
+    for (const store::BlobInfo& blob : *blobs) EXPECT_TRUE(store_->content().verify(blob.digest));
+  }
+
+  // What the registry's lies refer to, so before it.
+  bool wrong_diff_id_ = false;
+  std::vector<std::string> tars_;
+  std::vector<oci::Descriptor> layers_;
+  TestRegistry::Lie lie_;
+  std::atomic<std::size_t> until_ = 0, sent_ = 0;
+  std::atomic<bool> stalled_ = false;
+  std::promise<void> release_;
+  std::shared_future<void> released_ = release_.get_future().share();
+  TestRegistry registry_;
+  std::mutex mutex_;
+  std::vector<TransferEvent> events_;
+};
+
+TEST_F(PullTest, FetchesEachBlobOnceAndMakesTheLayersInOrder) {
+  publish("app:1", {1'500'000, 10, 700'000, 0, 3'000'000, 20});
+  const auto pulled = pull("app:1");
+  ASSERT_TRUE(pulled) << pulled.error().text();
+  EXPECT_TRUE(pulled->changed);
+  expect_whole("app:1");
+  for (const oci::Descriptor& layer : layers_) EXPECT_EQ(registry_.count("/blobs/" + layer.digest), 1U);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    EXPECT_THAT(told(i), Contains("Download complete"));
+    EXPECT_EQ(told(i).front(), "Pulling fs layer");
+    EXPECT_EQ(told(i).back(), "Pull complete");
+  }
+  EXPECT_TRUE(nothing_partial());
+  const auto asked = registry_.count("/blobs/"), heads = registry_.count("HEAD ");
+  const auto again = pull("app:1");
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(again->changed);
+  EXPECT_EQ(registry_.count("/blobs/"), asked);
+  EXPECT_EQ(registry_.count("HEAD "), heads + 1);
+}
+
+TEST_F(PullTest, GoesOnWithWhatABrokenPullHasLeft) {
+  publish("app:1", {100'000, 4'000'000});
+  lie_ = ending(tars_[1], End::cut);
+  until_ = 1'500'000;
+  PullOptions impatient = options();
+  impatient.remote.attempts = 1;
+  const auto broken = pull("app:1", impatient);
+  ASSERT_FALSE(broken);
+  EXPECT_EQ(broken.error().kind(), ErrorKind::unavailable) << broken.error().text();
+  EXPECT_EQ(images_->count(), 0U);
+  EXPECT_EQ(std::filesystem::file_size(partial_file(1)), 1'500'000U);
+  open();  // as a new daemon
+  until_ = tars_[1].size();
+  const auto pulled = pull("app:1");
+  ASSERT_TRUE(pulled) << pulled.error().text();
+  EXPECT_EQ(sent_, tars_[1].size()) << "nothing was fetched twice";
+  expect_whole("app:1");
+  EXPECT_TRUE(nothing_partial());
+}
+
+TEST_F(PullTest, NeedsNoByteWhereAllWereThere) {
+  publish("app:1", {500'000});
+  const std::string file = partial_file(0);
+  ASSERT_TRUE(store::spill(AT_FDCWD, file, tars_[0]));
+  const auto pulled = pull("app:1");
+  ASSERT_TRUE(pulled) << pulled.error().text();
+  EXPECT_EQ(registry_.count(layers_[0].digest), 0U);
+  expect_whole("app:1");
+}
+
+// The power failed, say, and the file's blocks were not yet written.
+TEST_F(PullTest, StartsAnewWhereWhatWasLeftIsWrong) {
+  for (const std::size_t wrong : {std::size_t{0}, std::size_t{600'000}}) {
+    publish("app:1", {1'000'000});
+    std::string left = tars_[0].substr(0, 800'000);
+    left.replace(wrong, 5000, 5000, '\0');
+    ASSERT_TRUE(store::spill(AT_FDCWD, partial_file(0), left));
+    const auto before = registry_.count(layers_[0].digest);
+    const auto pulled = pull("app:1");
+    ASSERT_TRUE(pulled) << pulled.error().text();
+    EXPECT_EQ(registry_.count(layers_[0].digest), before + 2);
+    expect_whole("app:1");
+    EXPECT_TRUE(nothing_partial());
+    wipe();
+  }
+}
+
+TEST_F(PullTest, EndsAtOnceWhenCancelledAndKeepsWhatCame) {
+  publish("app:1", {10, 4'000'000});
+  lie_ = ending(tars_[1], End::stall);
+  until_ = 2'000'000;
+  std::stop_source stop;
+  PullOptions cancelled = options();
+  cancelled.stop = stop.get_token();
+  auto pulling = std::async(std::launch::async, [&] { return pull("app:1", cancelled); });
+  ASSERT_TRUE(store::eventually([&] {
+    return stalled_ && std::filesystem::exists(partial_file(1)) &&
+           std::filesystem::file_size(partial_file(1)) == 2'000'000;
+  }));
+  const auto start = std::chrono::steady_clock::now();
+  stop.request_stop();
+  const auto result = pulling.get();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 2s);
+  release_.set_value();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().kind(), ErrorKind::cancelled) << result.error().text();
+  until_ = tars_[1].size();
+  ASSERT_TRUE(pull("app:1"));
+  EXPECT_EQ(sent_, tars_[1].size());
+  expect_whole("app:1");
+}
+
+TEST_F(PullTest, TwoShareTheWorkAndTheSecondGoesOnWhenTheFirstIsCancelled) {
+  publish("app:1", {10, 4'000'000});
+  lie_ = ending(tars_[1], End::stall);
+  until_ = 2'000'000;
+  std::stop_source stop;
+  PullOptions first = options(), second = options();
+  first.progress = {};
+  first.stop = stop.get_token();
+  auto one = std::async(std::launch::async, [&] { return pull("app:1", first); });
+  ASSERT_TRUE(store::eventually([&] { return stalled_.load(); }));
+  auto other = std::async(std::launch::async, [&] { return pull("app:1", second); });
+  // It shows how far the first one is.
+  ASSERT_TRUE(store::eventually([&] {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::any_of(events_, [](const TransferEvent& event) {
+      return event.status == "Downloading" && event.current == 2'000'000;
+    });
+  }));
+  until_ = tars_[1].size();
+  stop.request_stop();
+  EXPECT_FALSE(one.get());
+  release_.set_value();
+  const auto pulled = other.get();
+  ASSERT_TRUE(pulled) << pulled.error().text();
+  EXPECT_EQ(sent_, tars_[1].size());
+  expect_whole("app:1");
+}
+
+TEST_F(PullTest, KeepsNothingOfWhatIsWrong) {
+  wrong_diff_id_ = true;
+  publish("app:1", {100'000, 3'000'000});
+  const auto failed = pull("app:1");
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().text(), HasSubstr("wrong diff id"));
+  EXPECT_TRUE(is_empty());
+  EXPECT_TRUE(nothing_partial());
+  wrong_diff_id_ = false;
+  publish("app:2", {200'000});
+  const std::string lie = remote::test::pattern(tars_[0].size());
+  lie_ = ending(lie, End::cut);
+  const std::string real = tars_[0], digest = layers_[0].digest;
+  lie_ = [&, digest](auto& request, auto& writer) {
+    return request.path.ends_with(digest) && bool(writer.write_all(200, lie, "x"));
+  };
+  const auto lied = pull("app:2");
+  ASSERT_FALSE(lied);
+  EXPECT_EQ(lied.error().kind(), ErrorKind::invalid);
+  EXPECT_TRUE(is_empty());
+  EXPECT_TRUE(nothing_partial());
+}
+
+// A layer that is refused ends the download of the rest of it.
+TEST_F(PullTest, ABlobThatIsNoLayerIsNotFetchedToItsEnd) {
+  publish("app:1", {6'000'000});
+  const std::string junk = "no tar at all" + remote::test::pattern(6'000'000);
+  oci::Manifest manifest;
+  manifest.media_type = oci::media_type::oci_manifest;
+  oci::ImageConfig config;
+  config.platform = oci::host_platform();
+  config.rootfs.diff_ids.push_back(oci::Digest::of(junk).text());
+  manifest.config = registry_.add_blob(json::to_text(config));
+  manifest.layers.push_back(registry_.add_blob(junk));
+  registry_.add_manifest("bad", json::to_text(manifest));
+  tars_ = {junk};
+  lie_ = ending(tars_[0], End::stall);
+  until_ = 1'000'000;
+  const auto failed = pull("app:bad");
+  release_.set_value();
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().text(), HasSubstr("tar archive"));
+  EXPECT_TRUE(is_empty());
+  EXPECT_TRUE(nothing_partial());
+}
+
+TEST_F(PullTest, FetchesNoLayerOfWhatIsNotVerified) {
+  publish("app:1", {100'000});
+  PullOptions strict = options();
+  std::string seen;
+  strict.verify = [&](const PullCandidate& candidate) -> Result<std::string> {
+    EXPECT_THAT(candidate.documents, SizeIs(1));
+    seen = candidate.reference.familiar() + " " + candidate.documents[0].descriptor.digest;
+    EXPECT_TRUE(candidate.registry.resolve(candidate.reference));
+    return fail(ErrorKind::forbidden, "not signed");
+  };
+  const auto refused = pull("app:1", strict);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().text(), "not signed");
+  EXPECT_THAT(seen, HasSubstr("app:1 sha256:"));
+  EXPECT_EQ(registry_.count(layers_[0].digest), 0U);
+  EXPECT_TRUE(is_empty());
+}
+
+TEST_F(PullTest, KeepsWhereItCameFromAndWhatVouchedForIt) {
+  publish("app:1", {1000});
+  PullOptions strict = options();
+  strict.verify = [&](const PullCandidate&) -> Result<std::string> { return "the record"; };
+  const auto pulled = pull("app:1", strict);
+  ASSERT_TRUE(pulled) << pulled.error().text();
+  const auto record = [&] {
+    const auto origins = images_->origins(pulled->image_id);
+    return origins && origins->size() == 1 ? origins->front().repository + " " + origins->front().record : "none";
+  };
+  const std::string name = reference("app:1").name();
+  EXPECT_EQ(record(), name + " the record");
+  // Neither a pull that nobody verifies nor another name takes it away; the image's end does.
+  ASSERT_TRUE(pull("app:1"));
+  ASSERT_TRUE(images_->tag(reference("app:1").familiar(), "other:1"));
+  ASSERT_TRUE(images_->remove(reference("app:1").familiar(), {}));
+  EXPECT_EQ(record(), name + " the record");
+  ASSERT_TRUE(images_->remove("other:1", {}));
+  EXPECT_EQ(record(), "none");
+}
+
+TEST_F(PullTest, TellsThatItTriesAgain) {
+  publish("app:1", {100'000});
+  std::atomic<int> asked = 0;
+  lie_ = [&](auto& request, auto& writer) {
+    if (!request.path.ends_with(layers_[0].digest) || asked++ > 0) return false;
+    writer.headers().add("Retry-After", "1");
+    return bool(writer.write_all(429, R"({"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]})"));
+  };
+  ASSERT_TRUE(pull("app:1"));
+  EXPECT_THAT(told(0), Contains("Retrying in 1 second (toomanyrequests: slow down)"));
+}
+
+TEST_F(PullTest, PruneTakesWhatBrokenPullsHaveLeft) {
+  publish("app:1", {1'000'000});
+  ASSERT_TRUE(store::spill(AT_FDCWD, partial_file(0), tars_[0].substr(0, 500'000)));
+  EXPECT_GE(images_->usage().layers_size, 500'000U);
+  const auto report = images_->prune({});
+  ASSERT_TRUE(report);
+  EXPECT_THAT(report->items, IsEmpty());
+  EXPECT_GE(report->space_reclaimed, 500'000U);
+  EXPECT_TRUE(nothing_partial());
+  EXPECT_EQ(images_->usage().layers_size, 0U);
+}
+
+}  // namespace
+}  // namespace corten::image
