@@ -22,6 +22,10 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (config->validate_only) {
+    if (const auto valid = corten::daemon::validate(*config); !valid) {
+      fmt::print(stderr, "cortend: {}\n", valid.error().text());
+      return 1;
+    }
     fmt::print("configuration OK\n");
     return 0;
   }

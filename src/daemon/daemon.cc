@@ -289,7 +289,10 @@ class Daemon {
             [this](const std::string&) { return bridge_ ? to_string(bridge_->prefix().address) : std::string(); },
             [this] {
               const MutexLock lock(info_mutex_);
-              return info_;
+              server::DaemonInfo info = info_;
+              if (const std::string file = trust_.file(); !file.empty())
+                info.security_options.push_back("name=trust,policy=" + file);
+              return info;
             },
             [this] {
               const MutexLock lock(info_mutex_);
@@ -385,6 +388,8 @@ void end_on_second_signal() {
 }
 
 }  // namespace
+
+Result<> validate(const Config& config) { return trust::Gate().load(config.trust_policy, config.trust_policy_said); }
 
 Result<> run(Config config, const std::vector<std::string>& arguments) {
   const sigset_t signals = handled_signals();

@@ -9,7 +9,7 @@
 namespace corten::daemon {
 namespace {
 
-constexpr std::array<std::string_view, 11> reloadable{"debug",
+constexpr std::array<std::string_view, 12> reloadable{"debug",
                                                       "default-runtime",
                                                       "insecure-registries",
                                                       "labels",
@@ -19,7 +19,8 @@ constexpr std::array<std::string_view, 11> reloadable{"debug",
                                                       "max-concurrent-uploads",
                                                       "max-download-attempts",
                                                       "registry-mirrors",
-                                                      "shutdown-timeout"};
+                                                      "shutdown-timeout",
+                                                      "trust-policy"};
 
 const std::vector<std::string>* given(const Config& config, const std::string& key) {
   const auto found = config.given.find(key);
@@ -38,6 +39,8 @@ std::vector<std::string> take_over(Config& running, const Config& fresh) {
   running.labels = fresh.labels;
   running.registry_mirrors = fresh.registry_mirrors;
   running.insecure_registries = fresh.insecure_registries;
+  running.trust_policy = fresh.trust_policy;
+  running.trust_policy_said = fresh.trust_policy_said;
   running.max_concurrent_downloads = fresh.max_concurrent_downloads;
   running.max_concurrent_uploads = fresh.max_concurrent_uploads;
   running.max_download_attempts = fresh.max_download_attempts;

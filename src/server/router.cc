@@ -103,7 +103,7 @@ Result<json::Value> Call::body(bool optional) {
 Router::Router(Services services) : services_(std::move(services)) {
   for (const auto& table :
        {system_routes(), container_routes(), exec_routes(), file_routes(), image_routes(), registry_routes(),
-        distribution_routes(), check_routes(), volume_routes(), network_routes(), absent_routes()})
+        distribution_routes(), check_routes(), trust_routes(), volume_routes(), network_routes(), absent_routes()})
     routes_.insert(routes_.end(), table.begin(), table.end());
 }
 

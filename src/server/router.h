@@ -58,6 +58,7 @@ std::span<const Route> file_routes();
 std::span<const Route> image_routes();
 std::span<const Route> registry_routes();
 std::span<const Route> check_routes();
+std::span<const Route> trust_routes();
 std::span<const Route> system_routes();
 std::span<const Route> volume_routes();
 std::span<const Route> network_routes();

@@ -92,8 +92,9 @@ Result<Found> read_all(const std::vector<oci::Descriptor>& candidates, const oci
   Found found;
   for (const oci::Descriptor& one : candidates) {
     if (found.signatures.size() + found.notes.size() == max_signatures) {
-      found.notes.push_back(fmt::format("there are {} {}s for {}, of which {} were looked at", candidates.size(), what,
-                                        subject.text().substr(0, 19), max_signatures));
+      found.notes.insert(found.notes.begin(),
+                         fmt::format("there are {} {}s for {}, of which {} were looked at", candidates.size(), what,
+                                     subject.text().substr(0, 19), max_signatures));
       break;
     }
     auto signature = read(one);

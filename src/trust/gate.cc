@@ -34,15 +34,12 @@ class Admission {
         const Found found = TRY_AS(find(arrival_.registry, arrival_.reference.path, subject, arrival_.stop),
                                    fmt::format("look for signatures of {}", repository_));
         take(found, document);
-        if (signers_.size() >= rule_.threshold) return kept(image);
+        if (verdict_.signers.size() >= rule_.threshold) return kept(image);
       }
     }
-    Verdict verdict{.accepted = false,
-                    .rule = rule_.pattern,
-                    .wanted = rule_.wanted(),
-                    .signers = {signers_.begin(), signers_.end()},
-                    .reasons = std::move(reasons_)};
-    return std::unexpected(refusal(repository_, verdict));
+    verdict_.rule = rule_.pattern;
+    verdict_.wanted = rule_.wanted();
+    return std::unexpected(refusal(repository_, verdict_));
   }
 
  private:
@@ -51,18 +48,14 @@ class Admission {
     for (const Signature& signature : found.signatures) {
       ++number_;
       const auto signer = signer_of(signature, document, policy_, rule_, repository_, time_);
-      if (signer) {
-        signers_.insert(*signer);
-        evidence_.signatures.push_back(signature);
-      } else {
-        note(signature_name(signature, number_) + ": " + signer.error().text());
+      if (!signer) {
+        add_reason(verdict_, signature_name(signature, number_) + ": " + signer.error().text());
+        continue;
       }
+      evidence_.signatures.push_back(signature);
+      if (std::ranges::find(verdict_.signers, *signer) == verdict_.signers.end()) verdict_.signers.push_back(*signer);
     }
-    for (const std::string& text : found.notes) note(text);
-  }
-
-  void note(const std::string& text) {
-    if (reasons_.size() < max_reasons) reasons_.push_back(remote::printable(text, max_reason_length));
+    for (const std::string& text : found.notes) add_reason(verdict_, text);
   }
 
   // What run will read is what counts: a record that does not say the same is none.
@@ -80,8 +73,7 @@ class Admission {
   const std::string repository_;
   const Timestamp time_;
   Evidence evidence_;
-  std::set<std::string> signers_;
-  std::vector<std::string> reasons_;
+  Verdict verdict_;
   std::size_t number_ = 0;
 };
 

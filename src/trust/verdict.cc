@@ -10,6 +10,8 @@
 namespace corten::trust {
 namespace {
 
+constexpr std::size_t max_reason_length = 400;
+
 std::string short_id(std::string_view digest) { return std::string(digest.substr(0, 19)); }
 
 Result<> check_reference(const Claim& claim, std::string_view repository) {
@@ -98,9 +100,7 @@ class Judge {
     }
   }
 
-  void note(const std::string& reason) {
-    if (verdict_.reasons.size() < max_reasons) verdict_.reasons.push_back(remote::printable(reason, max_reason_length));
-  }
+  void note(const std::string& reason) { add_reason(verdict_, reason); }
 
   const Policy& policy_;
   const Rule& rule_;
@@ -111,6 +111,16 @@ class Judge {
 };
 
 }  // namespace
+
+void add_reason(Verdict& verdict, std::string_view reason) {
+  std::string text = remote::printable(reason, max_reason_length);
+  if (std::ranges::find(verdict.reasons, text) != verdict.reasons.end()) return;
+  if (verdict.reasons.size() < max_reasons) {
+    verdict.reasons.push_back(std::move(text));
+  } else {
+    ++verdict.unsaid;
+  }
+}
 
 std::string signature_name(const Signature& signature, std::size_t number) {
   return fmt::format("signature {} ({} for {})", number, signature.kind == "cosign" ? "cosign" : "sigstore bundle",
@@ -154,6 +164,7 @@ Error refusal(std::string_view repository, const Verdict& verdict) {
     if (!verdict.signers.empty()) text += fmt::format("; signed by {} only", fmt::join(verdict.signers, " and "));
     if (verdict.signers.empty() && verdict.reasons.empty()) text += "; there is no signature";
     for (const std::string& reason : verdict.reasons) text += "; " + reason;
+    if (verdict.unsaid > 0) text += fmt::format("; and {} more", verdict.unsaid);
   }
   return {ErrorKind::forbidden, text};
 }

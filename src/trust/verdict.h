@@ -24,7 +24,8 @@ struct Verdict {
   std::string rule;                  // its pattern
   std::string wanted;                // what it asks for: "nothing", "a signature by …"
   std::vector<std::string> signers;  // who was found
-  std::vector<std::string> reasons;  // each signature that does not count, and why
+  std::vector<std::string> reasons;  // each signature that does not count, and why; the first max_reasons
+  std::size_t unsaid = 0;            // further reasons
 };
 
 // By what is known of the image, whichever repositories it was found in.
@@ -34,7 +35,8 @@ Verdict judge(const Policy& policy, std::string_view repository, std::span<const
 // How a signature is named in reasons; `number` counts from 1.
 std::string signature_name(const Signature& signature, std::size_t number);
 inline constexpr std::size_t max_reasons = 20;
-inline constexpr std::size_t max_reason_length = 400;
+// Made fit to be shown. The same one again says nothing new.
+void add_reason(Verdict& verdict, std::string_view reason);
 
 // The refusal in one line of at most some kilobytes, kind `forbidden`.
 Error refusal(std::string_view repository, const Verdict& verdict);

@@ -143,9 +143,13 @@ TEST(Verdict, TheRepositoryIsAskedForWhereTheRuleSaysSo) {
 
 struct Authority {
   TestKey root_key = TestKey::ec(), middle_key = TestKey::ec(), leaf_key = TestKey::ec();
-  TestCertificate root{root_key, {.name = "root", .san = {}, .issuer_v1 = {}, .issuer_v2 = {}, .authority = true, .from = -200000}};
+  TestCertificate root{
+      root_key, {.name = "root", .san = {}, .issuer_v1 = {}, .issuer_v2 = {}, .authority = true, .from = -200000}};
   TestCertificate middle{
-      middle_key, {.name = "middle", .san = {}, .issuer_v1 = {}, .issuer_v2 = {}, .authority = true, .from = -200000}, &root, &root_key};
+      middle_key,
+      {.name = "middle", .san = {}, .issuer_v1 = {}, .issuer_v2 = {}, .authority = true, .from = -200000},
+      &root,
+      &root_key};
 };
 const Authority& authority() {
   static const Authority made;
