@@ -3,6 +3,7 @@
 
 #include "image/pull.h"
 #include "server/progress_stream.h"
+#include "trust/collect.h"
 
 namespace corten::server {
 namespace {
@@ -57,6 +58,7 @@ Result<> pull_all(Call& call, ProgressStream& stream, const oci::Reference& repo
                   const image::PullOptions& options) {
   for (const std::string& tag : TRY(image::remote_tags(repository, options))) {
     if (!oci::valid_tag(tag)) return fail(ErrorKind::invalid, "the registry lists the tag {:?}", tag.substr(0, 200));
+    if (trust::is_signature_tag(tag)) continue;
     oci::Reference reference = repository;
     reference.tag = tag;
     CHECK(pull_one(call, stream, reference, options));
