@@ -18,6 +18,9 @@ Result<image::PullOptions> pull_options(Call& call) {
   options.parallel = access.parallel_downloads;
   options.stop = call.request.stop_token();
   options.credentials = TRY(remote::parse_registry_auth(call.request.headers.get("X-Registry-Auth").value_or("")));
+  options.verify = [&gate = call.services.trust](const image::PullCandidate& candidate) {
+    return gate.admit({candidate.reference, candidate.documents, candidate.registry, candidate.stop});
+  };
   if (!call.query("platform").empty()) options.platform = TRY(oci::parse_platform(call.query("platform")));
   return options;
 }
