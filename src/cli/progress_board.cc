@@ -256,6 +256,8 @@ std::string ProgressBoard::layer_line(const Layer& layer, std::size_t status_wid
     numbers = size_text(layer.current);
   }
   const std::size_t used = columns_of(line) + 1;
+  if (layer.total > 0 && used + numbers.size() > room)
+    numbers = fmt::format("{}%", std::min(layer.current, layer.total) * 100 / layer.total);
   if (layer.total > 0 && room > used + numbers_width + 3 + narrowest_bar) {
     const std::size_t width = std::min(widest_bar, room - used - numbers_width - 3);
     line += fmt::format(" {} {:>{}}", bar(layer.current, layer.total, width, canvas.utf8), numbers, numbers_width);

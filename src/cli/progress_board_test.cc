@@ -141,7 +141,8 @@ TEST_F(Board, NarrowWindowsLoseTheBarThenTheNumbers) {
   take("aaaaaaaaaaaa", "Downloading", 617'283, 1'234'567);
   EXPECT_THAT(lines(24, 200)[0], HasSubstr("[" + std::string(24, '=') + ">" + std::string(25, ' ') + "]"));
   EXPECT_EQ(lines(24, 50)[0], "aaaaaaaaaaaa: Downloading 617kB/1.23MB");
-  EXPECT_EQ(lines(24, 30)[0], "aaaaaaaaaaaa: Downloading ...");
+  EXPECT_EQ(lines(24, 31)[0], "aaaaaaaaaaaa: Downloading 49%");
+  EXPECT_EQ(lines(24, 24)[0], "aaaaaaaaaaaa: Downlo...");
   EXPECT_EQ(lines(24, 51)[1], "0 of 1 layer   617kB of 1.23MB   309kB/s   3s left");
   EXPECT_EQ(lines(24, 50)[1], "0 of 1 layer   617kB of 1.23MB   309kB/s");
   EXPECT_EQ(lines(24, 10)[1], "0 of 1...");

@@ -24,6 +24,7 @@ struct TransferEvent {
   std::string status;
   std::uint64_t current = 0;
   std::uint64_t total = 0;
+  std::uint64_t size = 0;  // of a layer that is going to move, told ahead
 };
 // Called by several threads, one at a time.
 using TransferProgress = std::function<void(const TransferEvent&)>;

@@ -78,7 +78,11 @@ Result<> LayerPull::list() {
 void LayerPull::announce() const {
   std::size_t missing = 0;
   for (const Plan& plan : plans_) {
-    options_.tell({plan.id, plan.here ? "Already exists" : "Pulling fs layer"});
+    if (plan.here) {
+      options_.tell({plan.id, "Already exists"});
+    } else {
+      options_.tell({plan.id, "Pulling fs layer", 0, 0, plan.size()});
+    }
     if (!plan.here && ++missing > options_.parallel) options_.tell({plan.id, "Waiting"});
   }
 }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "image/images_impl.h"
+#include "image/pull_layers.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -55,8 +56,7 @@ class Pusher {
     const oci::Digest digest = TRY(oci::Digest::parse(image_->manifest_digest));
     const std::string manifest = TRY_AS(content().read(digest, remote::max_manifest_size), "image manifest");
     list_layers();
-    CHECK(push_layers());
-    CHECK(push_blob(image_->manifest.config, ""));
+    CHECK(push_blobs());
     store::failpoint("push-blobs");
     const std::string_view type =
         image_->manifest.media_type.empty() ? oci::media_type::oci_manifest : image_->manifest.media_type;
@@ -89,15 +89,17 @@ class Pusher {
     std::set<std::string> seen;
     for (auto layer = image_->manifest.layers.rbegin(); layer != image_->manifest.layers.rend(); ++layer)
       if (seen.insert(layer->digest).second) layers_.push_back(*layer);
-    for (const oci::Descriptor& layer : layers_) tell({shown_id(layer), "Preparing"});
+    for (const oci::Descriptor& layer : layers_)
+      tell({shown_id(layer), "Preparing", 0, 0, static_cast<std::uint64_t>(layer.size)});
     for (std::size_t i = workers(); i < layers_.size(); ++i) tell({shown_id(layers_[i]), "Waiting"});
   }
 
-  std::size_t workers() const { return std::min<std::size_t>(std::max(options_.parallel, 1U), layers_.size()); }
+  // The config goes along with the layers, as the last.
+  std::size_t workers() const { return std::min<std::size_t>(std::max(options_.parallel, 1U), layers_.size() + 1); }
 
   static std::string shown_id(const oci::Descriptor& blob) { return blob.digest.substr(blob.digest.find(':') + 1, 12); }
 
-  Result<> push_layers() EXCLUDES(mutex_) {
+  Result<> push_blobs() EXCLUDES(mutex_) {
     {
       std::vector<std::jthread> threads;
       for (std::size_t i = 0; i < workers(); ++i) threads.emplace_back([this] { work(); });
@@ -111,8 +113,8 @@ class Pusher {
   void work() EXCLUDES(mutex_) {
     for (;;) {
       const std::size_t number = next_.fetch_add(1);
-      if (number >= layers_.size() || stop_.stop_requested()) return;
-      auto done = push_layer(layers_[number]);
+      if (number > layers_.size() || stop_.stop_requested()) return;
+      auto done = number < layers_.size() ? push_layer(layers_[number]) : push_blob(image_->manifest.config, "");
       if (done) continue;
       {
         const MutexLock lock(mutex_);
@@ -173,11 +175,10 @@ class Pusher {
     remote::UploadRequest request;
     request.digest = digest;
     request.size = size;
-    request.open = [this, digest]() -> Result<http::BodySource> {
-      const auto file = std::make_shared<store::FdSource>(TRY(content().reader(digest)));
-      return http::BodySource([file](std::span<std::byte> into) { return file->read(into); });
-    };
+    const UniqueFd file = TRY(content().reader(digest));
+    request.file = file.get();
     request.mount_from = from;
+    request.on_wait = [&](const remote::Wait& wait) { tell({id, retry_text(wait)}); };
     auto reported = std::chrono::steady_clock::time_point{};
     request.progress = [&, size](std::uint64_t sent) {
       const auto time = std::chrono::steady_clock::now();

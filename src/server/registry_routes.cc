@@ -97,6 +97,9 @@ void ProgressStream::event(const image::TransferEvent& event) {
   Object object{{"status", event.status}};
   if (event.total != 0) {
     object["progressDetail"] = Object{{"current", event.current}, {"total", event.total}};
+  } else if (event.size != 0) {
+    // Docker's clients know no such member and show no bar; ours adds it to the sum.
+    object["progressDetail"] = Object{{"size", event.size}};
   } else {
     object["progressDetail"] = Object{};
   }
