@@ -12,7 +12,7 @@ extern const Command attach_command, commit_command, container_inspect_command, 
     manifest_inspect_command, manifest_push_command, manifest_rm_command, pause_command, port_command, ps_command,
     pull_command, push_command, rename_command, restart_command, rm_command, rmi_command, run_command, save_command,
     search_command, start_command, stats_command, stop_command, system_check_command, system_df_command,
-    system_prune_command, tag_command, tags_command, top_command, unpause_command, update_command, version_command,
-    wait_command, completion_command, complete_command;
+    system_prune_command, tag_command, tags_command, top_command, trust_inspect_command, unpause_command,
+    update_command, version_command, wait_command, completion_command, complete_command;
 
 }  // namespace corten::cli

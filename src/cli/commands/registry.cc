@@ -114,6 +114,8 @@ constexpr Entry entries[] = {
     {.path = "system info", .command = &info_command, .aliases = "system info, info"},
     {.path = "system prune", .command = &system_prune_command},
 
+    {.path = "trust inspect", .command = &trust_inspect_command},
+
     {.path = "__complete", .command = &complete_command, .listed = false},
 };
 
@@ -125,6 +127,7 @@ constexpr Group groups[] = {
      "A manifest list gives one name to images of one program for several platforms. It is put together here, from\n"
      "images that are in the registry, and then pushed."},
     {"system", "Manage Corten"},
+    {"trust", "Look at what the signature policy says"},
 };
 
 }  // namespace

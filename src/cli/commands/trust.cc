@@ -1,0 +1,71 @@
+// trust inspect: what the daemon's signature policy says of an image that is here. Corten's own; the path is, too.
+#include "cli/commands/all.h"
+#include "cli/common.h"
+#include "cli/json_get.h"
+#include "cli/style.h"
+
+namespace corten::cli {
+namespace {
+
+constexpr Flag trust_inspect_flags[] = {
+    {.name = "format",
+     .kind = FlagKind::string,
+     .type_name = "string",
+     .usage = "Output format (\"json\": the whole answer as one line)"},
+};
+
+bool true_at(const json::Value& value, std::string_view key) {
+  const json::Value* found = field(value, key);
+  return found != nullptr && found->is_bool() && found->get_bool();
+}
+
+// One repository: its rule, then who was found and what does not count.
+std::string verdict_text(const json::Value& verdict) {
+  const std::string repository = text_at(verdict, "Repository"), rule = text_at(verdict, "Rule");
+  std::string out = fmt::format("{}: {} by {}\n", repository.empty() ? "without a name" : repository,
+                                true_at(verdict, "Accepted") ? "accepted" : "refused",
+                                rule == "default" ? "the default" : "the rule " + rule);
+  out += fmt::format("  wants {}\n", text_at(verdict, "Wants"));
+  for (const json::Value& signer : array_at(verdict, "SignedBy"))
+    out += fmt::format("  signed by {}\n", text_of(signer));
+  for (const json::Value& reason : array_at(verdict, "NotCounted"))
+    out += fmt::format("  not counted: {}\n", text_of(reason));
+  return out;
+}
+
+Outcome run_trust_inspect(Context& context, const Invocation& invocation) {
+  const std::string format = invocation.flags.string("format");
+  if (!format.empty() && format != "json")
+    return fail(ErrorKind::invalid, "invalid --format {:?}: json is the only one", format);
+  client::Client& client = *TRY(context.client());
+  const json::Value answer =
+      TRY(client.get(fmt::format("/images/{}/trust", client::path_part(invocation.arguments[0])), {}));
+  const int code = true_at(answer, "Accepted") ? 0 : 1;
+  if (!format.empty()) {
+    context.print(json::write(answer) + "\n");
+    return done(code);
+  }
+  const std::string policy = text_at(answer, "Policy");
+  std::string out =
+      fmt::format("Image:   {}\nPolicy:  {}\nVerdict: {}\n", text_at(answer, "Id"),
+                  policy.empty() ? "none, everything is accepted" : policy, code == 0 ? "may be run" : "is refused");
+  for (const json::Value& verdict : array_at(answer, "Verdicts")) out += "\n" + verdict_text(verdict);
+  context.print(printable_lines(out));
+  return done(code);
+}
+
+}  // namespace
+
+const Command trust_inspect_command{
+    .usage = "[OPTIONS] IMAGE",
+    .summary = "Show what the daemon's signature policy says of an image",
+    .description =
+        "Show what the daemon's signature policy says of an image that is here, and who has signed it.\n"
+        "Exit code 1: it is refused.",
+    .min_arguments = 1,
+    .max_arguments = 1,
+    .flags = trust_inspect_flags,
+    .run = run_trust_inspect,
+    .completes = Completes::images};
+
+}  // namespace corten::cli
