@@ -53,6 +53,7 @@ class Puller {
     store::failpoint("pull-fetched");
     PullResult result = TRY(publish(top.descriptor.digest, manifest.digest, config.digest, std::move(origin)));
     warn_of_platform();
+    tell_rate_limit();
     return result;
   }
 
@@ -78,6 +79,18 @@ class Puller {
                      "platform ({}) does not match.\nThis is most likely caused by a bug in the build system that "
                      "created the fetched image ({}).\nPlease notify the image author to correct the configuration.",
                      wanted_.text(), config_.platform.text().substr(0, 100), reference_.name())});
+  }
+
+  // Who will soon be refused should know before.
+  void tell_rate_limit() const EXCLUDES(telling_) {
+    const remote::RateLimit limit = registry_.rate_limit();
+    if (!options_.progress || limit.remaining < 0 || limit.limit <= 0 || limit.remaining > limit.limit / 10) return;
+    std::string text =
+        fmt::format("Rate limit of {}: {} of {} pulls left", reference_.domain, limit.remaining, limit.limit);
+    if (const auto minutes = std::chrono::ceil<std::chrono::minutes>(limit.window).count(); minutes > 0)
+      text += fmt::format(" in {} minutes", minutes);
+    const MutexLock lock(telling_);
+    options_.progress({"", std::move(text)});
   }
 
   Result<remote::ResolvedManifest> resolve(const oci::Reference& reference) const {

@@ -2,128 +2,16 @@
 
 #include <gmock/gmock.h>
 
-#include <atomic>
-#include <future>
-#include <mutex>
-
-#include "image/images_fixture.h"
-#include "remote/test_registry.h"
+#include "image/pull_fixture.h"
 
 namespace corten::image {
 namespace {
 
 using namespace std::chrono_literals;
-using remote::test::TestRegistry;
-using store::TarMaker;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-class PullTest : public ImagesTest {
- protected:
-  void SetUp() override {
-    ImagesTest::SetUp();
-    registry_.lie([this](auto& request, auto& writer) { return lie_ && lie_(request, writer); });
-  }
-
-  oci::Reference reference(const std::string& rest) const { return remote::test::reference(registry_, rest); }
-  // Layers of one file each, with so many bytes; their blobs are the plain tars.
-  void publish(const std::string& name, const std::vector<std::size_t>& sizes) {
-    oci::ImageConfig config;
-    config.platform = oci::host_platform();
-    oci::Manifest manifest;
-    manifest.media_type = oci::media_type::oci_manifest;
-    tars_.clear();
-    for (std::size_t i = 0; i < sizes.size(); ++i) {
-      tars_.push_back(TarMaker().file(fmt::format("file{}", i), remote::test::pattern(sizes[i])).done());
-      manifest.layers.push_back(registry_.add_blob(tars_.back()));
-      manifest.layers.back().media_type = oci::media_type::oci_layer;
-      config.rootfs.diff_ids.push_back(oci::Digest::of(tars_.back()).text());
-    }
-    if (wrong_diff_id_) config.rootfs.diff_ids.back() = oci::Digest::of("something else").text();
-    manifest.config = registry_.add_blob(json::to_text(config));
-    manifest.config.media_type = oci::media_type::oci_config;
-    registry_.add_manifest(name.substr(name.find(':') + 1), json::to_text(manifest));
-    layers_ = manifest.layers;
-  }
-  // Serves the blob truthfully up to `until`, then cuts the connection, or says nothing more until released.
-  enum class End : std::uint8_t { cut, stall };
-  TestRegistry::Lie ending(const std::string& bytes, End end) {
-    const std::string digest = oci::Digest::of(bytes).text();
-    return [this, &bytes, digest, end](http::Request& request, http::ResponseWriter& writer) {
-      if (request.method != "GET" || !request.path.ends_with(digest)) return false;
-      std::size_t start = 0;
-      if (const auto range = request.headers.get("Range")) {
-        start = std::stoul(std::string(range->substr(6)));
-        writer.headers().add("Content-Range", fmt::format("bytes {}-{}/{}", start, bytes.size() - 1, bytes.size()));
-      }
-      const std::size_t stop = std::max<std::size_t>(start, std::min<std::size_t>(until_, bytes.size()));
-      sent_ += stop - start;
-      static_cast<void>(writer.begin_stream(start > 0 ? 206 : 200, "x", bytes.size() - start));
-      static_cast<void>(writer.write(std::string_view(bytes).substr(start, stop - start)));
-      if (stop == bytes.size()) return true;
-      if (end == End::stall) {
-        stalled_ = true;
-        released_.wait();
-      }
-      writer.fail_stream();
-      return true;
-    };
-  }
-
-  PullOptions options() {
-    PullOptions options;
-    options.hosts = *remote::Hosts::create({.mirrors = {}, .insecure_registries = {}, .certs_dir = "", .proxy = {}});
-    options.remote = TestRegistry::quick();
-    options.progress = [this](const TransferEvent& event) {
-      const std::lock_guard lock(mutex_);
-      events_.push_back(event);
-    };
-    return options;
-  }
-  Result<PullResult> pull(const std::string& name, const PullOptions& options) {
-    return image::pull(*images_, reference(name), options);
-  }
-  Result<PullResult> pull(const std::string& name) { return pull(name, options()); }
-  std::vector<std::string> told(std::size_t layer) {
-    const std::lock_guard lock(mutex_);
-    std::vector<std::string> out;
-    for (const TransferEvent& event : events_)
-      if (event.id == layers_[layer].digest.substr(7, 12) && (out.empty() || out.back() != event.status))
-        out.push_back(event.status);
-    return out;
-  }
-  bool nothing_partial() const { return std::filesystem::is_empty(root_.path() + "/data/content/partial"); }
-  std::string partial_file(std::size_t layer) const {
-    return root_.path() + "/data/content/partial/" + layers_[layer].digest.substr(7);
-  }
-  void expect_whole(const std::string& name) {
-    const auto image = images_->resolve(reference(name).familiar());
-    ASSERT_TRUE(image) << image.error().text();
-    const auto mount = store_->snapshots().mount_layer((*image)->chain_id);
-    ASSERT_TRUE(mount) << mount.error().text();
-    for (std::size_t i = 0; i < tars_.size(); ++i) {
-      const std::string content = store::slurp(mount->get(), fmt::format("file{}", i));
-      EXPECT_TRUE(tars_[i].find(content) != std::string::npos) << i;
-    }
-    const auto blobs = store_->content().list();
-    for (const store::BlobInfo& blob : *blobs) EXPECT_TRUE(store_->content().verify(blob.digest));
-  }
-
-  // What the registry's lies refer to, so before it.
-  bool wrong_diff_id_ = false;
-  std::vector<std::string> tars_;
-  std::vector<oci::Descriptor> layers_;
-  TestRegistry::Lie lie_;
-  std::atomic<std::size_t> until_ = 0, sent_ = 0;
-  std::atomic<bool> stalled_ = false;
-  std::promise<void> release_;
-  std::shared_future<void> released_ = release_.get_future().share();
-  TestRegistry registry_;
-  std::mutex mutex_;
-  std::vector<TransferEvent> events_;
-};
 
 TEST_F(PullTest, FetchesEachBlobOnceAndMakesTheLayersInOrder) {
   publish("app:1", {1'500'000, 10, 700'000, 0, 3'000'000, 20});
@@ -341,6 +229,25 @@ TEST_F(PullTest, TellsThatItTriesAgain) {
   };
   ASSERT_TRUE(pull("app:1"));
   EXPECT_THAT(told(0), Contains("Retrying in 1 second (toomanyrequests: slow down)"));
+}
+
+TEST_F(PullTest, TellsThatTheRegistryWillSoonRefuse) {
+  publish("app:1", {10});
+  std::string left = "50";
+  lie_ = [&](auto& request, auto& writer) {
+    if (!request.path.ends_with("/manifests/1")) return false;
+    writer.headers().add("RateLimit-Limit", "100;w=21600");
+    writer.headers().add("RateLimit-Remaining", left + ";w=21600");
+    return false;
+  };
+  const auto shown = [&] {
+    EXPECT_TRUE(pull("app:1"));
+    return std::ranges::count_if(events_, [](const auto& event) { return event.status.starts_with("Rate limit"); });
+  };
+  EXPECT_EQ(shown(), 0);
+  left = "3";
+  EXPECT_EQ(shown(), 1);
+  EXPECT_EQ(events_.back().status, "Rate limit of " + registry_.domain() + ": 3 of 100 pulls left in 360 minutes");
 }
 
 TEST_F(PullTest, PruneTakesWhatBrokenPullsHaveLeft) {

@@ -1,4 +1,6 @@
 #include <gmock/gmock.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstring>
@@ -96,6 +98,82 @@ TEST(Upload, BeginsAnewAfterAFailure) {
   });
   EXPECT_TRUE(registry.client()->upload("a", whole("bytes")));
   EXPECT_EQ(registry.count("POST "), 3U);
+}
+
+// A file with these bytes and a request to upload it.
+class FileUpload {
+ public:
+  explicit FileUpload(const std::string& bytes) : file_(::memfd_create("upload", MFD_CLOEXEC)) {
+    EXPECT_EQ(::write(file_.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    request.digest = oci::Digest::of(bytes);
+    request.size = bytes.size();
+    request.file = file_.get();
+  }
+  UploadRequest request;
+
+ private:
+  UniqueFd file_;
+};
+
+TEST(Upload, OfAFileIsOnePut) {
+  TestRegistry registry;
+  const auto bytes = pattern(3'000'000);
+  FileUpload upload(bytes);
+  std::uint64_t last = 0;
+  upload.request.progress = [&](std::uint64_t sent) { last = sent; };
+  ASSERT_TRUE(registry.client()->upload("a", upload.request));
+  EXPECT_EQ(last, bytes.size());
+  EXPECT_TRUE(registry.has_blob(oci::Digest::of(bytes).text()));
+  EXPECT_EQ(registry.lines().size(), 2U);
+}
+
+// The registry has so much of a file when the connection breaks; it says how much, or has forgotten it.
+TEST(Upload, GoesOnWithWhatTheRegistryHas) {
+  const auto bytes = pattern(4'000'000);
+  for (const std::size_t had : {std::size_t{1'500'000}, bytes.size(), std::size_t{0}}) {
+    std::string session;
+    std::atomic<int> puts = 0;
+    TestRegistry registry;
+    registry.lie([&](http::Request& request, http::ResponseWriter& writer) {
+      const auto range = request.headers.get("Content-Range");
+      if (request.method == "PUT" && puts++ == 0) {
+        std::vector<std::byte> piece(10'000);
+        while (session.size() < had) {
+          const auto got = request.read(piece);
+          if (!got || *got == 0) break;
+          session.append(reinterpret_cast<const char*>(piece.data()), std::min(*got, had - session.size()));
+        }
+        writer.fail_stream();
+        return true;
+      }
+      if (request.method == "GET" && request.path.contains("/uploads/")) {
+        if (had == 0) return bool(writer.write_all(404, "{}"));
+        writer.headers().add("Range", fmt::format("0-{}", session.size() - 1));
+        writer.headers().add("Location", "/v2/x/blobs/uploads/8");
+        return bool(writer.write_empty(204));
+      }
+      if (request.method == "PATCH") {
+        EXPECT_EQ(*range, fmt::format("{}-{}", session.size(), bytes.size() - 1));
+        session += *request.read_all(64 << 20);
+        writer.headers().add("Location", "/v2/x/blobs/uploads/9");
+        return bool(writer.write_empty(202));
+      }
+      if (request.method == "PUT" && had > 0) {
+        EXPECT_EQ(request.read_all(64 << 20)->size(), 0U);
+        EXPECT_EQ(session, bytes);
+        return bool(writer.write_empty(201));
+      }
+      return false;
+    });
+    FileUpload upload(bytes);
+    std::vector<std::uint64_t> told;
+    upload.request.progress = [&](std::uint64_t sent) { told.push_back(sent); };
+    const auto done = registry.client()->upload("a", upload.request);
+    ASSERT_TRUE(done) << done.error().text();
+    EXPECT_EQ(registry.count("POST "), had == 0 ? 2U : 1U);
+    EXPECT_EQ(registry.count("PATCH "), had == 1'500'000 ? 1U : 0U);
+    EXPECT_EQ(told.back(), bytes.size());
+  }
 }
 
 TEST(Upload, FailsAtOnceWhereItsOwnSourceDoes) {
