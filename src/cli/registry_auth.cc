@@ -201,8 +201,10 @@ Result<> RegistryConfig::put(const RegistryCredentials& credentials) {
 Result<bool> RegistryConfig::store(const RegistryCredentials& credentials) {
   const std::string name = helper(credentials.server_address);
   if (name.empty()) {
-    // A login with what is already there changes nothing.
-    if (const auto old = stored(credentials.server_address); old && old->has_value() && **old == credentials)
+    // A login with what is already there changes nothing; what stands under an address of old is another entry.
+    const auto* auths = object_.if_contains("auths");
+    const bool there = auths != nullptr && field(*auths, credentials.server_address) != nullptr;
+    if (const auto old = stored(credentials.server_address); there && old && old->has_value() && **old == credentials)
       return false;
     CHECK(put(credentials));
     return !credentials.password.empty();

@@ -146,7 +146,7 @@ Outcome run_login(Context& context, const Invocation& invocation) {
 
 Outcome run_logout(Context& context, const Invocation& invocation) {
   const std::string given = invocation.arguments.empty() ? std::string(index_server) : invocation.arguments[0];
-  const bool standard = given == index_server;
+  const bool standard = invocation.arguments.empty();
   const std::string server = standard ? given : registry_hostname(given);
   RegistryConfig config = TRY_AS(RegistryConfig::read(context), "Error loading config file");
   context.print_line("Removing login credentials for " + server);
