@@ -230,7 +230,9 @@ void ProgressBoard::measure(Time now) {
   const double time = duration<double>(now - measured_).count();
   // A transfer that begins anew takes bytes away; that is no speed.
   const double fresh = std::max(0.0, static_cast<double>(bytes - measured_bytes_) / time);
-  const double weight = rate_ > 0 ? 1 - std::exp(-time / memory_seconds) : 1;
+  // In the beginning the mean of all there was, so that a slow first moment does not count for seconds.
+  const double age = duration<double>(now - start_).count();
+  const double weight = std::max(1 - std::exp(-time / memory_seconds), time / age);
   rate_ += weight * (fresh - rate_);
   measured_ = now;
   measured_bytes_ = bytes;
@@ -337,7 +339,10 @@ std::vector<std::string> ProgressBoard::last_lines(const Canvas& asked, Time now
   const Canvas canvas = usable(asked);
   if (layers_.empty()) return {};
   const Sum all = sum();
-  std::vector<std::string> out = layer_lines(canvas, canvas.rows - 1);
+  std::vector<std::string> out;
+  // Where all are done and more than fit, the sum says it.
+  const bool is_said = all.size > 0 && all.done == all.layers && all.layers > canvas.rows - 1;
+  if (!is_said) out = layer_lines(canvas, canvas.rows - 1);
   if (all.size == 0) return out;  // all was here
   std::vector<std::string> parts{all.done == all.layers ? plural(all.layers)
                                                         : fmt::format("{} of {}", all.done, plural(all.layers))};

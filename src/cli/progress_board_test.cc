@@ -133,6 +133,9 @@ TEST_F(Board, MoreLayersThanRowsFold) {
   for (int i = 0; i < 50; ++i) take("layer" + std::to_string(i), "Pull complete");
   EXPECT_THAT(lines(6), ElementsAre("50 layers done", "50 of 50 layers   50kB of 50kB"));
   EXPECT_EQ(lines(51).size(), 51U);
+  now_ += 2s;
+  EXPECT_THAT(last_lines(6), ElementsAre("50 layers   50kB in 2.0s   25kB/s"));
+  EXPECT_EQ(last_lines(51).size(), 51U);
 }
 
 TEST_F(Board, NarrowWindowsLoseTheBarThenTheNumbers) {
