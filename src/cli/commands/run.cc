@@ -86,7 +86,7 @@ void show_warnings(Context& context, const CreateRequest& request) {
 // The image is not there, or only for another machine; other things that are not found no pull can bring.
 bool is_about_image(std::string_view text) {
   const auto has = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
-  return has("o such image") || (has("image with reference ") && has("does not match the specified platform"));
+  return has("o such image") || (has("image with reference ") && has("specified platform"));
 }
 
 Result<std::string> create(Context& context, client::Client& client, const FlagValues& flags,
