@@ -81,7 +81,7 @@ Result<bool> confirm(Context& context, std::string_view question) {
 }
 
 Result<> copy_body(http::ClientResponse& response, int fd, TransferMeter* meter) {
-  std::string chunk(64 << 10, '\0');
+  std::string chunk(1 << 20, '\0');
   for (;;) {
     const std::size_t count = TRY(response.read(std::as_writable_bytes(std::span(chunk))));
     if (count == 0) return {};
@@ -106,6 +106,20 @@ http::BodySource body_from(int fd, TransferMeter* meter) {
       }
     }
   };
+}
+
+client::Client::Upload upload_from(int fd, TransferMeter* meter) {
+  const off_t at = ::lseek(fd, 0, SEEK_CUR);
+  const auto size = file_size(fd);
+  // Some of the kernel's files have a content and no size.
+  if (at < 0 || !size || *size <= static_cast<std::uint64_t>(at)) return {.source = body_from(fd, meter)};
+  const auto offset = static_cast<std::uint64_t>(at);
+  return {.length = *size - offset,
+          .file = fd,
+          .offset = offset,
+          .progress = [meter, told = std::uint64_t{0}](std::uint64_t sent) mutable {
+            if (meter != nullptr) meter->add(sent - std::exchange(told, sent));
+          }};
 }
 
 std::string go_time(std::int64_t seconds) {

@@ -31,6 +31,8 @@ Result<bool> confirm(Context& context, std::string_view question);
 Result<> copy_body(http::ClientResponse& response, int fd, TransferMeter* meter = nullptr);
 // A source for request bodies that reads a descriptor. `meter` must outlive it.
 http::BodySource body_from(int fd, TransferMeter* meter = nullptr);
+// All that is to be read from `fd`: of a regular file without passing through us, its length said beforehand.
+client::Client::Upload upload_from(int fd, TransferMeter* meter);
 
 // "2024-05-01 10:00:00 +0200 CEST", as Go's Time.String().
 std::string go_time(std::int64_t seconds);

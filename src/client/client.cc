@@ -201,6 +201,9 @@ Result<http::ClientResponse> Client::stream(std::string_view method, std::string
   } else if (upload != nullptr) {
     request.body_source = std::move(upload->source);
     request.body_length = upload->length;
+    request.body_file = upload->file;
+    request.body_offset = upload->offset;
+    request.body_progress = std::move(upload->progress);
     request.headers.add("Content-Type", upload->content_type);
   }
   return send(request, path, parameters);

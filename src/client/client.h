@@ -53,8 +53,12 @@ class Client {
   // The answer with its body unread, for streams. `body` is JSON or a source of bytes.
   struct Upload {
     std::string content_type = "application/x-tar";
-    http::BodySource source;
-    std::optional<std::uint64_t> length;
+    http::BodySource source = {};
+    std::optional<std::uint64_t> length = std::nullopt;
+    // Instead of `source`: `length` bytes of an open file (borrowed) from an offset, and what is told of those sent.
+    int file = -1;
+    std::uint64_t offset = 0;
+    std::function<void(std::uint64_t)> progress = {};
   };
   Result<http::ClientResponse> stream(std::string_view method, std::string_view path, const Parameters& parameters = {},
                                       const json::Value* body = nullptr, Upload* upload = nullptr,

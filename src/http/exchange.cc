@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
@@ -143,9 +144,34 @@ class NonBlocking {
   int fd_, flags_;
 };
 
+// A socket's calls can be told not to raise SIGPIPE, but sendfile cannot: it waits, and is taken back if it is ours.
+class NoPipeSignal {
+ public:
+  NoPipeSignal() {
+    sigset_t pending;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  NoPipeSignal(const NoPipeSignal&) = delete;
+  NoPipeSignal& operator=(const NoPipeSignal&) = delete;
+  ~NoPipeSignal() {
+    constexpr timespec now{};
+    if (!was_pending_) ::sigtimedwait(&pipe_, nullptr, &now);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t pipe_{}, before_{};
+  bool was_pending_ = false;
+};
+
 Result<bool> BodySender::send_file(int file, std::uint64_t offset, std::uint64_t count) {
   const int fd = connection_.stream->fd();
   const NonBlocking non_blocking(fd);
+  const NoPipeSignal no_signal;
   auto at = static_cast<off64_t>(offset);
   while (count > 0) {
     const ssize_t sent = ::sendfile64(fd, file, &at, static_cast<std::size_t>(count));

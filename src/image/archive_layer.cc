@@ -39,14 +39,14 @@ void ArchiveLayer::LateParent::tell(Result<std::string> parent) {
 
 Result<std::unique_ptr<ArchiveLayer>> ArchiveLayer::plain(store::Store& store, LayerSlots& slots) {
   std::unique_ptr<ArchiveLayer> out(new ArchiveLayer());
-  out->staging_ = slots.waiting < LayerSlots::max_waiting;
-  if (out->staging_)
+  IntakeOptions options{.pool = slots.pool, .must_stage = false};
+  if (slots.waiting < LayerSlots::max_waiting) {
     ++slots.waiting;
-  else
-    out->parent_.tell(fail(ErrorKind::unavailable, "too many layers are being made"));
-  // What has not been read holds memory that the archive's reader needs, so nothing waits before the end.
-  const auto parent = [layer = out.get()](bool at_end) { return layer->parent_.ask(at_end); };
-  out->intake_ = TRY(LayerIntake::open(store, {.parent = parent, .must_stage = false}));
+    out->staging_ = true;
+    // What has not been read holds memory that the archive's reader needs, so nothing waits before the end.
+    options.parent = [layer = out.get()](bool at_end) { return layer->parent_.ask(at_end); };
+  }
+  out->intake_ = TRY(LayerIntake::open(store, std::move(options)));
   return out;
 }
 
@@ -72,10 +72,12 @@ Result<> ArchiveLayer::feed(store::Store& store, LayerSlots& slots, UniqueFd blo
   const Cleanup release([&] { slots.working.release(); });
   WhileWanted source(std::move(blob), unwanted_);
   const auto tar = TRY(store::decompress(source));
-  intake_ =
-      TRY(LayerIntake::open(store, {.parent = [this](bool at_end) { return parent_.ask(at_end); }, .compress = false}));
-  CHECK(intake_->read(*tar));
-  return intake_->finish();
+  intake_ = TRY(LayerIntake::open(
+      store, {.parent = [this](bool at_end) { return parent_.ask(at_end); }, .pool = slots.pool, .compress = false}));
+  auto done = intake_->read(*tar);
+  if (done) done = intake_->finish();
+  if (!done) intake_.reset();  // the others need its memory
+  return done;
 }
 
 Result<std::unique_ptr<store::StagedLayer>> ArchiveLayer::stage_on(const std::string& parent,

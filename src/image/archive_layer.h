@@ -18,6 +18,7 @@ struct LayerSlots {
   static constexpr std::size_t max_waiting = 32;  // a thread each, and what an image in the making has in memory
   std::counting_semaphore<> working{static_cast<std::ptrdiff_t>(store::gzip_threads() + 1)};
   std::size_t waiting = 0;
+  store::PiecePool pool = pieces_for_one();
 };
 
 class ArchiveLayer {

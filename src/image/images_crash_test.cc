@@ -2,6 +2,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <atomic>
+
 #include "image/images_fixture.h"
 #include "store/failpoint.h"
 
@@ -10,7 +12,7 @@ namespace {
 
 using store::StringSource;
 
-int crash_at = 0;
+std::atomic<int> crash_at = 0;  // layers are made by several threads
 void crash(const char*) {
   if (--crash_at == 0) ::kill(::getpid(), SIGKILL);
 }
@@ -36,10 +38,35 @@ bool crashes(const std::string& data, int n, Work work) {
   return status != 0;
 }
 
-TEST_F(ImagesTest, CrashesLeaveAllOrNothing) {
-  import("base");
-  const std::string top = commit("base", "top", "new");
-  const std::string tar = save({"top"});
+// As Docker writes it: layers that are tars, and at the end what they are for.
+std::string docker_archive(const std::string& lower, const std::string& upper, const std::string& config) {
+  return store::TarMaker()
+      .file("1/layer.tar", lower)
+      .file("2/layer.tar", upper)
+      .file("c.json", config)
+      .file("manifest.json",
+            R"([{"Config":"c.json","RepoTags":["top:latest"],"Layers":["1/layer.tar","2/layer.tar"]}])")
+      .done();
+}
+
+class CrashInLoad : public ImagesTest, public testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(Archives, CrashInLoad, testing::Values(false, true),
+                         [](const auto& which) { return which.param ? "Docker" : "Own"; });
+
+TEST_P(CrashInLoad, LeavesAllOrNothing) {
+  std::string top, tar;
+  if (GetParam()) {
+    const std::string lower = store::TarMaker().file("old", "made").done(),
+                      upper = store::TarMaker().file("new", "made").done();
+    const std::string config = R"({"os":"linux","rootfs":{"type":"layers","diff_ids":[")" +
+                               oci::Digest::of(lower).text() + "\",\"" + oci::Digest::of(upper).text() + "\"]}}";
+    top = oci::Digest::of(config).text();
+    tar = docker_archive(lower, upper, config);
+  } else {
+    import("base");
+    top = commit("base", "top", "new");
+    tar = save({"top"});
+  }
   images_.reset();
   store_.reset();
   const auto do_load = [&](store::Store&, Images& images) {

@@ -8,22 +8,25 @@ namespace {
 
 enum Reader : std::size_t { hashing, staging, readers };
 
-// One being filled, two for each consumer that is slower than the others, and what the compressing threads hold.
-std::size_t pieces() { return 5 + store::gzip_threads(); }
-
 }  // namespace
+
+// One being filled, two for each consumer that is slower than the others, and what the compressing threads hold.
+store::PiecePool pieces_for_one() { return {5 + store::gzip_threads(), store::gzip_piece}; }
 
 LayerIntake::LayerIntake(store::Store& store, IntakeOptions options, std::optional<store::BlobWriter> blob)
     : store_(store),
       options_(std::move(options)),
       blob_(std::move(blob)),
-      pool_(pieces(), store::gzip_piece),
+      pool_(options_.pool),
       stream_(readers),
       hash_(hashed_.get_future()),
-      staged_(fail(ErrorKind::internal, "not staged")) {
+      staged_(fail(ErrorKind::unavailable, "not staged")) {
   if (blob_) gzip_.emplace(*blob_);
   hasher_ = std::thread([this] { hash(); });
-  stager_ = std::thread([this] { stage(); });
+  if (options_.parent)
+    stager_ = std::thread([this] { stage(); });
+  else
+    stream_.leave(staging);
 }
 
 Result<std::unique_ptr<LayerIntake>> LayerIntake::open(store::Store& store, IntakeOptions options) {
@@ -34,7 +37,7 @@ Result<std::unique_ptr<LayerIntake>> LayerIntake::open(store::Store& store, Inta
 
 LayerIntake::~LayerIntake() {
   stream_.close(fail(ErrorKind::cancelled, "the layer was given up"));
-  hasher_.join();
+  if (hasher_.joinable()) hasher_.join();
   if (stager_.joinable()) stager_.join();
 }
 
@@ -97,6 +100,8 @@ Result<> LayerIntake::finish() {
   piece_.reset();
   stream_.close();
   if (gzip_) CHECK(gzip_->finish());
+  gzip_.reset();
+  hasher_.join();
   diff_id_ = TRY(Result<oci::Digest>(hash_.get()));
   if (blob_) blob_info_ = TRY(blob_->seal());
   return {};

@@ -20,8 +20,13 @@ namespace corten::image {
 // waiting holds up nobody.
 using ParentOf = std::function<Result<std::string>(bool at_end)>;
 
+// Memory enough to keep all threads of one layer at work.
+store::PiecePool pieces_for_one();
+
 struct IntakeOptions {
-  ParentOf parent;
+  ParentOf parent;  // none: the layer is not staged
+  // Several layers may share one: who waits for memory waits for nothing but the threads' work.
+  store::PiecePool pool = pieces_for_one();
   bool need_end_marker = false;
   bool compress = true;
   // Otherwise a tar that cannot be staged is no error before staged() is asked.
@@ -60,7 +65,7 @@ class LayerIntake : public store::ByteSink {
   store::Store& store_;
   const IntakeOptions options_;
   std::optional<store::BlobWriter> blob_;
-  store::PiecePool pool_;
+  store::PiecePool pool_;  // shares its pieces
   store::PieceStream stream_;
   std::shared_ptr<store::Piece> piece_;  // being filled
   std::optional<store::ParallelGzip> gzip_;

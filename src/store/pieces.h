@@ -20,7 +20,7 @@ struct Piece {
 };
 using PiecePtr = std::shared_ptr<const Piece>;
 
-// Pieces of one size, at most so many at a time: what bounds the memory of all who share them.
+// Pieces of one size, at most so many at a time: what bounds the memory of all who share them. A copy is the same pool.
 class PiecePool {
  public:
   PiecePool(std::size_t count, std::size_t size);

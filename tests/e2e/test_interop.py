@@ -473,3 +473,13 @@ def test_save_to_standard_output_is_the_same(corten, busybox, tmp_path):
     corten("load", input=docker_archive(Image([busybox], "interop/out:1")), text=False)
     corten("save", "-o", tmp_path / "file.tar", "interop/out:1")
     assert sha(corten("save", "interop/out:1", text=False)) == sha((tmp_path / "file.tar").read_bytes())
+
+
+def test_a_refusal_comes_through_while_the_archive_is_still_being_sent(cli, tmp_path):
+    with open(tmp_path / "no.tar", "wb") as file:
+        file.write(b"this is no archive\n" * 100)
+        file.truncate(100 << 20)
+    assert "not a tar archive" in cli.fails("load", "-i", tmp_path / "no.tar", code=1)
+    with open(tmp_path / "no.tar", "rb") as file:
+        refused = subprocess.run(cli.argv("load"), stdin=file, env=cli.environment, capture_output=True, text=True)
+    assert refused.returncode == 1 and "not a tar archive" in refused.stderr

@@ -100,7 +100,7 @@ Outcome run_import(Context& context, const Invocation& invocation) {
   client::Client& client = *TRY(context.client());
   const int input = file ? file.get() : context.in();
   TransferMeter meter(context, "Importing", !url, file_size(input));
-  client::Client::Upload upload{.source = body_from(input, &meter)};
+  client::Client::Upload upload = upload_from(input, &meter);
   CHECK(show_progress(context,
                       TRY(client.stream("POST", "/images/create", parameters, nullptr, url ? nullptr : &upload)),
                       {.meter = &meter}));
@@ -125,7 +125,7 @@ Outcome run_load(Context& context, const Invocation& invocation) {
   client::Client& client = *TRY(context.client());
   const int source = file ? file.get() : context.in();
   TransferMeter meter(context, "Loading", !flags.boolean("quiet"), file_size(source));
-  client::Client::Upload upload{.source = body_from(source, &meter)};
+  client::Client::Upload upload = upload_from(source, &meter);
   CHECK(show_progress(context, TRY(client.stream("POST", "/images/load", parameters, nullptr, &upload)),
                       {.meter = &meter}));
   return done();
