@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 JOBS ?= $(shell nproc)
 
-.PHONY: help build run test unit system lint format bench sanitize fault vm clean stop
+.PHONY: help build run test unit system lint format bench bench-quick sanitize fault vm clean stop
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,9 +52,13 @@ vm: build ## Other kernel, control groups v2 only, power cuts: tests in an emula
 	@tools/setup vm
 	@tests/vm/run
 
-bench: build ## Compare with docker.io, podman, crun and runc on this machine; writes docs/benchmarks.md
+bench: build ## Compare with docker.io, podman, containerd, crun and runc on this machine; writes docs/benchmarks.md
 	@tools/setup bench
 	@bench/run
+
+bench-quick: build ## A few repetitions beside Docker alone; fails if a promise of speed is broken; writes no page
+	@tools/setup bench
+	@bench/run --quick --check --only run,images --without podman,containerd
 
 clean: ## Remove what was built
 	@rm -rf build

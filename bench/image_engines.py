@@ -126,7 +126,9 @@ class Moves:
         return self.command("run", "--rm", "--network", "none", name, "true")
 
     def daemon_pids(self):
-        return [pid for pid, name in engines.processes().items() if name in self.daemon_programs]
+        """The daemon and the one it keeps; by number, since a program that was built anew has another name meanwhile."""
+        others = [pid for pid, name in engines.processes().items() if name in self.daemon_programs[1:]]
+        return [self.process.pid, *others]
 
     def reset_peak(self):
         for pid in self.daemon_pids():

@@ -62,7 +62,10 @@ def further(results):
         lines.append("stored bytes ÷ bytes of the layers' tars: " + ", ".join(stored))
     for step, text in {
         "push_pulled": "push of an image that was pulled, to a registry without it",
+        "load_own": "load of the archive that it saved itself, layers compressed",
+        "space_back": "remove, until the disk has its space back",
         "first_run": "`run --rm IMAGE true` without network, the first after the pull",
+        "cold_start": "`run -d` with nothing cached, before the cold read",
         "registry_seconds": "processor time of the registry during the pull",
     }.items():
         values = [f"{name} {ms(value)}" for name, value in zip(ENGINES, across(results, step)) if value is not None]
@@ -74,22 +77,26 @@ def further(results):
     for name in ("Corten", "Docker"):
         one = images["engines"].get(name, {})
         spread = [f"{step} {ms(min(one[step]))} to {ms(max(one[step]))}" for step in ("pull", "push", "save", "load", "remove") if one.get(step)]
-        lines.append(f"{name}, fastest to slowest of {images['rounds']} rounds: " + ", ".join(spread))
+        if spread:
+            lines.append(f"{name}, fastest to slowest of {images['rounds']} rounds: " + ", ".join(spread))
     return lines
 
 
 HOW = """- The image is made by `bench/make-image` from packages of the Debian mirror: four layers, gzip level 6. The registry is the `docker-registry` package on
   loopback, its blobs in the page cache. It shares the two processors with the engine it serves.
 - Data roots lie on an ext4 of their own with the defaults of mke2fs, in a file, unless `--same-disk` is said.
-- Each engine goes through pull, save, remove, load, push and remove in its turn, in rounds; Podman once. Whatever is dirty is written out
+- Each engine goes through pull, save, remove, load, push and remove in its turn, in three rounds; Podman and containerd in the first. Whatever is dirty is written out
   before each step; writing that an engine leaves to the kernel after its step is not in its figure, for none of them.
 - Not yet compressed: the image was loaded from an archive of plain tars. Docker compresses when it pushes; Corten has done so while it loaded,
   which the sum of both accounts for. Every push goes to a registry that has none of the layers.
+- Save: Corten's archive has the layers as they are stored, compressed; Docker's and Podman's have plain tars, three times as many bytes. Load: the same
+  archive of plain tars for all.
 - Seconds are those of the client program, from start to end. Memory is the most that was resident (VmHWM, reset before the pull): of cortend,
   of dockerd and containerd together, of the client process for Podman.
 - Stored bytes are the disk's blocks of the data root, before and after the pull; unpacked bytes those of one tree on ext4 with all layers, about what
   Docker keeps.
-- Cold read: page cache and directory entries dropped, then every file below a container's root is read in the order of its directories. The tree on
+- Cold read: page cache and directory entries dropped while no daemon runs; then the daemon and a container start, and every file below the container's
+  root is read in the order of its directories. Only the reading counts, though some of it may have been begun by the start. The tree on
   ext4 is one directory with all layers, unpacked by tar, which is better for ext4 than the four directories and the overlay that engines mount.
 - Docker's client is the one of the package (20.10), as in the other table.
 """

@@ -10,8 +10,8 @@ every freed block, which makes deletion fifty times slower.
 import json
 import os
 import pathlib
-import statistics
 import subprocess
+import threading
 import time
 
 import engines
@@ -30,11 +30,14 @@ def timed(command, timeout=600):
     """Seconds of the client and the most memory it had, in bytes; Failed with its last line if it fails."""
     begin = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    watchdog = threading.Timer(timeout, process.kill)
+    watchdog.start()
     said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.monotonic() - begin
+    watchdog.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0 or seconds > timeout:
+    if process.returncode != 0:
         lines = said.decode(errors="replace").strip().splitlines() or [f"exit {process.returncode}"]
         raise Failed(f"{' '.join(command[-4:])}: {lines[-1]}")
     return seconds, usage.ru_maxrss * 1024
@@ -44,6 +47,12 @@ def quiet():
     """Nothing dirty is left of what came before."""
     os.sync()
     time.sleep(0.2)
+
+
+def forget():
+    """Drops what the kernel keeps of files."""
+    quiet()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 def mount_disk(file, place):
@@ -68,11 +77,11 @@ class Images:
         self.steps = set(steps or STEPS)
         self.rounds, self.repeats = (1, 2) if quick else (3, 3)
         self.cache = pathlib.Path(cache)
-        self.archive = self.cache / "debian-1.tar"
+        self.archive, self.saved = self.cache / "debian-1.tar", self.scratch / "saved.tar"
         self.figures = results["images"] = {"rounds": self.rounds, "engines": {}, "floors": {}, "sizes": {}, "own_disk": own_disk}
         self.source = image_engines.Registry(self.scratch / "registry", 5000)
         self.target = image_engines.Registry(self.scratch / "target", 5001)
-        self.engines = {}
+        self.engines, self.empty = {}, {}
         self.program = self.scratch / "image_floor"
         output("cc", "-O2", "-o", self.program, HERE / "image_floor.c", "-lisal")
 
@@ -126,6 +135,15 @@ class Images:
     def reader(self, *words):
         return float(output(self.program, *words, timeout=300).split()[0])
 
+    def read_all(self, place):
+        """Seconds to read all files below `place`; Failed where they are not the image's."""
+        output(self.program, "read", "/proc/self/fdinfo")  # its own pages are not part of it
+        seconds, _, size = output(self.program, "read", place, timeout=300).split()
+        whole = self.figures["sizes"].setdefault("read", int(size))
+        if abs(int(size) - whole) > whole // 100:
+            raise Failed(f"{place} has {size} bytes in its files, {whole} are expected")
+        return float(seconds)
+
     # --- steps
 
     def note(self, engine, step, value):
@@ -141,7 +159,7 @@ class Images:
     def pull(self, engine):
         name = f"{REMOTE}/debian:1"
         quiet()
-        before = engine.stored()
+        before = self.empty[engine.name] = engine.stored()
         self.source.warm()
         engine.reset_peak()
         worked = self.source.seconds()
@@ -163,12 +181,18 @@ class Images:
         timed(engine.remove(f"{REMOTE}/layers:1"))
 
     def save(self, engine):
-        file = self.scratch / "saved.tar"
-        self.step(engine, "save", engine.save(file, f"{REMOTE}/debian:1"))
-        file.unlink()
+        self.step(engine, "save", engine.save(self.saved, f"{REMOTE}/debian:1"))
 
-    def remove(self, engine, *names):
-        self.step(engine, "remove", engine.remove(*names))
+    def remove(self, engine, name):
+        """The client's time, and the time until the disk has its space back: Corten deletes after it has answered."""
+        quiet()
+        begin = time.monotonic()
+        self.note(engine, "remove", timed(engine.remove(name))[0])
+        while engine.stored() > self.empty[engine.name] + (8 << 20):
+            if time.monotonic() - begin > 60:
+                raise Failed(f"{engine.name} has not given back the space of {name} after a minute")
+            time.sleep(0.01)
+        self.note(engine, "space_back", time.monotonic() - begin)
 
     def load(self, engine):
         image_engines.warm_tree(self.archive.parent)
@@ -182,45 +206,49 @@ class Images:
         self.step(engine, step, engine.push(remote))
         timed(engine.remove(remote))
 
-    def round(self, engine, number):
+    def round(self, engine):
         """An engine's whole turn. It begins and ends without the image."""
         pulled = f"{REMOTE}/debian:1"
-        whole = engine.name in ("Corten", "Docker") or number == 0
         self.pull(engine)
-        if "layers" in self.steps and whole:
+        if "layers" in self.steps:
             self.layers(engine)
-        if "save" in self.steps and whole:
+        if "save" in self.steps:
             self.save(engine)
         if "push" in self.steps and engine.name in ("Corten", "containerd"):
             self.push(engine, "push_pulled", pulled)
         self.remove(engine, pulled)
-        if engine.name == "containerd" or not whole:
-            return
-        if "load" in self.steps:
+        if "load" in self.steps and engine.name == "Corten" and self.saved.exists():
+            self.step(engine, "load_own", engine.load(self.saved))
+            timed(engine.remove(pulled))
+        self.saved.unlink(missing_ok=True)
+        if "load" in self.steps and engine.name != "containerd":
             self.load(engine)
             if "push" in self.steps:
                 self.push(engine, "push", LOADED)
             timed(engine.remove(LOADED))
 
     def cold(self):
-        """All files read through a container's mount and from a tree on the same file system, nothing cached."""
-        holders = {}
-        for engine in (self.engines[name] for name in ("Corten", "Docker") if name in self.engines):
-            timed(engine.pull(f"{REMOTE}/debian:1"))
-            engine.call("run", "-d", "--network", "none", "--name", "holder", f"{REMOTE}/debian:1", "sleep", "1000")
-            holders[engine.name] = engine.root_of("holder")
-        places = {**holders, "tree": self.tree}
-        cold = self.figures["cold"] = {name: [] for name in places}
+        """All files read through a container's mount and from a tree on the same file system, nothing cached.
+
+        As after a reboot: the daemon starts, a container starts, all its files are read. Only the reading is timed, the start beside it.
+        """
+        name = f"{REMOTE}/debian:1"
+        holders = [self.engines[engine] for engine in ("Corten", "Docker") if engine in self.engines]
+        cold = self.figures["cold"] = {"tree": [], **{engine.name: [] for engine in holders}}
+        for engine in holders:
+            timed(engine.pull(name))
         for _ in range(self.repeats):
-            for name, place in places.items():
-                quiet()
-                pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
-                output(self.program, "read", HERE)  # the program itself is not part of it
-                cold[name].append(self.reader("read", place))
-        for name in holders:
-            engine = self.engines[name]
-            engine.call("rm", *engine.force, "holder")
-            timed(engine.remove(f"{REMOTE}/debian:1"))
+            forget()
+            cold["tree"].append(self.read_all(self.tree))
+            for engine in holders:
+                engine.stop()
+                forget()
+                engine.start()
+                self.note(engine, "cold_start", timed(engine.command("run", "-d", "--network", "none", "--name", "holder", name, "sleep", "1000"))[0])
+                cold[engine.name].append(self.read_all(engine.root_of("holder")))
+                engine.call("rm", *engine.force, "holder")
+        for engine in holders:
+            timed(engine.remove(name))
 
     def measure(self):
         self.fill_registry()
@@ -229,8 +257,8 @@ class Images:
         for number in range(self.rounds):
             names = list(self.engines)
             names = names[number % len(names):] + names[: number % len(names)]
-            for name in names:
-                if not self.guarded(f"images with {name}", lambda: self.round(self.engines[name], number)):
+            for name in names if number == 0 else [name for name in names if name in ("Corten", "Docker")]:
+                if not self.guarded(f"images with {name}", lambda: self.round(self.engines[name])):
                     self.clear(self.engines[name])
         if "cold" in self.steps:
             self.guarded("cold read", self.cold)
@@ -252,6 +280,7 @@ class Images:
 
     def clear(self, engine):
         """After a step that failed the next round begins without images all the same."""
+        self.saved.unlink(missing_ok=True)
         for name in (f"{REMOTE}/debian:1", f"{REMOTE}/layers:1", f"{REMOTE}/layers:2", f"{TARGET}/debian:1", LOADED):
             try:
                 timed(engine.remove(name))
@@ -262,7 +291,3 @@ class Images:
 def make(cache):
     """The folder of the images, made on first use."""
     return output(HERE / "make-image", "--cache", cache, timeout=1800)
-
-
-def middle(values):
-    return statistics.median(values) if values else None

@@ -160,6 +160,11 @@ def parts(results):
     return found
 
 
+def missed(results):
+    """The promises that this run did not keep."""
+    return [row.figure for _, body, _ in parts(results) for row in body if row.verdict() == "**miss**"]
+
+
 def aligned(head, body):
     plain = [[cell.replace("**", "").replace("`", "") for cell in cells] for cells in [head, *body]]
     widths = [max(len(cells[column]) for cells in plain) for column in range(len(head))]
