@@ -17,24 +17,28 @@ std::string shown(std::string text) {
   return text;
 }
 
-// What keeps this machine from running programs for `architecture`, and what to do about it.
-Result<std::string> missing_for(const std::string& architecture, bool not_found) {
+// What keeps this machine from running programs for `architecture`, and what to do about it; nullopt where nothing
+// does, and the program is to blame. `not_found`: the kernel has found no interpreter, else no way to execute the
+// program.
+Result<std::optional<std::string>> missing_for(const std::string& architecture, bool not_found) {
   const UniqueFd table = TRY(sys::open_binfmt_table());
-  if (!TRY(sys::binfmt_enabled(table.get())))
-    return std::string("emulators are switched off (echo 1 > /proc/sys/fs/binfmt_misc/status)");
+  const bool enabled = TRY(sys::binfmt_enabled(table.get()));
   const auto emulator = TRY(sys::find_interpreter(table.get(), architecture));
+  if (not_found) {
+    if (!enabled || !emulator || !emulator->enabled || emulator->opened) return std::nullopt;
+    return fmt::format(
+        "its emulator {} is registered without the flag F and must be in the container: register it with F, as "
+        "qemu-user-static does",
+        emulator->path);
+  }
+  if (!enabled) return std::string("emulators are switched off (echo 1 > /proc/sys/fs/binfmt_misc/status)");
   if (!emulator)
     return fmt::format("no emulator for {} is registered with the kernel: install qemu-user-static on this machine",
                        shown(architecture));
   if (!emulator->enabled)
     return fmt::format("its emulator {} is switched off (echo 1 > /proc/sys/fs/binfmt_misc/{})", emulator->path,
                        emulator->name);
-  if (not_found && !emulator->opened)
-    return fmt::format(
-        "its emulator {} is registered without the flag F and must be in the container: register it with F, as "
-        "qemu-user-static does",
-        emulator->path);
-  return fmt::format("its emulator is {}", emulator->path);
+  return std::nullopt;
 }
 
 }  // namespace
@@ -65,9 +69,10 @@ Error explain_foreign_program(Error error, const oci::Platform& image) {
   const oci::Platform host = oci::best_host_platform();
   if (image.architecture.empty() || oci::matches(host, image)) return error;
   const auto missing = missing_for(image.architecture, not_found);
+  if (missing ? !*missing : not_found) return error;
   return Error(error.kind(),
                fmt::format("{}: the image is for {}, this machine is {}; {}", error.text(), shown(image.text()),
-                           host.text(), missing ? *missing : missing.error().text()),
+                           host.text(), missing ? **missing : missing.error().text()),
                error.sys_errno());
 }
 

@@ -59,6 +59,9 @@ TEST(ExplainForeignProgram, LeavesOtherErrorsAlone) {
   EXPECT_EQ(explain_foreign_program(own, oci::host_platform()).text(), own.text());
   const Error other(ErrorKind::forbidden, "exec /hello: permission denied");
   EXPECT_EQ(explain_foreign_program(other, platform("linux/zzz")).text(), other.text());
+  // A script's interpreter that is not there.
+  const Error gone(ErrorKind::not_found, "exec /hello: no such file or directory");
+  EXPECT_EQ(explain_foreign_program(gone, platform("linux/zzz")).text(), gone.text());
 }
 
 }  // namespace

@@ -242,6 +242,10 @@ def test_programs_run_through_the_emulator(daemon, cli):
         ran = cli.run("run", "--rm", "--platform", "linux/arm64", "--read-only", "--cap-drop", "ALL", "--user", "1000",
                       "--security-opt", "no-new-privileges", "--init", "-m", "64m", "foreign")  # fmt: skip
         assert (ran.code, ran.out) == (7, "aarch64")
+        # An emulator is there, so what is no program has nobody else to blame.
+        make(daemon.corten, "script", "linux/arm64", {"machine": b"echo no first line"})
+        refused = cli.fails("run", "--rm", "--platform", "linux/arm64", "script")
+        assert refused.split("exec /machine: ")[1].startswith("exec format error: unknown")
         cli("create", "--name", "kept", "--platform", "linux/arm64", "foreign")
         cli("start", "-a", "kept", code=7)
         assert cli("logs", "kept") == "aarch64"
