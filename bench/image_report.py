@@ -30,7 +30,7 @@ def rows(results):
     limit = lambda text, step, must, aim=None, unit=ms: Row(
         text, map(unit, across(results, step)), figure(results, "Corten", step), must, aim, small=True, unit=unit)  # fmt: skip
     together = [None if a is None or b is None else a + b for a, b in zip(across(results, "load"), across(results, "push"))]
-    unpacked = images["sizes"].get("tree")
+    unpacked = images["sizes"].get("unpacked")
     stored = [None if value is None or not unpacked else value / unpacked for value in across(results, "stored")]
     cold = {name: median(values) for name, values in images.get("cold", {}).items()}
     return [
@@ -53,8 +53,8 @@ def further(results):
     lines = []
     sizes = images["sizes"]
     if sizes:
-        lines.append(f"the image: {megabytes(sizes['tar'])} of layer tars, {megabytes(sizes['gzip'])} compressed; unpacked into one tree on ext4 "
-                     f"{megabytes(sizes.get('tree'))}")  # fmt: skip
+        lines.append(f"the image: {megabytes(sizes['tar'])} of layer tars, {megabytes(sizes['gzip'])} compressed; a directory on ext4 for each layer "
+                     f"{megabytes(sizes.get('unpacked'))}")  # fmt: skip
     if images["floors"]:
         lines.append("floors: " + ", ".join(f"{name} {ms(median(values))}" for name, values in images["floors"].items()))
     stored = [f"{name} {share(value / sizes['tar'])}" for name, value in zip(ENGINES, across(results, "stored")) if value and sizes]
@@ -93,8 +93,8 @@ HOW = """- The image is made by `bench/make-image` from packages of the Debian m
   archive of plain tars for all.
 - Seconds are those of the client program, from start to end. Memory is the most that was resident (VmHWM, reset before the pull): of cortend,
   of dockerd and containerd together, of the client process for Podman.
-- Stored bytes are the disk's blocks of the data root, before and after the pull; unpacked bytes those of one tree on ext4 with all layers, about what
-  Docker keeps.
+- Stored bytes are the disk's blocks of the data root, before and after the pull; unpacked bytes those of the layers, each unpacked by tar into a
+  directory of its own, which is what Docker keeps.
 - Cold read: page cache and directory entries dropped while no daemon runs; then the daemon and a container start, and every file below the container's
   root is read in the order of its directories. Only the reading counts, though some of it may have been begun by the start. The tree on
   ext4 is one directory with all layers, unpacked by tar, which is better for ext4 than the four directories and the overlay that engines mount.

@@ -120,17 +120,21 @@ class Images:
         for name, words in {"inflate": ["inflate"], "inflate and write one file": ["write", one]}.items():
             floors[name] = [self.reader(*words, *blobs) for _ in range(self.repeats)]
         one.unlink()
-        tree = self.scratch / "tree"
-        tree.mkdir()
+        self.tree = self.scratch / "tree"
+        floors["tar xz into one tree"] = [sum(self.unpack(blob, self.tree) for blob in blobs)]
         quiet()
-        before = image_engines.allocated(tree)
+        apart = self.scratch / "layers"
+        for number, blob in enumerate(blobs):
+            self.unpack(blob, apart / str(number))
+        quiet()
+        sizes["unpacked"] = image_engines.allocated(apart)
+        output("rm", "-rf", apart)
+
+    def unpack(self, blob, folder):
+        folder.mkdir(parents=True, exist_ok=True)
         begin = time.monotonic()
-        for blob in blobs:
-            output("tar", "-C", tree, "--exclude=.wh.*", "--numeric-owner", "-xpzf", blob, timeout=300)
-        floors["tar xz into a tree"] = [time.monotonic() - begin]
-        quiet()
-        sizes["tree"] = image_engines.allocated(tree) - before
-        self.tree = tree
+        output("tar", "-C", folder, "--exclude=.wh.*", "--numeric-owner", "-xpzf", blob, timeout=300)
+        return time.monotonic() - begin
 
     def reader(self, *words):
         return float(output(self.program, *words, timeout=300).split()[0])
