@@ -2,8 +2,6 @@
 #include "erofs/compression.h"
 
 #include <gtest/gtest.h>
-#include <linux/loop.h>
-#include <sys/ioctl.h>
 
 #include <random>
 

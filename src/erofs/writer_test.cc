@@ -142,10 +142,14 @@ TEST_F(ErofsWriter, DirectoriesOfEverySizeAroundABlock) {
 }
 
 // As kernels before 6.12 mount it.
-TEST_F(ErofsWriter, ThroughALoopDevice) {
-  Recorder recorder;
+class ErofsLoop : public ErofsWriter, public testing::WithParamInterface<Compression> {};
+INSTANTIATE_TEST_SUITE_P(Each, ErofsLoop, testing::Values(Compression::none, Compression::lz4));
+
+TEST_P(ErofsLoop, MountsThroughALoopDevice) {
+  Recorder recorder({.compression = GetParam()});
   for (int i = 0; i < 100; ++i) {
-    Seen file = file_seen(pattern(static_cast<std::size_t>(i) * 997));
+    const auto size = static_cast<std::size_t>(i) * 997;
+    Seen file = file_seen(i % 2 == 0 ? pattern(size) : words(3 * size));
     file.xattrs = {{"user.i", std::to_string(i % 7)}, {"user.large", pattern(static_cast<std::size_t>(i) * 100)}};
     ASSERT_EQ(text_of(recorder.put("d" + std::to_string(i % 3) + "/" + std::to_string(i), file)), "");
   }
