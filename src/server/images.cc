@@ -231,12 +231,13 @@ Result<> prune(Call& call) {
   options.users = users_lookup(call);
   std::optional<Timestamp> until;
   if (filters.has("until")) until = TRY(parse_time_filter(filters.of("until")[0], now()));
-  options.wanted = [&](const image::ImageSummary& summary) {
+  const auto wanted = [&](const image::ImageSummary& summary) {
     const auto& labels = summary.image->config.config.labels;
     const auto unwanted = [&](const std::string& label) { return label_matches(labels, label); };
     return filters.labels(labels) && (!until || summary.image->created < *until) &&
            std::ranges::none_of(filters.of("label!"), unwanted);
   };
+  if (until || filters.has("label") || filters.has("label!")) options.wanted = wanted;
   const image::PruneReport report = TRY(call.services.images.prune(options));
   const Array items = deleted_items(call, report.items);
   return call.answer(200, Object{{"ImagesDeleted", items.empty() ? Value(nullptr) : Value(items)},
@@ -271,6 +272,10 @@ Result<> load(Call& call) {
   options.platform = TRY(wanted_platform(call));
   ProgressStream stream(call);
   options.progress = [&](std::string_view text) { stream.line(Object{{"stream", std::string(text) + "\n"}}); };
+  if (!call.flag("quiet"))
+    options.layer = [&](std::string_view id, std::uint64_t current, std::uint64_t total) {
+      stream.event({.id = std::string(id), .status = "Loading layer", .current = current, .total = total});
+    };
   const auto names = call.services.images.load(source, options);
   if (!names) return stream.finish(std::unexpected(names.error()));
   for (const std::string& name : *names)

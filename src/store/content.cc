@@ -150,8 +150,9 @@ Result<BlobInfo> BlobWriter::commit(const std::optional<oci::Digest>& digest, st
 
 struct ContentStore::Partial {
   std::string name;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;    // on disk
   std::int64_t modified = 0;  // seconds
+  bool small = false;
 };
 
 ContentStore::ContentStore(std::string directory, UniqueFd blobs, UniqueFd ingest, UniqueFd partial)
@@ -215,7 +216,8 @@ std::vector<ContentStore::Partial> ContentStore::idle_partials() const {
   for (const std::string& name : *names) {
     struct stat status{};
     if (writing_.contains(name) || ::fstatat(partial_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
-    out.push_back({name, static_cast<std::uint64_t>(status.st_blocks) * 512, status.st_mtim.tv_sec});
+    out.push_back({name, static_cast<std::uint64_t>(status.st_blocks) * 512, status.st_mtim.tv_sec,
+                   static_cast<std::uint64_t>(status.st_size) < min_partial});
   }
   std::ranges::sort(out, {}, &Partial::modified);
   return out;
@@ -229,7 +231,8 @@ void ContentStore::trim_partials() const {
   std::size_t count = idle.size();
   const std::int64_t oldest = ::time(nullptr) - max_partial_age;
   for (const Partial& partial : idle) {
-    if (count <= max_partials && bytes <= max_partial_bytes && partial.modified >= oldest) break;
+    const bool fits = count <= max_partials && bytes <= max_partial_bytes && partial.modified >= oldest;
+    if (fits && !partial.small) continue;
     ::unlinkat(partial_.get(), partial.name.c_str(), 0);
     bytes -= partial.bytes;
     --count;

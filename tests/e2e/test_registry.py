@@ -30,9 +30,11 @@ def free_port():
 
 
 class Registry:
-    """docker-registry on a free loopback port; with `password`, behind TLS and for the user "me" only."""
+    """docker-registry on a free loopback port; with `password`, behind TLS and for the user "me" only.
 
-    def __init__(self, base, password=None):
+    `more` goes into its configuration as it is."""
+
+    def __init__(self, base, password=None, more=""):
         self.base, self.port = pathlib.Path(base), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.scheme = "https" if password else "http"
@@ -50,7 +52,7 @@ class Registry:
             (self.base / "users").write_text(f"me:{crypt.crypt(password, crypt.mksalt(crypt.METHOD_BLOWFISH))}\n")
             text += f"  tls: {{certificate: {self.base}/cert.pem, key: {self.base}/key.pem}}\n"
             text += f"auth: {{htpasswd: {{realm: test, path: {self.base}/users}}}}\n"
-        config.write_text(text)
+        config.write_text(text + more)
         with open(self.base / "log", "wb") as log:
             self.process = subprocess.Popen([REGISTRY, "serve", config], stdout=log, stderr=log)
         wait_until(self.answers, 20, "docker-registry to answer")
