@@ -42,6 +42,12 @@ bool is_about_it(const Error& error) {
   return error.kind() == ErrorKind::invalid || error.kind() == ErrorKind::not_found;
 }
 
+// Registries say no in many ways where there is nothing, or nothing of the kind. The image itself was let out to us.
+bool says_no(const Error& error) {
+  return is_about_it(error) || error.kind() == ErrorKind::unauthorized || error.kind() == ErrorKind::forbidden ||
+         error.kind() == ErrorKind::not_implemented;
+}
+
 // cosign's own names of its annotations, then those that its specification once had.
 std::string annotation(const oci::Descriptor& layer, std::string_view name) {
   for (const std::string_view prefix : {"dev.sigstore.cosign/", "dev.cosignproject.cosign/"})
@@ -122,7 +128,7 @@ Result<Found> find_cosign(remote::Registry& registry, std::string_view repositor
   if (!resolved && resolved.error().kind() == ErrorKind::not_found) return Found{};
   const auto manifest = resolved ? oci::parse_manifest(resolved->bytes) : std::unexpected(resolved.error());
   if (!manifest) {
-    if (!is_about_it(manifest.error())) return std::unexpected(manifest.error());
+    if (!says_no(manifest.error())) return std::unexpected(manifest.error());
     return Found{{}, {fmt::format("{}: {}", reference.tag, remote::printable(manifest.error().text(), 300))}};
   }
   return read_all(manifest->layers, subject, "signature",
@@ -133,7 +139,7 @@ Result<Found> find_bundles(remote::Registry& registry, std::string_view reposito
                            const std::stop_token& stop) {
   const auto referrers = registry.referrers(repository, subject, bundle_type, stop);
   if (!referrers) {
-    if (!is_about_it(referrers.error())) return std::unexpected(referrers.error());
+    if (!says_no(referrers.error())) return std::unexpected(referrers.error());
     return Found{{}, {fmt::format("referrers: {}", remote::printable(referrers.error().text(), 300))}};
   }
   return read_all(*referrers, subject, "bundle",

@@ -1,6 +1,6 @@
 #include "trust/gate.h"
 
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <set>
@@ -99,7 +99,9 @@ Known known_of(const Resident& resident) {
 }  // namespace
 
 Result<> Gate::load(const std::string& path, bool required) {
-  if (!required && ::access(path.c_str(), F_OK) != 0 && errno == ENOENT) {
+  // A link that leads nowhere is not "no file": somebody meant it to be there.
+  struct stat status{};
+  if (!required && ::lstat(path.c_str(), &status) != 0 && errno == ENOENT) {
     const std::string before = file();
     if (before.empty()) return {};
     return fail(ErrorKind::not_found,

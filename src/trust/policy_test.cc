@@ -159,6 +159,10 @@ TEST(Gate, ABrokenFileChangesNothing) {
   ASSERT_FALSE(gone);
   EXPECT_NE(gone.error().text().find("is gone"), std::string::npos);
   EXPECT_FALSE(gate.policy()->accepts_everything());
+  std::filesystem::create_symlink("/no/such/file", path);
+  EXPECT_FALSE(gate.load(path, false));
+  EXPECT_FALSE(Gate().load(path, false));
+  std::filesystem::remove(path);
   folder.write("trust.json", R"({"default":"accept"})");
   EXPECT_TRUE(gate.load(path, false));
   EXPECT_TRUE(gate.policy()->accepts_everything());

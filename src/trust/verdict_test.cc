@@ -134,6 +134,13 @@ TEST(Verdict, TheRepositoryIsAskedForWhereTheRuleSaysSo) {
   EXPECT_EQ(reason(strict, cosign(key_a(), image.index, "example.test/team/other")),
             "it is for the repository example.test/team/other");
   EXPECT_EQ(reason(strict, cosign(key_a(), image.index, "")), "it does not say which repository it is for");
+  // cosign's own name of Docker Hub.
+  const Policy hub = policy_of(fmt::format(
+      R"({{"default":"reject","repositories":{{"docker.io/library/*":{{"signedBy":{{"keys":[{}]}},"reference":"repository"}}}}}})",
+      json_text(key_a().pem())));
+  EXPECT_TRUE(
+      judged(hub, {cosign(key_a(), image.index, "index.docker.io/library/nginx")}, "docker.io/library/nginx").accepted);
+  EXPECT_TRUE(judged(hub, {cosign(key_a(), image.index, "nginx")}, "docker.io/library/nginx").accepted);
   // The same image under another protected name.
   EXPECT_FALSE(judged(strict, {cosign(key_a(), image.index)}, "example.test/team/other").accepted);
   EXPECT_TRUE(judged(policy_of({key_a()}), {cosign(key_a(), image.index, "example.test/team/other")}).accepted);
