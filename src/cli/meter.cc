@@ -4,6 +4,7 @@
 
 #include "base/mutex.h"
 #include "cli/progress.h"
+#include "cli/progress_board.h"
 #include "cli/style.h"
 #include "cli/terminal.h"
 #include "cli/units.h"
@@ -24,19 +25,33 @@ void TransferMeter::add(std::uint64_t bytes) {
   bytes_ += bytes;
   if (!wanted_) return;
   const auto time = std::chrono::steady_clock::now();
+  rate_.take(static_cast<std::int64_t>(bytes_), time);
   if (drawn_ && time < next_) return;
   next_ = time + between_drawings;
   drawn_ = true;
-  std::string line(clear_line);
-  line += label_;
-  if (total_) {
-    const auto size = window_size(fd_);
-    line += "  " + progress_bar(static_cast<std::int64_t>(bytes_), static_cast<std::int64_t>(*total_),
-                                size && size->columns > 0 ? size->columns : 80);
+  const auto size = window_size(fd_);
+  const std::size_t columns = size && size->columns > 0 ? size->columns : 80;
+  (void)write_all(fd_, std::string(clear_line) + meter_line(label_, bytes_, total_, rate_, time, columns));
+}
+
+std::string meter_line(std::string_view label, std::uint64_t bytes, std::optional<std::uint64_t> total,
+                       const TransferRate& rate, TransferRate::Time now, std::size_t columns) {
+  std::string line(label);
+  const auto moved = static_cast<std::int64_t>(bytes);
+  if (total) {
+    line += "  " + progress_bar(moved, static_cast<std::int64_t>(*total), columns);
   } else {
-    line += " - " + human_size(static_cast<double>(bytes_), 3);
+    line += " - " + human_size(static_cast<double>(bytes), 3);
   }
-  (void)write_all(fd_, line);
+  std::vector<std::string> more;
+  if (const double speed = rate.at(now); speed >= 1) {
+    more.push_back(human_size(speed, 3) + "/s");
+    const auto time = total ? rate.time_for(static_cast<std::int64_t>(*total) - moved, now) : std::nullopt;
+    if (time) more.push_back(short_duration(*time) + " left");
+  }
+  for (const std::string& part : more)
+    if (line.size() + 3 + part.size() < columns) line += "   " + part;
+  return line;
 }
 
 void TransferMeter::clear() {

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "cli/context.h"
+#include "cli/transfer_rate.h"
 
 namespace corten::cli {
 
@@ -30,6 +32,7 @@ class TransferMeter {
   bool wanted_;
   std::optional<std::uint64_t> total_;
   std::uint64_t bytes_ = 0;
+  TransferRate rate_;
   bool drawn_ = false;
   std::chrono::steady_clock::time_point next_{};
 };
@@ -42,6 +45,10 @@ class Waiting {
  private:
   std::jthread thread_;
 };
+
+// The line for `bytes` of `total`: bar, rate and time left as far as they are known and fit.
+std::string meter_line(std::string_view label, std::uint64_t bytes, std::optional<std::uint64_t> total,
+                       const TransferRate& rate, TransferRate::Time now, std::size_t columns);
 
 // The size of a regular file behind `fd`, nullopt for anything else.
 std::optional<std::uint64_t> file_size(int fd);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "cli/style.h"
 #include "cli/units.h"
@@ -13,13 +12,8 @@ namespace corten::cli {
 namespace {
 
 using std::chrono::duration;
-using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds between_measurements{200};
-constexpr double memory_seconds = 2;  // after this time a measurement has lost two thirds of its weight
-constexpr seconds shortest_run_for_estimate{1};
-constexpr seconds longest_estimate{99 * 3600};
 // A daemon's numbers are taken for what a registry could mean, so that no sum of them overflows.
 constexpr std::int64_t largest_number = std::int64_t{1} << 48;
 constexpr std::size_t most_layers = 10'000;
@@ -183,8 +177,6 @@ void ProgressBoard::take(const LayerProgress& said, Time now) {
   const auto [found, is_new] = numbers_.try_emplace(message.id, layers_.size());
   if (is_new) layers_.emplace_back().id = message.id;
   Layer& layer = layers_[found->second];
-  if (!begun_) start_ = measured_ = now;
-  begun_ = true;
   layer.status = message.status;
   layer.stage = stage_of(message);
   layer.current = message.current;
@@ -207,7 +199,7 @@ void ProgressBoard::take(const LayerProgress& said, Time now) {
   } else {
     layer.counts = true;  // its turn comes
   }
-  measure(now);
+  rate_.take(sum().bytes, now);
 }
 
 ProgressBoard::Sum ProgressBoard::sum() const {
@@ -222,25 +214,6 @@ ProgressBoard::Sum ProgressBoard::sum() const {
     out.size += std::max(layer.size, layer.bytes);
   }
   return out;
-}
-
-void ProgressBoard::measure(Time now) {
-  if (now - measured_ < between_measurements) return;
-  const std::int64_t bytes = sum().bytes;
-  const double time = duration<double>(now - measured_).count();
-  // A transfer that begins anew takes bytes away; that is no speed.
-  const double fresh = std::max(0.0, static_cast<double>(bytes - measured_bytes_) / time);
-  // In the beginning the mean of all there was, so that a slow first moment does not count for seconds.
-  const double age = duration<double>(now - start_).count();
-  const double weight = std::max(1 - std::exp(-time / memory_seconds), time / age);
-  rate_ += weight * (fresh - rate_);
-  measured_ = now;
-  measured_bytes_ = bytes;
-}
-
-double ProgressBoard::rate(Time now) const {
-  const double silence = duration<double>(now - measured_).count();
-  return silence > 1 ? rate_ * std::exp(-(silence - 1) / memory_seconds) : rate_;
 }
 
 std::string ProgressBoard::layer_line(const Layer& layer, std::size_t status_width, const Canvas& canvas) const {
@@ -314,14 +287,12 @@ std::string ProgressBoard::sum_line(const Canvas& canvas, Time now) const {
   std::vector<std::string> parts{fmt::format("{} of {}", all.done, plural(all.layers))};
   if (all.size > 0) {
     parts.push_back(fmt::format("{} of {}{}", size_text(all.bytes), size_text(all.size), all.complete ? "" : "+"));
-    const double speed = rate(now);
+    const double speed = rate_.at(now);
     const std::int64_t rest = all.size - all.bytes;
     if (rest > 0 && speed >= 1) {
       parts.push_back(human_size(speed, 3) + "/s");
-      const double time = std::ceil(static_cast<double>(rest) / speed);
-      if (all.complete && now - start_ >= shortest_run_for_estimate &&
-          time < duration<double>(longest_estimate).count())
-        parts.push_back(short_duration(seconds(static_cast<std::int64_t>(time))) + " left");
+      const auto time = all.complete ? rate_.time_for(rest, now) : std::nullopt;
+      if (time) parts.push_back(short_duration(*time) + " left");
     }
   }
   return joined(parts, canvas);
@@ -346,7 +317,7 @@ std::vector<std::string> ProgressBoard::last_lines(const Canvas& asked, Time now
   if (all.size == 0) return out;  // all was here
   std::vector<std::string> parts{all.done == all.layers ? plural(all.layers)
                                                         : fmt::format("{} of {}", all.done, plural(all.layers))};
-  const double time = duration<double>(now - start_).count();
+  const double time = duration<double>(now - rate_.start()).count();
   parts.push_back(fmt::format("{} in {:.1f}s", size_text(all.bytes), time));
   if (time > 0.05) parts.push_back(human_size(static_cast<double>(all.bytes) / time, 3) + "/s");
   out.push_back(joined(parts, canvas));

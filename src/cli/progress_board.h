@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/transfer_rate.h"
+
 namespace corten::cli {
 
 // One message of the daemon about one layer.
@@ -32,7 +34,7 @@ struct Canvas {
 
 class ProgressBoard {
  public:
-  using Time = std::chrono::steady_clock::time_point;
+  using Time = TransferRate::Time;
 
   void take(const LayerProgress& message, Time now);
   bool empty() const { return layers_.empty(); }
@@ -64,20 +66,13 @@ class ProgressBoard {
 
   static Stage stage_of(const LayerProgress& message);
   Sum sum() const;
-  void measure(Time now);
-  double rate(Time now) const;
   std::vector<std::string> layer_lines(const Canvas& canvas, std::size_t room) const;
   std::string layer_line(const Layer& layer, std::size_t status_width, const Canvas& canvas) const;
   std::string sum_line(const Canvas& canvas, Time now) const;
 
   std::vector<Layer> layers_;  // in the order of their first message
   std::map<std::string, std::size_t, std::less<>> numbers_;
-
-  // The rate: a mean in which what is past counts ever less.
-  bool begun_ = false;
-  Time start_{}, measured_{};
-  std::int64_t measured_bytes_ = 0;
-  double rate_ = 0;
+  TransferRate rate_;
 };
 
 // How many columns the text takes: two for East Asian characters and pictures.

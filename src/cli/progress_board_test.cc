@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/live_panel.h"
+#include "cli/meter.h"
 
 namespace corten::cli {
 namespace {
@@ -205,6 +206,19 @@ TEST_F(Board, TheRateFollowsAndFallsInSilence) {
   EXPECT_THAT(lines().back(), HasSubstr("kB/s"));
   now_ += 1h;
   EXPECT_EQ(lines().back(), "0 of 1 layer   10MB of 100MB");
+}
+
+TEST(Meter, OneLineWithWhatIsKnownAndFits) {
+  TransferRate rate;
+  TransferRate::Time now{1h};
+  EXPECT_EQ(meter_line("Loading", 0, 1000, rate, now, 60), "Loading        0B/1kB");
+  rate.take(0, now);
+  for (int i = 1; i <= 10; ++i) rate.take(std::int64_t{100'000} * i, now += 200ms);
+  EXPECT_EQ(meter_line("Loading", 1'000'000, 3'000'000, rate, now, 80),
+            "Loading  [======>              ]       1MB/3MB   500kB/s   4s left");
+  EXPECT_EQ(meter_line("Loading", 1'000'000, 3'000'000, rate, now, 40), "Loading       1MB/3MB   500kB/s");
+  EXPECT_EQ(meter_line("Loading", 1'000'000, 3'000'000, rate, now, 20), "Loading       1MB/3MB");
+  EXPECT_EQ(meter_line("Saving", 1'000'000, {}, rate, now, 80), "Saving - 1MB   500kB/s");
 }
 
 TEST(ProgressText, Durations) {
