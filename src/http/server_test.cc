@@ -1,7 +1,9 @@
 #include "http/server.h"
 
 #include <gmock/gmock.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <future>
@@ -234,6 +236,35 @@ TEST(Server, CutsAStreamThatFailed) {
   });
   EXPECT_THAT(server.talk("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), EndsWith("4\r\npart\r\n"));
   EXPECT_THAT(server.talk("GET /counted HTTP/1.1\r\nHost: x\r\n\r\n"), EndsWith("\r\n\r\nshort"));
+}
+
+// With a length announced the bytes go from the file to the socket; in chunks they are copied; what is missing at the
+// file's end cuts the connection.
+TEST(Server, SendsFiles) {
+  const UniqueFd file(::memfd_create("body", MFD_CLOEXEC));
+  std::string bytes(3'000'000, 'x');
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>('a' + i * i % 26);
+  ASSERT_EQ(::write(file.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  TestServer server([&](Request& request, ResponseWriter& writer) {
+    const std::uint64_t count = request.path == "/short" ? 4'000'000 : 2'999'995;
+    if (request.path == "/chunked") {
+      static_cast<void>(writer.begin_stream(200, "x"));
+    } else {
+      static_cast<void>(writer.begin_stream(200, "x", count + 3));
+    }
+    static_cast<void>(writer.write("abc"));
+    const auto sent = writer.write_file(file.get(), 5, count);
+    EXPECT_EQ(sent.has_value(), request.path != "/short");
+    if (!sent) {
+      EXPECT_THAT(sent.error().text(), HasSubstr("ends 1000005 bytes early"));
+    }
+  });
+  const auto get = [&](const std::string& path) {
+    return server.talk("GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  };
+  EXPECT_TRUE(get("/").ends_with("\r\n\r\nabc" + bytes.substr(5)));
+  EXPECT_THAT(get("/chunked").size(), testing::Gt(bytes.size()));
+  EXPECT_TRUE(get("/short").ends_with(bytes.substr(5)));
 }
 
 TEST(Server, AnswersForHandlersThatFail) {

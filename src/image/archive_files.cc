@@ -28,6 +28,43 @@ std::string normal(std::string_view path) {
   return out;
 }
 
+// What names a layer on a screen: its digest or old id, where the path has it.
+std::string shown_id(const std::string& path) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  for (std::size_t at = 0; at < path.size();) {
+    const std::size_t end = std::min(path.find_first_not_of(digits, at), path.size());
+    if (end - at >= 64) return path.substr(at, 12);
+    at = end + 1;
+  }
+  return std::string(oci::Digest::of(path).hex().substr(0, 12));
+}
+
+// Tells how far a layer has been read.
+class Watched : public store::ByteSource {
+ public:
+  Watched(store::ByteSource& source, std::string id, std::uint64_t total, const LoadOptions& options, LoadPace& pace)
+      : source_(source), id_(std::move(id)), total_(total), options_(options), pace_(pace) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    const std::size_t got = TRY(source_.read(buffer));
+    current_ += got;
+    // Who has heard of a layer hears of its end.
+    if (options_.layer && (got == 0 ? std::exchange(told_, false) : pace_.is_due())) {
+      options_.layer(id_, current_, total_);
+      told_ = got != 0;
+    }
+    return got;
+  }
+
+ private:
+  store::ByteSource& source_;
+  const std::string id_;
+  const std::uint64_t total_;
+  const LoadOptions& options_;
+  LoadPace& pace_;
+  std::uint64_t current_ = 0;
+  bool told_ = false;
+};
+
 }  // namespace
 
 Result<> ArchiveFiles::read(store::ByteSource& tar) {
@@ -63,9 +100,12 @@ Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entr
   store::TarEntrySource bytes(reader);
   std::vector<std::byte> head(store::tar_block);
   head.resize(TRY(store::read_full(bytes, head)));
-  store::PrefixSource whole(head, bytes);
-  if (store::looks_like_tar(head)) return add_tar(whole, path);
-  return add_blob(whole, path, store::sniff_compression(head) != store::Compression::none);
+  const bool is_tar = store::looks_like_tar(head);
+  const bool is_packed = store::sniff_compression(head) != store::Compression::none;
+  store::PrefixSource whole(std::move(head), bytes);
+  if (!is_tar && !is_packed) return add_blob(whole, path, false);
+  Watched watched(whole, shown_id(path), entry.stored, options_, pace_);
+  return is_tar ? add_tar(watched, path) : add_blob(watched, path, true);
 }
 
 Result<> ArchiveFiles::add_tar(store::ByteSource& bytes, const std::string& path) {

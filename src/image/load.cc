@@ -269,7 +269,7 @@ Result<std::vector<ArchiveImage>> images_of(ArchiveFiles& files, const oci::Plat
 }
 
 Result<std::vector<std::string>> Images::Impl::load(store::ByteSource& tar, const LoadOptions& options) {
-  ArchiveFiles files(store_);
+  ArchiveFiles files(store_, options);
   CHECK(files.read(tar));
   store::failpoint("load-read");
   std::vector<std::string> out;

@@ -1,6 +1,8 @@
 // The inside of an image archive: what is in it by name, before anything is visible. Private to the module.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -38,11 +40,30 @@ struct ArchiveImage {
   std::vector<std::string> names;       // full, with tag
 };
 
+// When to tell how far an archive has been read: often at first, then ever more rarely. Most clients read nothing of an
+// answer while they send, so what is told of the longest archive must fit into a socket.
+class LoadPace {
+ public:
+  bool is_due() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ <
+        std::max<std::chrono::steady_clock::duration>(std::chrono::milliseconds(100), (now - began_) / 20))
+      return false;
+    last_ = now;
+    return true;
+  }
+
+ private:
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point last_{};
+};
+
 // The archive's files by what is in them, each on its way into the store and not yet visible there. Tars are
 // compressed as they come, and only that is kept; what looks like a layer is staged meanwhile.
 class ArchiveFiles {
  public:
-  explicit ArchiveFiles(store::Store& store) : store_(store), content_(store.content()) {}
+  ArchiveFiles(store::Store& store, const LoadOptions& options)
+      : store_(store), content_(store.content()), options_(options) {}
   // Reads the tar to its end.
   Result<> read(store::ByteSource& tar);
 
@@ -74,6 +95,8 @@ class ArchiveFiles {
 
   store::Store& store_;
   const store::ContentStore& content_;
+  const LoadOptions& options_;
+  LoadPace pace_;
   std::map<std::string, oci::Digest> paths_;
   std::map<std::string, std::string> links_;          // old archives link equal layers
   std::map<std::string, store::BlobWriter> writers_;  // by digest, as are the others

@@ -42,15 +42,29 @@ class BodySink : public store::ByteSink {
   std::string type_;
 };
 
-// Since API 1.48; older clients' parameter of that name means nothing here.
-Result<std::optional<oci::Platform>> wanted_platform(const Call& call) {
-  const std::string text = call.query("platform");
-  if (text.empty() || call.version < ApiVersion{1, 48}) return std::nullopt;
+Result<oci::Platform> platform_of_json(std::string_view text) {
   const auto platform = json::from_text<oci::Platform>(text);
   if (!platform) return fail(ErrorKind::invalid, "failed to parse platform: {}", platform.error().text());
   if (platform->os.empty() || platform->architecture.empty())
     return fail(ErrorKind::invalid, "both OS and Architecture must be provided");
   return *platform;
+}
+
+// Since API 1.48; older clients' parameter of that name means nothing here.
+Result<std::optional<oci::Platform>> wanted_platform(const Call& call) {
+  const std::string text = call.query("platform");
+  if (text.empty() || call.version < ApiVersion{1, 48}) return std::nullopt;
+  return platform_of_json(text);
+}
+
+// An image has one platform; of another one that is asked for there is nothing to tell or to remove.
+Result<> check_platform(const Call& call, const oci::Platform& wanted) {
+  const image::ImagePtr image = TRY(call.services.images.resolve(call.path("name")));
+  const oci::Platform& platform = image->config.platform;
+  if (oci::matches(wanted, platform)) return {};
+  return fail(ErrorKind::not_found,
+              "image with reference {} was found but its platform ({}) does not match the specified platform ({})",
+              call.path("name"), platform.text().substr(0, 100), wanted.text());
 }
 
 // As their root or as a mount.
@@ -147,6 +161,7 @@ Value config_json(const oci::RunConfig& run) {
 }
 
 Result<> inspect(Call& call) {
+  if (const auto wanted = TRY(wanted_platform(call))) CHECK(check_platform(call, *wanted));
   const image::ImageSummary summary = TRY(call.services.images.summary(call.path("name")));
   const image::Image& image = *summary.image;
   const oci::ImageConfig& config = image.config;
@@ -176,6 +191,7 @@ Result<> inspect(Call& call) {
 }
 
 Result<> history(Call& call) {
+  if (const auto wanted = TRY(wanted_platform(call))) CHECK(check_platform(call, *wanted));
   Array array;
   for (const image::HistoryItem& item : TRY(call.services.images.history(call.path("name"))))
     array.push_back(Object{{"Comment", item.comment},
@@ -216,6 +232,8 @@ Array deleted_items(Call& call, const std::vector<image::DeleteItem>& items) {
 }
 
 Result<> remove(Call& call) {
+  for (const std::string_view platform : call.request.query.all("platforms"))
+    CHECK(check_platform(call, TRY(platform_of_json(platform))));
   image::RemoveOptions options;
   options.force = call.flag("force");
   options.prune_parents = !call.flag("noprune");

@@ -423,33 +423,54 @@ def test_only_compressed_layers_are_kept(make_daemon, tmp_path):
     assert not any((daemon.data_root / "content" / "ingest").iterdir())
 
 
-def test_progress_on_a_terminal_and_quiet(corten, busybox, tmp_path):
-    (tmp_path / "a.tar").write_bytes(docker_archive(Image([busybox], "interop/term:1")))
+def on_a_terminal(cli, *arguments):
+    """What the command shows there."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        cli.argv(*arguments),
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env={**cli.environment, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    return text.decode()
 
-    def on_a_terminal(*arguments):
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            corten.argv("load", *arguments, "-i", tmp_path / "a.tar"),
-            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env={**corten.environment, "TERM": "xterm"},
-        )  # fmt: skip
-        os.close(theirs)
-        text = b""
-        while True:
-            try:
-                piece = os.read(ours, 4096)
-            except OSError:
-                break
-            if not piece:
-                break
-            text += piece
-        os.close(ours)
-        assert process.wait(60) == 0
-        return text.decode()
 
-    assert "Loading" in on_a_terminal()
-    quiet = on_a_terminal("-q")
+def test_progress_on_a_terminal_and_quiet(cli, busybox, tmp_path):
+    image = Image([busybox, tar_of([entry("big", os.urandom(1 << 20) * 40)])], "interop/term:1")
+    (tmp_path / "a.tar").write_bytes(docker_archive(image))
+    shown = on_a_terminal(cli, "load", "-i", tmp_path / "a.tar")
+    assert f"{sha(image.layers[0])[:12]}: Loading layer" in shown
+    assert "Loaded image: interop/term:1" in shown
+    quiet = on_a_terminal(cli, "load", "-q", "-i", tmp_path / "a.tar")
     assert "Loaded image: interop/term:1" in quiet
     assert "Loading" not in quiet
+
+
+def test_loading_takes_little_memory(make_daemon, tmp_path):
+    """One layer of 300 MB, then twenty of 10 MB: the daemon's peak stays far below their size."""
+    daemon = make_daemon(image=False)
+    block = b"".join(b"%d is a number and this is some text\n" % n for n in range(30_000)) + os.urandom(1 << 20)
+    copies = (300 << 20) // len(block)
+    layers = [tar_of([entry(f"big/{n}", block) for n in range(copies)])]
+    layers += [tar_of([entry(f"small/{n}", block * 5)]) for n in range(20)]
+    (tmp_path / "a.tar").write_bytes(docker_archive(Image(layers, "interop/memory:1")))
+    daemon.corten("load", "-i", tmp_path / "a.tar")
+    daemon.corten("save", "-o", tmp_path / "b.tar", "interop/memory:1")
+    daemon.corten("rmi", "interop/memory:1")
+    daemon.corten("load", "-i", tmp_path / "b.tar")
+    status = pathlib.Path(f"/proc/{daemon.process.pid}/status").read_text()
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    assert peak < 100 << 10, f"{peak >> 10} MiB"
 
 
 def test_platforms(cli, busybox, tmp_path):
