@@ -275,6 +275,7 @@ class Daemon {
     config.proxy = {info_.http_proxy, info_.https_proxy, info_.no_proxy};
     registries_.hosts = TRY(remote::Hosts::create(std::move(config)));
     registries_.parallel_downloads = static_cast<unsigned>(config_.max_concurrent_downloads);
+    registries_.download_attempts = config_.max_download_attempts;
     registries_.parallel_uploads = static_cast<unsigned>(config_.max_concurrent_uploads);
     return {};
   }

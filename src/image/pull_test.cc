@@ -134,6 +134,51 @@ TEST_F(PullTest, TwoShareTheWorkAndTheSecondGoesOnWhenTheFirstIsCancelled) {
   expect_whole("app:1");
 }
 
+// Images of the same layers in other orders, some given up in the middle: each waits for blobs and layers of the
+// others.
+TEST_F(PullTest, InAnyOrderAtOnceEndsWell) {
+  std::vector<std::string> tars;
+  for (int i = 0; i < 5; ++i) {
+    const std::string bytes = remote::test::pattern(200'000 + static_cast<std::size_t>(i) * 100'000);
+    tars.push_back(store::TarMaker().file(fmt::format("file{}", i), bytes).done());
+  }
+  std::vector<int> order{0, 1, 2, 3, 4};
+  for (int image = 0; image < 6; ++image) {
+    std::rotate(order.begin(), order.begin() + 1, order.end());
+    if (image % 2 == 1) std::swap(order[0], order[4]);
+    oci::ImageConfig config;
+    config.platform = oci::host_platform();
+    oci::Manifest manifest{.media_type = std::string(oci::media_type::oci_manifest)};
+    for (const int layer : order) {
+      manifest.layers.push_back(registry_.add_blob(tars[static_cast<std::size_t>(layer)]));
+      config.rootfs.diff_ids.push_back(manifest.layers.back().digest);
+    }
+    manifest.config = registry_.add_blob(json::to_text(config));
+    registry_.add_manifest(fmt::format("{}", image), json::to_text(manifest));
+  }
+  PullOptions silent = options();
+  silent.progress = {};
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::future<bool>> pulls;
+    std::vector<std::stop_source> stops(12);
+    for (std::size_t i = 0; i < stops.size(); ++i) {
+      PullOptions one = silent;
+      one.stop = stops[i].get_token();
+      pulls.push_back(std::async(std::launch::async,
+                                 [this, one, i] { return pull(fmt::format("app:{}", i % 6), one).has_value(); }));
+    }
+    for (std::size_t i = 0; i < stops.size(); i += 4) stops[i].request_stop();
+    for (std::size_t i = 0; i < stops.size(); ++i) {
+      ASSERT_EQ(pulls[i].wait_for(60s), std::future_status::ready) << "they wait for each other";
+      const bool pulled = pulls[i].get();
+      EXPECT_TRUE(pulled || i % 4 == 0) << i;
+    }
+    EXPECT_TRUE(nothing_partial());
+    wipe();
+    EXPECT_TRUE(is_empty());
+  }
+}
+
 TEST_F(PullTest, KeepsNothingOfWhatIsWrong) {
   wrong_diff_id_ = true;
   publish("app:1", {100'000, 3'000'000});

@@ -16,6 +16,7 @@ Result<image::PullOptions> pull_options(Call& call) {
   image::PullOptions options;
   options.hosts = access.hosts;
   options.parallel = access.parallel_downloads;
+  options.remote.attempts = access.download_attempts;
   options.stop = call.request.stop_token();
   options.credentials = TRY(remote::parse_registry_auth(call.request.headers.get("X-Registry-Auth").value_or("")));
   options.verify = [&gate = call.services.trust](const image::PullCandidate& candidate) {

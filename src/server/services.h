@@ -47,6 +47,7 @@ struct RegistryAccess {
   std::shared_ptr<const remote::Hosts> hosts;
   unsigned parallel_downloads = 3;
   unsigned parallel_uploads = 5;
+  int download_attempts = 5;
 };
 
 struct Services {
