@@ -203,13 +203,17 @@ template <class Ask>
 auto ask_registries(const oci::Reference& reference, const PullOptions& options, Ask ask)
     -> decltype(ask(std::declval<remote::Registry&>())) {
   std::optional<Error> last;
+  std::string refusal;  // of a mirror's image: it must not get lost behind "no route to host"
   for (const remote::Endpoint& endpoint : TRY(options.hosts->for_pull(reference.domain))) {
     const auto registry = remote::Registry::create(
         options.hosts, endpoint, endpoint.mirror ? remote::Credentials{} : options.credentials, options.remote);
     auto result = ask(*registry);
     if (result || !remote::worth_another_endpoint(result.error())) return result;
     last = std::move(result).error();
+    if (endpoint.mirror && last->kind() == ErrorKind::forbidden) refusal = last->text();
   }
+  if (last && !refusal.empty())
+    return fail(last->kind(), "{}; what a mirror has was refused: {}", last->text(), refusal);
   if (last) return std::unexpected(std::move(*last));
   return fail(ErrorKind::unavailable, "no registry serves {}", reference.domain);
 }

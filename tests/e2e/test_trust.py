@@ -411,6 +411,12 @@ def test_a_mirror_serves_signatures_too(make_daemon, policy, repository, signer)
     """The name is Docker Hub's, the bytes are the mirror's."""
     policy.write(rules={f"docker.io/{repository.name}": signed_by(signer)})
     daemon = make_daemon("--trust-policy", policy.path, "--registry-mirror", f"http://{repository.registry.address}")
+    # Docker Hub is not there; what the mirror had is said all the same.
+    daemon.stop()
+    daemon.environment.update(HTTPS_PROXY="http://127.0.0.1:1", NO_PROXY="127.0.0.1")
+    daemon.start()
+    error = daemon.corten.fails("pull", f"{repository.name}:1")
+    assert "what a mirror has was refused" in error and "there is no signature" in error
     repository.sign(signer, repository.digest("1"))
     daemon.corten("pull", f"{repository.name}:1")
     assert daemon.corten("run", "--rm", f"{repository.name}:1", "cat", "/second") == "second"
