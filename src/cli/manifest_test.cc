@@ -210,6 +210,10 @@ TEST_F(Lookups, OfTagsAreSortedAndMarked) {
             "TAG       IMAGE ID\nlatest    \n1.10      \n1.9       0123456789ab\nedge      \n");
   EXPECT_EQ(run({"tags", "-q", "--limit", "2", "nginx"}).out, "latest\n1.10\n");
   EXPECT_EQ(run({"tags", "--format", "{{.Nope}}", "nginx"}).code, 1);
+  const std::string signature = "sha256-" + std::string(64, 'a') + ".sig";
+  answer("GET /distribution/docker.io/library/nginx/tags", 200, R"({"Tags":["1",")" + signature + R"("]})");
+  EXPECT_EQ(run({"tags", "-q", "nginx"}).out, "1\n");
+  EXPECT_EQ(run({"tags", "-aq", "nginx"}).out, "1\n" + signature + "\n");
 }
 
 TEST_F(Lookups, SurviveAnswersThatAreNone) {

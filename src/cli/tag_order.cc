@@ -109,6 +109,15 @@ std::strong_ordering compare(std::string_view tag, std::string_view other) {
 
 }  // namespace
 
+bool is_attachment(std::string_view tag) {
+  constexpr std::string_view prefix = "sha256-";
+  constexpr std::size_t digits = 64;
+  if (!tag.starts_with(prefix) || tag.size() < prefix.size() + digits) return false;
+  const std::string_view hex = tag.substr(prefix.size(), digits);
+  const std::string_view rest = tag.substr(prefix.size() + digits);
+  return hex.find_first_not_of("0123456789abcdef") == std::string_view::npos && (rest.empty() || rest[0] == '.');
+}
+
 bool tag_before(std::string_view a, std::string_view b) { return compare(a, b) < 0; }
 
 void sort_tags(std::vector<std::string>& tags) { std::ranges::sort(tags, tag_before); }

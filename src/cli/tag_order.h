@@ -12,6 +12,9 @@ namespace corten::cli {
 // numbers ("1.10" is newer than "1.9"), in names too.
 void sort_tags(std::vector<std::string>& tags);
 
+// "sha256-<64 digits>" and what is behind a dot: not an image but what goes with one (signatures, lists of parts).
+bool is_attachment(std::string_view tag);
+
 // Whether `a` stands before `b`.
 bool tag_before(std::string_view a, std::string_view b);
 

@@ -54,6 +54,15 @@ TEST(TagOrder, ReadsPythonsPreliminaryVersions) {
   EXPECT_THAT(tags, testing::ElementsAre("3.13.0", "3.13.0rc2-slim", "3.13.0rc1", "3.13.0b2", "3.13.0a4", "3.12.9"));
 }
 
+TEST(TagOrder, KnowsWhatIsNoImage) {
+  const std::string digits(64, 'a');
+  EXPECT_TRUE(is_attachment("sha256-" + digits));
+  EXPECT_TRUE(is_attachment("sha256-" + digits + ".sig"));
+  for (const auto& tag : {std::string("sha256-abc"), "sha256-" + digits + "a", "sha256-" + std::string(64, 'g'),
+                          "sha512-" + digits, std::string("sha256-"), std::string("latest")})
+    EXPECT_FALSE(is_attachment(tag)) << tag;
+}
+
 // Whatever a registry lists: an order that contradicts itself would make sort() run out of its bounds.
 TEST(TagOrder, IsAnOrder) {
   std::mt19937 random(11);

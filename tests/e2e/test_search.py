@@ -1,5 +1,6 @@
 """What the daemon looks up in registries without pulling: searches, tags, what a reference names. Both clients where both can."""
 
+import base64
 import http.server
 import json
 import socket
@@ -8,7 +9,7 @@ import threading
 import urllib.parse
 
 import pytest
-from test_registry import Registry, pushed, registry  # noqa: F401
+from test_registry import Registry, guarded, pushed, registry  # noqa: F401
 
 RESULTS = [
     {"name": "busybox", "description": "Busybox base\nimage. " + "x" * 60, "star_count": 12, "is_official": True},
@@ -146,10 +147,10 @@ def test_tags_that_there_are_not(registry, daemon):  # noqa: F811
     assert "number of tags" in cli.fails("tags", "--limit", "-1", "busybox", code=1)
 
 
-def get(daemon, path):
+def get(daemon, path, header=""):
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(daemon.socket))
-        client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        client.sendall(f"GET {path} HTTP/1.0\r\n{header}\r\n".encode())
         text = b"".join(iter(lambda: client.recv(65536), b"")).decode()
     head, _, body = text.partition("\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
@@ -173,3 +174,17 @@ def test_distribution(registry, pushed, daemon):  # noqa: F811
     assert get(daemon, "/images/search?term=x&limit=1x") == (
         400, {"message": 'invalid limit specified: strconv.Atoi: parsing "1x": invalid syntax'},
     )  # fmt: skip
+
+
+def test_distribution_needs_the_password(guarded, daemon):  # noqa: F811
+    daemon.corten("tag", "busybox", f"{guarded.address}/shut:1")
+    daemon.corten("login", "-u", "me", "--password-stdin", guarded.address, input="secret")
+    daemon.corten("push", "-q", f"{guarded.address}/shut:1")
+    daemon.corten("logout", guarded.address)
+    path = f"/distribution/{guarded.address}/shut:1/json"
+    status, body = get(daemon, path)
+    assert status == 401 and "no basic auth credentials" in body["message"]
+    for password, wanted in (("secret", 200), ("wrong", 401)):
+        auth = base64.urlsafe_b64encode(json.dumps({"username": "me", "password": password}).encode()).decode()
+        assert get(daemon, path, f"X-Registry-Auth: {auth}\r\n")[0] == wanted
+    assert get(daemon, path, "X-Registry-Auth: !\r\n")[0] == 401, "what makes no sense is no credentials"

@@ -7,6 +7,8 @@
 #include "cli/inspect_format.h"
 #include "cli/manifest_registry.h"
 #include "cli/manifest_store.h"
+#include "cli/style.h"
+#include "cli/terminal.h"
 
 namespace corten::cli {
 namespace {
@@ -69,19 +71,24 @@ Result<std::string> list_text(const oci::Reference& list, const std::vector<Imag
   return go_escaped(json::write_pretty(document, "   "));
 }
 
+// Foreign text: JSON has no control characters but U+007F to U+009F, and those are for some terminals what ESC is.
+void show_json(Context& context, std::string_view text) {
+  context.print_line(is_terminal(context.out()) ? printable_lines(text) : std::string(text));
+}
+
 void show(Context& context, const ImageManifest& image, bool verbose) {
-  context.print_line(indent_json(verbose ? to_text(image) : image.raw, "\t"));
+  show_json(context, indent_json(verbose ? to_text(image) : image.raw, "\t"));
 }
 
 Outcome show_list(Context& context, const oci::Reference& list, const std::vector<ImageManifest>& images,
                   bool verbose) {
   if (!verbose) {
-    context.print_line(TRY_AS(list_text(list, images), "failed to assemble ManifestDescriptor"));
+    show_json(context, TRY_AS(list_text(list, images), "failed to assemble ManifestDescriptor"));
     return done();
   }
   std::string text;
   for (const auto& image : images) text += (text.empty() ? "" : ",") + to_text(image);
-  context.print_line(indent_json("[" + text + "]", "\t"));
+  show_json(context, indent_json("[" + text + "]", "\t"));
   return done();
 }
 

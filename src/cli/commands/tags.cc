@@ -15,6 +15,7 @@ using gotemplate::Value;
 using Arguments = std::span<const Value>;
 
 constexpr Flag tags_flags[] = {
+    {.name = "all", .shorthand = 'a', .usage = "Show all tags (default hides those of signatures and the like)"},
     {.name = "format", .kind = FlagKind::string, .type_name = "string", .usage = format_usage},
     {.name = "limit", .kind = FlagKind::integer, .type_name = "int", .usage = "Max number of tags, the newest first"},
     {.name = "no-trunc", .usage = "Don't truncate output"},
@@ -50,14 +51,16 @@ std::map<std::string, std::string> local_images(client::Client& client, const st
   return ids;
 }
 
-Result<std::vector<std::string>> remote_tags(Context& context, client::Client& client, const oci::Reference& image) {
+Result<std::vector<std::string>> remote_tags(Context& context, client::Client& client, const oci::Reference& image,
+                                             bool all) {
   auto answer = TRY(client.stream("GET", fmt::format("/distribution/{}/tags", client::path_part(image.name())), {},
                                   nullptr, nullptr, {{"X-Registry-Auth", registry_auth_for(context, image)}}));
   const std::string body = TRY(answer.read_all());
   const json::Value document = TRY(json::parse(body));
   std::vector<std::string> tags;
   for (const auto& tag : array_at(document, "Tags")) {
-    if (std::string text = text_of(tag); oci::valid_tag(text)) tags.push_back(std::move(text));
+    std::string text = text_of(tag);
+    if (oci::valid_tag(text) && (all || !is_attachment(text))) tags.push_back(std::move(text));
   }
   sort_tags(tags);
   return tags;
@@ -75,7 +78,7 @@ Outcome run_tags(Context& context, const Invocation& invocation) {
   const bool quiet = flags.boolean("quiet");
   const std::string format = quiet && flags.string("format").empty() ? "{{.Tag}}" : flags.string("format");
   client::Client& client = *TRY(context.client());
-  auto tags = TRY(remote_tags(context, client, image));
+  auto tags = TRY(remote_tags(context, client, image, flags.boolean("all")));
   if (limit > 0 && tags.size() > static_cast<std::size_t>(limit)) tags.resize(static_cast<std::size_t>(limit));
   const std::string repository = image.familiar_name();
   const auto ids = quiet ? std::map<std::string, std::string>() : local_images(client, repository);
