@@ -21,7 +21,7 @@ constexpr std::string_view opaque_name = ".wh..wh..opq";
 constexpr std::uint64_t entry_cost = 256;
 constexpr std::size_t copy_piece = 64U << 10;
 // Several layers are written at once, and what does not fit goes to a file that is seldom written to the disk.
-constexpr std::size_t stash_memory = 2U << 20;
+constexpr std::size_t stash_memory = 1U << 20;
 
 bool is_whiteout(const erofs::Found& found) { return S_ISCHR(found.mode) && found.device_zero; }
 

@@ -81,7 +81,7 @@ Result<std::pair<UniqueFd, std::string>> make_loop_device(int image) {
 
 }  // namespace
 
-Result<ImageMount> mount_image(UniqueFd image, ImageWay way) {
+Result<ImageMount> mount_image(UniqueFd image, ImageWay way, bool again) {
   CHECK(check_and_read_ahead(image.get()));
   ImageMount out;
   if (way == ImageWay::loop) {
@@ -92,7 +92,7 @@ Result<ImageMount> mount_image(UniqueFd image, ImageWay way) {
   }
   out.source = fd_path(image.get());
   out.root = TRY(mount_source(out.source));
-  out.image = std::move(image);
+  if (again) out.image = std::move(image);
   return out;
 }
 

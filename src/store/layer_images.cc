@@ -9,9 +9,10 @@
 namespace corten::store {
 namespace {
 
-// Images that stay mounted though nobody uses them: each is a few pages of kernel memory and two descriptors. One that
-// is unmounted here and used by a container goes on there, but the next container then reads it from the disk anew.
-constexpr std::size_t kept_mounts = 128;
+// Images that stay mounted though nobody uses them: each is some pages of kernel memory and a descriptor. One that is
+// unmounted here and used by a container goes on there, but the next container then reads it from the disk anew. More
+// than one image can have, or each mount would be all mounts.
+constexpr std::size_t kept_mounts = 1024;
 
 }  // namespace
 
@@ -29,7 +30,7 @@ Result<LayerRoot> LayerImages::root(std::uint64_t number) {
     return fail(ErrorKind::invalid, "layer {}: its files are gone: run `corten system check`", number);
   }
   if (!image) return sys_fail("open layer image {}", number);
-  auto mount = mount_image(std::move(image), way_);
+  auto mount = mount_image(std::move(image), way_, again_);
   if (!mount) return std::unexpected(std::move(mount).error().wrap(fmt::format("layer image {}", number)));
   auto root = std::make_shared<const ImageMount>(std::move(*mount));
   LayerRoot gone;  // unmounted without the lock

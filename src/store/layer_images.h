@@ -16,8 +16,8 @@ namespace corten::store {
 
 class LayerImages {
  public:
-  // `base` is the snapshots directory (borrowed).
-  LayerImages(int base, ImageWay way) : base_(base), way_(way) {}
+  // `base` is the snapshots directory (borrowed), `again` as for mount_image.
+  LayerImages(int base, ImageWay way, bool again) : base_(base), way_(way), again_(again) {}
 
   // The layer's root, or null when the layer is a directory. The last ones asked for stay mounted.
   Result<LayerRoot> root(std::uint64_t number) EXCLUDES(mutex_);
@@ -32,6 +32,7 @@ class LayerImages {
 
   int base_;
   ImageWay way_;
+  bool again_;
   Mutex mutex_;
   Recent recent_ GUARDED_BY(mutex_);
   std::map<std::uint64_t, Recent::iterator> places_ GUARDED_BY(mutex_);

@@ -27,7 +27,7 @@ Result<UniqueFd> make_probe(int base) {
 
 Result<> try_it(const std::string& base, int base_fd, const OverlayWay& way, ImageWay image_way) {
   UniqueFd probe = TRY(make_probe(base_fd));
-  auto image = TRY(mount_image(std::move(probe), image_way));
+  auto image = TRY(mount_image(std::move(probe), image_way, way.attached));
   OverlayMount mount;
   mount.base = base;
   mount.base_fd = base_fd;

@@ -41,7 +41,7 @@ class OverlaySnapshots : public Snapshots {
         catalog_(std::move(catalog)),
         support_(std::move(support)),
         make_images_(make_images),
-        images_(base_fd_.get(), support_.image_way),
+        images_(base_fd_.get(), support_.image_way, support_.overlay_way.attached),
         janitor_([this](const std::string& name) { return remove_directory(name); },
                  [this] { static_cast<void>(sync()); }) {}
 

@@ -95,7 +95,7 @@ def test_both_forms_do_all(make_daemon, form):
     wait_until(lambda: {p.name for p in (daemon.data_root / "snapshots").iterdir()} == {"init"}, what="the layers to go")
 
 
-def test_a_data_root_goes_from_one_form_to_the_other_and_back(make_daemon, tmp_path):
+def test_a_data_root_goes_from_one_form_to_the_other_and_back(make_daemon):
     daemon = make_or_skip(make_daemon, "image")
     corten = daemon.corten
     corten("create", "--name", "old", "busybox", "cat", "/etc/passwd")
@@ -110,7 +110,7 @@ def test_a_data_root_goes_from_one_form_to_the_other_and_back(make_daemon, tmp_p
         assert "root" in corten("start", "-a", "old")
         use(corten, f"mixed:{number}")
     assert corten("run", "--rm", "mixed:2", "cat", "/step1", "/step2") == "1\n2"
-    assert len(layer_files(daemon)) == 2
+    wait_until(lambda: len(layer_files(daemon)) == 2, what="the layers of the forms that they were made in")
 
 
 @pytest.mark.parametrize("option", ["overlay2.size=10G", "layers=tree", "layers"])

@@ -19,7 +19,10 @@ ROOT = HERE.parent.parent
 BUILD = ROOT / "build" / "vm"
 BIN = pathlib.Path(os.environ.get("CORTEN_BIN", ROOT / "build" / "bin"))
 
+TESTS = pathlib.Path(os.environ.get("CORTEN_TESTS", BIN.parent / "tests"))
+
 PROGRAMS = ["corten", "cortend", "corten-shim", "corten-init", "corten-runtime"]
+UNIT_TESTS = ["snapshots_contract_test"]
 TOOLS = ["mke2fs", "ip", "tar", "curl", "jq", "mount", "umount", "stat", "find"]
 # What the root disk needs before its own modules can be read.
 EARLY_MODULES = ["virtio_pci", "virtio_blk"]
@@ -99,6 +102,10 @@ def make_root(version):
     for program in PROGRAMS:
         put(BIN / program, root, f"/usr/bin/{program}")
         run("strip", root / "usr/bin" / program)
+    for test in UNIT_TESTS:
+        if (TESTS / test).exists():
+            put(TESTS / test, root, f"/tests/{test}")
+            run("strip", root / "tests" / test)
     shutil.copytree(BUILD / "kernel/lib/modules" / version, root / "usr/lib/modules" / version)
     run("depmod", "-b", root / "usr", version)
     shutil.copytree(HERE / "guest", root / "tests/vm")

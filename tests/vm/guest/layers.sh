@@ -1,0 +1,41 @@
+# The snapshot drivers on this kernel: images go through loop devices here, and layers are attached somewhere for each mount.
+. /tests/vm/lib.sh
+suite=/tests/snapshots_contract_test
+[ -x $suite ] || { say "FAIL the contract suite was not built: tools/dev-build snapshots_contract_test"; exit 1; }
+modprobe -a loop overlay erofs || say "FAIL modules"
+
+# What the driver finds out by itself, in both forms, alone and with layers below in an overlay of their own.
+driver() {
+  $suite --gtest_brief=1 --gtest_filter="Drivers/SnapshotsContract.*/$1" >/tmp/suite 2>&1 || { grep -v info /tmp/suite; return 1; }
+  fails grep SKIPPED /tmp/suite
+}
+layers_in_directories() { driver overlay; }
+layers_in_images() { driver images; }
+grouped_directories() { driver overlay_grouped; }
+grouped_images() { driver images_grouped; }
+no_device_is_left() { within 5 sh -c '! losetup -a | grep -q .'; }
+the_daemon_uses_images() {
+  make_busybox /tmp/busybox.tar
+  start_daemon
+  corten import /tmp/busybox.tar busybox:latest
+  corten info -f '{{json .DriverStatus}}' | grep 'EROFS images on loop devices'
+  [ "$(corten run --name aa busybox sh -c 'echo made >/made; rm /etc/passwd; cat /www/index.html')" = hello ]
+  corten diff aa | grep 'D /etc/passwd'
+  corten commit aa made
+  [ "$(corten run --rm made cat /made)" = made ]
+  fails corten run --rm made test -e /etc/passwd
+  corten rm aa
+  corten rmi made busybox
+  within 10 no_device_is_left
+}
+# Not on the tmpfs, which knows neither mapped owners nor all attributes.
+mkdir -p /data/tmp
+mount --bind /data/tmp /tmp
+check "layers in directories" layers_in_directories
+check "layers in images" layers_in_images
+check "directories, the lower ones in an overlay of their own" grouped_directories
+check "images, the lower ones in an overlay of their own" grouped_images
+check "no loop device is left" no_device_is_left
+check "the daemon uses images" the_daemon_uses_images
+end_daemon -TERM || say "FAIL the daemon does not stop"
+umount /tmp
