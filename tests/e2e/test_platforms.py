@@ -181,6 +181,23 @@ def test_a_platform_that_is_none(cli):
     )
 
 
+def test_one_platform_is_asked_about(daemon, cli):
+    """An image has one: of another one there is nothing to show, and nothing is removed."""
+    image = make(daemon.corten, "foreign", "linux/arm64/v8").decode().strip()
+    other = (
+        "image with reference foreign was found but its platform (linux/arm64/v8) does not match the specified platform "
+        "(linux/amd64)"
+    )
+    commands = (("image", "inspect", "-f", "{{.Id}}"), ("history", "--no-trunc", "-q"), ("rmi",))
+    for command in commands:
+        assert other in cli.fails(*command, "--platform", "linux/amd64", "foreign")
+        assert '"foo": unknown operating system or architecture' in cli.fails(*command, "--platform", "foo", "foreign")
+    assert cli(*commands[0], "--platform", "linux/arm64", "foreign") == image
+    assert cli(*commands[1], "--platform", "linux/arm64", "foreign") == image
+    assert image in cli("rmi", "--platform", "linux/arm64", "foreign")
+    assert "No such image" in cli.fails("rmi", "--platform", "linux/arm64", "foreign")
+
+
 def test_an_image_that_is_here_for_another_machine(index, cli):
     cli("pull", "-q", "--platform", "linux/arm64", index)
     # Asked for by its platform, it is what was asked for; else there is a warning.

@@ -2,6 +2,7 @@
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/formatter.h"
+#include "cli/image_pull.h"
 #include "cli/image_row.h"
 #include "cli/json_get.h"
 #include "cli/shared_flags.h"
@@ -104,17 +105,15 @@ constexpr Column<HistoryRow> history_columns[] = {
 
 Outcome run_history(Context& context, const Invocation& invocation) {
   const FlagValues& flags = invocation.flags;
-  if (flags.changed("platform")) {
-    return fail(ErrorKind::not_implemented,
-                "--platform is not supported: images have one platform, name the image itself");
-  }
+  client::Parameters parameters;
+  if (flags.changed("platform")) parameters.emplace_back("platform", TRY(platform_json(flags.string("platform"))));
   const bool quiet = flags.boolean("quiet");
   const bool human = flags.boolean("human");
   std::string format = flags.string("format");
   if (quiet) format = "{{.ID}}";
   client::Client& client = *TRY(context.client());
   const json::Value answer =
-      TRY(client.get(fmt::format("/images/{}/history", client::path_part(invocation.arguments[0]))));
+      TRY(client.get(fmt::format("/images/{}/history", client::path_part(invocation.arguments[0])), parameters));
   std::vector<HistoryRow> rows;
   if (answer.is_array()) {
     for (const auto& layer : answer.get_array()) rows.push_back({&layer, !flags.boolean("no-trunc"), human});

@@ -5,6 +5,7 @@
 #include "cli/inspect_shapes.h"
 #include "cli/json_get.h"
 #include "cli/shared_flags.h"
+#include "oci/image.h"
 
 namespace corten::cli {
 namespace {
@@ -44,8 +45,12 @@ Result<Document> fetch_container(client::Client& client, const std::string& name
   return Document{TRY(client.get_text(fmt::format("/containers/{}/json", client::path_part(name)), parameters)),
                   &container_shape, "container"};
 }
+Result<Document> fetch_image_for(client::Client& client, const std::string& name, const client::Parameters& platform) {
+  return Document{TRY(client.get_text(fmt::format("/images/{}/json", client::path_part(name)), platform)), &image_shape,
+                  "image"};
+}
 Result<Document> fetch_image(client::Client& client, const std::string& name) {
-  return Document{TRY(client.get_text(fmt::format("/images/{}/json", client::path_part(name)))), &image_shape, "image"};
+  return fetch_image_for(client, name, {});
 }
 Result<Document> fetch_plain(client::Client& client, std::string_view kind, const std::string& name) {
   return Document{TRY(client.get_text(fmt::format("/{}/{}", kind, client::path_part(name)))), nullptr,
@@ -134,11 +139,12 @@ Outcome run_container_inspect(Context& context, const Invocation& invocation) {
 }
 
 Outcome run_image_inspect(Context& context, const Invocation& invocation) {
-  if (invocation.flags.changed("platform")) {
-    return fail(ErrorKind::not_implemented,
-                "--platform is not supported: images have one platform, name the image itself");
-  }
-  return inspect_all(context, invocation, fetch_image);
+  client::Parameters platform;
+  if (invocation.flags.changed("platform"))
+    platform.emplace_back("platform", json::to_text(TRY(oci::parse_platform(invocation.flags.string("platform")))));
+  return inspect_all(context, invocation, [&platform](client::Client& client, const std::string& name) {
+    return fetch_image_for(client, name, platform);
+  });
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "cli/shared_flags.h"
 #include "cli/units.h"
 #include "gotemplate/value.h"
+#include "oci/image.h"
 #include "oci/reference.h"
 
 namespace corten::cli {
@@ -167,10 +168,8 @@ Outcome run_rmi(Context& context, const Invocation& invocation) {
   client::Parameters parameters;
   if (flags.boolean("force")) parameters.emplace_back("force", "1");
   if (flags.boolean("no-prune")) parameters.emplace_back("noprune", "1");
-  if (flags.changed("platform")) {
-    return fail(ErrorKind::not_implemented,
-                "--platform is not supported: images have one platform, name the image itself");
-  }
+  for (const auto& platform : flags.list("platform"))
+    parameters.emplace_back("platforms", json::to_text(TRY(oci::parse_platform(platform))));
   client::Client& client = *TRY(context.client());
   std::vector<Error> errors;
   for (const auto& name : invocation.arguments) {
