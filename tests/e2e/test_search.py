@@ -188,3 +188,51 @@ def test_distribution_needs_the_password(guarded, daemon):  # noqa: F811
         auth = base64.urlsafe_b64encode(json.dumps({"username": "me", "password": password}).encode()).decode()
         assert get(daemon, path, f"X-Registry-Auth: {auth}\r\n")[0] == wanted
     assert get(daemon, path, "X-Registry-Auth: !\r\n")[0] == 401, "what makes no sense is no credentials"
+
+
+def test_a_search_sends_credentials_when_asked(daemon, index, tmp_path):
+    wanted = "Basic " + base64.b64encode(b"me:secret").decode()
+
+    def guard(handler):
+        known = handler.headers.get("Authorization") == wanted
+        body = json.dumps({"results": RESULTS}).encode() if known else b"{}"
+        handler.send_response(200 if known else 401)
+        if not known:
+            handler.send_header("WWW-Authenticate", 'Basic realm="index"')
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    Index.body = guard
+    config = tmp_path / "config"
+    config.mkdir()
+    for client in filter(None, (daemon.corten, daemon.docker)):
+        (config / "config.json").write_text("{}")
+        env = {"DOCKER_CONFIG": str(config)}
+        # A question to the user would be one that nobody answers.
+        assert "no basic auth credentials" in client.fails("search", f"{index}/x", code=1, env=env)
+        auths = {index: {"auth": base64.b64encode(b"me:secret").decode()}, "other.example": {"auth": "eDp5"}}
+        (config / "config.json").write_text(json.dumps({"auths": auths}))
+        assert "busybox" in client("search", f"{index}/x", env=env)
+    assert {seen for _, seen in Index.seen} == {None, wanted}
+
+
+def test_a_mirror_answers_for_docker_hub(make_daemon, registry, pushed):  # noqa: F811
+    daemon = make_daemon("--registry-mirror", f"http://{registry.address}", image=False)
+    assert daemon.corten("tags", "-q", pushed) == "1"
+    status, body = get(daemon, f"/distribution/{pushed}:1/json")
+    assert status == 200 and body["Descriptor"]["digest"] == registry.manifest(pushed, "1")[0]
+
+
+def test_docker_py(daemon, registry, index, pushed):  # noqa: F811
+    docker = pytest.importorskip("docker")
+    client = docker.DockerClient(base_url=daemon.host)
+    name = f"{registry.address}/{pushed}"
+    data = client.images.get_registry_data(f"{name}:1")
+    assert data.id == registry.manifest(pushed, "1")[0]
+    assert data.has_platform("linux/amd64") and not data.has_platform("linux/arm64")
+    assert data.pull().attrs["RepoDigests"] == [f"{name}@{data.id}"]
+    with pytest.raises(docker.errors.NotFound):
+        client.images.get_registry_data(f"{name}:no")
+    assert [found["name"] for found in client.images.search(f"{index}/box")] == ["busybox", "team/box"]
+    client.close()
