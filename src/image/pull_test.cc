@@ -202,6 +202,32 @@ TEST_F(PullTest, KeepsNothingOfWhatIsWrong) {
   EXPECT_TRUE(nothing_partial());
 }
 
+TEST_F(PullTest, RefusesManifestsThatCannotBeRight) {
+  publish("app:1", {1000});
+  const auto bytes = registry_.client()->resolve(reference("app:1"))->bytes;
+  const oci::Manifest good = *oci::parse_manifest(bytes);
+  const auto error_of = [&](const std::function<void(oci::Manifest&)>& change) {
+    oci::Manifest bad = good;
+    change(bad);
+    registry_.add_manifest("bad", json::to_text(bad));
+    const auto pulled = pull("app:bad");
+    EXPECT_TRUE(pulled || (is_empty() && nothing_partial()));
+    return pulled ? std::string("no error") : pulled.error().text();
+  };
+  EXPECT_EQ(error_of([](oci::Manifest&) {}), "no error");
+  wipe();
+  EXPECT_THAT(error_of([](oci::Manifest& bad) { bad.layers[0].media_type = "text/html"; }), HasSubstr("media type"));
+  EXPECT_THAT(error_of([](oci::Manifest& bad) { bad.layers[0].size += 1; }), HasSubstr("its size is"));
+  EXPECT_THAT(error_of([](oci::Manifest& bad) { bad.layers[0].size -= 1; }), HasSubstr("its size is"));
+  EXPECT_NE(error_of([](oci::Manifest& bad) { bad.layers[0].size = -1; }), "no error");
+  EXPECT_NE(error_of([](oci::Manifest& bad) { bad.layers[0].digest = "sha256:../../../etc/passwd"; }), "no error");
+  EXPECT_NE(error_of([](oci::Manifest& bad) { bad.layers[0].digest = "sha512:" + std::string(128, 'a'); }), "no error");
+  EXPECT_THAT(error_of([](oci::Manifest& bad) { bad.layers.clear(); }), HasSubstr("length mismatch"));
+  EXPECT_THAT(error_of([](oci::Manifest& bad) { bad.config.size = 1LL << 40; }), HasSubstr("config"));
+  EXPECT_THAT(error_of([](oci::Manifest& bad) { bad.layers.resize(10'000, bad.layers[0]); }), HasSubstr("layers"));
+  EXPECT_NE(error_of([&](oci::Manifest& bad) { bad.config = bad.layers[0]; }), "no error");
+}
+
 // A layer that is refused ends the download of the rest of it.
 TEST_F(PullTest, ABlobThatIsNoLayerIsNotFetchedToItsEnd) {
   publish("app:1", {6'000'000});
