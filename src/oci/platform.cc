@@ -11,9 +11,8 @@ namespace corten::oci {
 namespace {
 
 constexpr const char* docker_reference_type = "vnd.docker.reference.type";
-// Further away than any variant is.
-constexpr unsigned no_variant = 100;
-constexpr unsigned other_family = 50;
+// Further away than any version of the own family is.
+constexpr unsigned other_family = 1000;
 
 struct ArchName {
   std::string_view from, architecture, variant;
@@ -87,9 +86,10 @@ std::optional<unsigned> family_distance(const Platform& want, const Platform& ha
     if (want.variant == have.variant) return 0;
     const unsigned can = version_of(want), needs = version_of(have);
     if (can == 0 || needs == 0 || !runs(want.architecture, can, needs)) return std::nullopt;
-    // Whole versions lie further apart than an eighth's parts; all stay below other_family.
-    const unsigned majors = can / 100 - needs / 100;
-    return want.architecture == "arm64" ? (majors == 0 ? can - needs : 20 + 10 - std::min(10U, needs % 100)) : majors;
+    const unsigned versions = can / 100 - needs / 100;
+    if (want.architecture != "arm64") return versions;
+    // Down through version 9, then from the newest of version 8 on.
+    return versions == 0 ? can - needs : 100 + (99 - needs % 100);
   }
   if (want.architecture == "amd64" && have.architecture == "386") return other_family;
   // The 32-bit side of a 64-bit ARM processor.
@@ -199,13 +199,18 @@ std::optional<unsigned> distance(const Platform& want, const Platform& have) {
   normalise(a);
   normalise(b);
   if (a.os != b.os) return std::nullopt;
-  if (const auto steps = family_distance(a, b)) return steps;
-  // Most images for ARM say nothing of the variant; normalising has made "v7" of that.
-  if (have.variant.empty() && a.architecture == b.architecture) return no_variant;
-  return std::nullopt;
+  return family_distance(a, b);
 }
 
-bool matches(const Platform& want, const Platform& have) { return distance(want, have).has_value(); }
+bool matches(const Platform& want, const Platform& have) {
+  if (distance(want, have)) return true;
+  if (!have.variant.empty()) return false;
+  // Most configs of images for ARM say nothing of the variant; normalising makes "v7" of that.
+  Platform a = want, b = have;
+  normalise(a);
+  normalise(b);
+  return a.os == b.os && a.architecture == b.architecture;
+}
 
 const Descriptor* best_entry(const std::vector<Descriptor>& entries, const Platform& want) {
   constexpr unsigned unnamed = std::numeric_limits<unsigned>::max();

@@ -1,5 +1,6 @@
-// Which image runs on which machine. The rules are containerd's (an image for an older processor of the same family
-// runs on a newer one) with Docker's exception: an image that names no variant is taken to run on every one.
+// Which image runs on which machine. The rules are containerd's: an image for an older processor of the same family
+// runs on a newer one. Docker has an exception for what is here already (oci::matches): an image that names no variant
+// is taken to run on every one.
 #pragma once
 
 #include <optional>

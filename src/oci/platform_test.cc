@@ -105,6 +105,9 @@ TEST(Platform, AnImageThatNamesNoVariantIsTakenAtItsWord) {
   EXPECT_TRUE(matches(platform("linux/ppc64le/power9"), stated("ppc64le")));
   EXPECT_FALSE(matches(platform("linux/ppc64le/power9"), stated("ppc64le", "power10")));
   EXPECT_FALSE(matches(platform("linux/arm64"), Platform{}));
+  // Of an index's entries that is not assumed: 32-bit ARM without a variant is v7.
+  EXPECT_EQ(taken(entries({stated("arm")}), "linux/arm/v6"), -1);
+  EXPECT_EQ(taken(entries({stated("arm")}), "linux/arm/v7"), 0);
   // Nonsense in a variant is compared as text and never overflows.
   for (const char* odd : {"v", "v.", "v8.", "v8.x", "v-1", "v99999999999999999999", "v8.99999999999", "\xff"}) {
     EXPECT_FALSE(matches(platform("linux/arm64/v9.9"), stated("arm64", odd))) << odd;
@@ -121,6 +124,7 @@ TEST(Platform, TheNearestEntryOfAnIndexIsTaken) {
   EXPECT_EQ(taken(entries({stated("arm", "v7"), stated("arm64")}), "linux/arm64"), 1);
   EXPECT_EQ(taken(entries({stated("arm", "v6"), stated("arm", "v7")}), "linux/arm64"), 1);
   EXPECT_EQ(taken(entries({stated("arm64"), stated("arm64", "v8.2"), stated("arm64", "v8.5")}), "linux/arm64/v9"), 2);
+  EXPECT_EQ(taken(entries({stated("arm", "v7"), stated("arm64", "v9")}), "linux/arm64/v9.99"), 1);
   // Of equals the first, as listed.
   EXPECT_EQ(taken(entries({stated("amd64"), stated("x86_64")}), "linux/amd64"), 0);
 }
