@@ -65,6 +65,20 @@ def test_a_killed_daemon_goes_on_where_it_was(make_daemon, stage):
     daemon.corten("rm", name)
 
 
+def test_a_daemon_that_is_stopped_does_not_wait_for_a_registry(make_daemon, stage):
+    daemon = make_daemon()
+    digest = big_image(stage)
+    stalling(stage, digest, 3 * MIB)
+    pulling = daemon.corten.popen("pull", f"{stage.address}/a/b:1", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: partial(daemon).get(digest[7:]) == 3 * MIB, 20, "three MiB on disk")
+    assert daemon.stop(timeout=10) == 0
+    assert stage.gone.is_set() and pulling.wait(10) != 0
+    stage.act = lambda handler: False
+    daemon.start()
+    daemon.corten("pull", "-q", f"{stage.address}/a/b:1")
+    assert stage.sent[digest] == len(stage.blobs[digest])
+
+
 @pytest.mark.parametrize("client", ["corten", "docker"])
 def test_an_interrupted_pull_ends_at_once_and_can_go_on(daemon, stage, client):
     cli = getattr(daemon, client)
