@@ -1,7 +1,11 @@
 #include "cli/manifest_registry.h"
 
+#include <atomic>
 #include <cstdlib>
+#include <functional>
+#include <optional>
 #include <set>
+#include <thread>
 
 #include "cli/registry_auth.h"
 #include "cli/version.h"
@@ -12,6 +16,7 @@ namespace corten::cli {
 namespace {
 
 constexpr std::size_t most_images = 1000;
+constexpr std::size_t most_at_once = 6;
 
 std::string environment(std::initializer_list<const char*> names) {
   for (const char* name : names) {
@@ -34,11 +39,67 @@ ImageManifest image_of(const oci::Reference& reference, remote::ResolvedManifest
   return {.reference = reference.full(), .descriptor = std::move(found.descriptor), .raw = std::move(found.bytes)};
 }
 
+// The images 0 to count - 1, or the first error in that order.
+Result<std::vector<ImageManifest>> gather(std::size_t count,
+                                          const std::function<Result<ImageManifest>(std::size_t)>& fetch) {
+  std::vector<std::optional<Result<ImageManifest>>> results(count);
+  std::atomic<std::size_t> next{0};
+  std::atomic<bool> failed{false};
+  const auto one = [&] {
+    const std::size_t i = next++;
+    if (i >= count || failed) return false;
+    results[i] = fetch(i);
+    if (!*results[i]) failed = true;
+    return true;
+  };
+  // The first one alone: it also finds the way in and brings the token.
+  one();
+  {
+    std::vector<std::jthread> threads;
+    const auto work = [&] {
+      while (one()) {
+      }
+    };
+    for (std::size_t i = 2; i < count && threads.size() + 1 < most_at_once; ++i) threads.emplace_back(work);
+    work();
+  }
+  std::vector<ImageManifest> images;
+  for (auto& result : results)
+    if (result) images.push_back(TRY(*std::move(result)));
+  return images;
+}
+
+Result<remote::ResolvedManifest> resolve(remote::Registry& registry, const oci::Reference& reference) {
+  auto found = registry.resolve(reference);
+  if (!found && found.error().kind() == ErrorKind::not_found) return std::unexpected(no_such(reference));
+  return found;
+}
+
+// An image of a list, with what the list says of it. What else an entry says (annotations, urls) is not what Docker's
+// client keeps.
+Result<ImageManifest> listed(remote::Registry& registry, const oci::Reference& list, const oci::Descriptor& entry,
+                             bool whole) {
+  oci::Reference part = list;
+  part.digest = entry.digest;
+  ImageManifest image{.reference = part.full(), .descriptor = {}, .raw = {}};
+  if (whole) {
+    image = image_of(part, TRY(resolve(registry, part)));
+  } else {
+    image.descriptor.media_type = entry.media_type;
+    image.descriptor.digest = entry.digest;
+    image.descriptor.size = entry.size;
+  }
+  if (oci::is_index_type(image.descriptor.media_type))
+    return fail(ErrorKind::invalid, "unsupported manifest type: {} is a manifest list", part.full());
+  image.descriptor.platform = entry.platform.value_or(oci::Platform{});
+  return image;
+}
+
 }  // namespace
 
 Result<remote::Registry*> ManifestRegistry::registry(const oci::Reference& reference) {
-  auto& known = registries_[reference.domain];
-  if (known) return known.get();
+  // Also asked by several threads, which then only look.
+  if (const auto known = registries_.find(reference.domain); known != registries_.end()) return known->second.get();
   remote::HostsConfig config;
   if (insecure_) config.insecure_registries.push_back(reference.domain);
   config.proxy = {.http = environment({"HTTP_PROXY", "http_proxy"}),
@@ -49,45 +110,19 @@ Result<remote::Registry*> ManifestRegistry::registry(const oci::Reference& refer
   auto credentials = TRY(remote::parse_registry_auth(registry_auth_for(context_, reference)));
   remote::Options options;
   options.user_agent = fmt::format("Corten-Client/{} (linux)", version_text);
-  known = remote::Registry::create(hosts, std::move(endpoint), std::move(credentials), std::move(options));
-  return known.get();
-}
-
-Result<remote::ResolvedManifest> ManifestRegistry::resolve(remote::Registry& registry,
-                                                           const oci::Reference& reference) {
-  auto found = registry.resolve(reference);
-  if (!found && found.error().kind() == ErrorKind::not_found) return std::unexpected(no_such(reference));
-  return found;
-}
-
-Result<std::vector<ImageManifest>> ManifestRegistry::list_images(remote::Registry& registry,
-                                                                 const oci::Reference& reference,
-                                                                 const remote::ResolvedManifest& list, bool whole) {
-  const oci::Index index = TRY(oci::parse_index(list.bytes));
-  if (whole && index.manifests.size() > most_images)
-    return fail(ErrorKind::invalid, "{} lists more than {} manifests", reference.full(), most_images);
-  std::vector<ImageManifest> images;
-  for (const auto& entry : index.manifests) {
-    oci::Reference part = reference;
-    part.digest = entry.digest;
-    ImageManifest image{.reference = part.full(), .descriptor = {}, .raw = {}};
-    if (whole) image = image_of(part, TRY(resolve(registry, part)));
-    if (oci::is_index_type(whole ? image.descriptor.media_type : entry.media_type))
-      return fail(ErrorKind::invalid, "unsupported manifest type: {} is a manifest list", part.full());
-    // What else an entry says (annotations, urls) is not what Docker's client keeps.
-    image.descriptor.media_type = entry.media_type;
-    image.descriptor.digest = entry.digest;
-    image.descriptor.size = entry.size;
-    image.descriptor.platform = entry.platform.value_or(oci::Platform{});
-    images.push_back(std::move(image));
-  }
-  return images;
+  auto made = remote::Registry::create(hosts, std::move(endpoint), std::move(credentials), std::move(options));
+  return registries_.emplace(reference.domain, std::move(made)).first->second.get();
 }
 
 Result<ManifestRegistry::Found> ManifestRegistry::look(const oci::Reference& reference, bool whole) {
   remote::Registry& from = *TRY(registry(reference));
   auto found = TRY(resolve(from, reference));
-  if (oci::is_index_type(found.descriptor.media_type)) return TRY(list_images(from, reference, found, whole));
+  if (oci::is_index_type(found.descriptor.media_type)) {
+    const auto entries = TRY(oci::parse_index(found.bytes)).manifests;
+    if (whole && entries.size() > most_images)
+      return fail(ErrorKind::invalid, "{} lists more than {} manifests", reference.full(), most_images);
+    return TRY(gather(entries.size(), [&](std::size_t i) { return listed(from, reference, entries[i], whole); }));
+  }
   ImageManifest image = image_of(reference, std::move(found));
   if (!whole) return image;
   const auto manifest = TRY(oci::parse_manifest(image.raw));
@@ -101,6 +136,11 @@ Result<ImageManifest> ManifestRegistry::image(const oci::Reference& reference) {
   auto found = TRY(look(reference, true));
   if (auto* image = std::get_if<ImageManifest>(&found)) return std::move(*image);
   return fail(ErrorKind::invalid, "{} is a manifest list", reference.full());
+}
+
+Result<std::vector<ImageManifest>> ManifestRegistry::images(const std::vector<oci::Reference>& references) {
+  for (const auto& reference : references) TRY(registry(reference));
+  return gather(references.size(), [&](std::size_t i) { return image(references[i]); });
 }
 
 Result<> ManifestRegistry::bring_blob(remote::Registry& registry, const std::string& from, const std::string& to,

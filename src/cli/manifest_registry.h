@@ -25,8 +25,8 @@ class ManifestRegistry {
   // What the reference names: one image or a list. Without `whole`, an image has no platform and the images of a list
   // have no bytes: one request is enough for that. not_found: "no such manifest: docker.io/library/nginx:1.27".
   Result<Found> look(const oci::Reference& reference, bool whole);
-  // One image, with its platform. `invalid` for a list.
-  Result<ImageManifest> image(const oci::Reference& reference);
+  // One image each, with its platform, several asked for at a time. `invalid` for a list.
+  Result<std::vector<ImageManifest>> images(const std::vector<oci::Reference>& references);
 
   // Puts an image that lives in another repository of the same registry into the target's: blobs are mounted, or
   // copied through here where the registry does not mount, then the manifest is pushed by its digest.
@@ -35,15 +35,13 @@ class ManifestRegistry {
 
  private:
   Result<remote::Registry*> registry(const oci::Reference& reference);
-  Result<remote::ResolvedManifest> resolve(remote::Registry& registry, const oci::Reference& reference);
+  Result<ImageManifest> image(const oci::Reference& reference);
   Result<> bring_blob(remote::Registry& registry, const std::string& from, const std::string& to,
                       const oci::Descriptor& blob);
-  Result<std::vector<ImageManifest>> list_images(remote::Registry& registry, const oci::Reference& reference,
-                                                 const remote::ResolvedManifest& list, bool whole);
 
   Context& context_;
   const bool insecure_;
-  std::map<std::string, std::unique_ptr<remote::Registry>> registries_;  // by domain
+  std::map<std::string, std::unique_ptr<remote::Registry>> registries_;  // by domain; changed by one thread only
 };
 
 }  // namespace corten::cli

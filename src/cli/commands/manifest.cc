@@ -118,18 +118,15 @@ Outcome run_create(Context& context, const Invocation& invocation) {
   if (store.has(list) && !invocation.flags.boolean("amend"))
     return fail(ErrorKind::conflict, "refusing to amend an existing manifest list with no --amend flag");
   ManifestRegistry registry(context, invocation.flags.boolean("insecure"));
-  // All of them are there before anything is written: a list is not left half made.
-  std::vector<std::pair<oci::Reference, ImageManifest>> images;
+  std::vector<oci::Reference> wanted;
   for (std::size_t i = 1; i < invocation.arguments.size(); ++i) {
     oci::Reference reference = TRY(named(invocation.arguments[i]));
-    if (auto known = store.get(list, reference); known && !known->raw.empty()) {
-      images.emplace_back(std::move(reference), *std::move(known));
-    } else {
-      ImageManifest image = TRY(registry.image(reference));
-      images.emplace_back(std::move(reference), std::move(image));
-    }
+    const auto known = store.get(list, reference);
+    if (!known || known->raw.empty()) wanted.push_back(std::move(reference));
   }
-  for (const auto& [reference, image] : images) CHECK(store.save(list, reference, image));
+  // All of them are there before anything is written: a list is not left half made.
+  const auto images = TRY(registry.images(wanted));
+  for (std::size_t i = 0; i < images.size(); ++i) CHECK(store.save(list, wanted[i], images[i]));
   context.print_line("Created manifest list " + list.full());
   return done();
 }
