@@ -1,4 +1,4 @@
-// Files as LZ4-compressed extents. A file is cut into chunks of 128 KiB; each becomes one physical cluster of as many
+// Files as LZ4-compressed extents. A file is cut into chunks of 64 KiB; each becomes one physical cluster of as many
 // blocks as it needs, its bytes at the blocks' end, or stays as it is when it would not shrink by a block. A chunk
 // needs nothing of the others, and where it lies follows from how many blocks those before it take: one byte a chunk is
 // all that must be kept until the index is written.
@@ -13,7 +13,7 @@
 
 namespace corten::erofs {
 
-inline constexpr std::uint64_t chunk_size = 128U << 10;
+inline constexpr std::uint64_t chunk_size = 64U << 10;
 // Of larger files the index would grow large, with nothing to show for it where they are holes.
 inline constexpr std::uint64_t compressed_size_max = 1ULL << 30;
 inline constexpr std::uint16_t cluster_blocks_max = chunk_size / block_size;

@@ -30,8 +30,8 @@ std::uint32_t incompatible_features(int file) {
 TEST_F(ErofsCompression, FilesOfEverySizeAroundABlockAndAChunk) {
   Recorder recorder(lz4);
   std::uint64_t seed = 0;
-  for (const std::size_t base : {std::size_t{4096}, std::size_t{8192}, std::size_t{12288}, std::size_t{131072},
-                                 std::size_t{135168}, std::size_t{262144}, std::size_t{1048576}})
+  for (const std::size_t base : std::initializer_list<std::size_t>{4096, 8192, 12288, chunk_size, chunk_size + 4096,
+                                                                   2 * chunk_size, 16 * chunk_size})
     for (const std::size_t size : {base - 4095, base - 1, base, base + 1, base + 2047, base + 4095})
       for (const bool random : {false, true}) {
         const std::string name = "f" + std::to_string(size) + (random ? "r" : "");
