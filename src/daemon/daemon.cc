@@ -200,7 +200,12 @@ class Daemon {
   std::vector<std::string> addresses() const { return http_->addresses(); }
 
  private:
-  Result<> load_trust() { return trust_.load(config_.trust_policy, config_.trust_policy_said); }
+  Result<> load_trust() {
+    CHECK(trust_.load(config_.trust_policy, config_.trust_policy_said));
+    if (const std::string file = trust_.file(); !file.empty())
+      log::info("signature policy {}: {} rules", file, trust_.policy()->rules().size());
+    return {};
+  }
 
   Result<> open_state() {
     store_ = TRY(store::Store::open(config_.data_root, {.layers = config_.layers}));

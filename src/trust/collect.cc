@@ -12,6 +12,7 @@ namespace corten::trust {
 namespace {
 
 constexpr std::size_t max_certificate_text = 256U << 10;
+constexpr std::string_view cosign_artifact_type = "application/vnd.dev.cosign.artifact.sig.v1+json";
 constexpr std::string_view signature_annotation = "dev.cosignproject.cosign/signature";
 
 Result<std::string> read_blob(remote::Registry& registry, std::string_view repository, const oci::Descriptor& blob,
@@ -57,6 +58,7 @@ std::string annotation(const oci::Descriptor& layer, std::string_view name) {
   return {};
 }
 
+// One of cosign's signatures.
 Result<Signature> read_layer(remote::Registry& registry, std::string_view repository, const oci::Descriptor& layer,
                              const std::stop_token& stop) {
   if (layer.media_type != simple_signing_type)
@@ -76,18 +78,28 @@ Result<Signature> read_layer(remote::Registry& registry, std::string_view reposi
   return out;
 }
 
-Result<Signature> read_referrer(remote::Registry& registry, std::string_view repository,
-                                const oci::Descriptor& referrer, const std::stop_token& stop) {
+// A bundle, or what cosign puts under its tag as a referrer in the tag's place.
+Result<std::vector<Signature>> read_referrer(remote::Registry& registry, std::string_view repository,
+                                             const oci::Descriptor& referrer, const std::stop_token& stop) {
   oci::Reference reference;
   reference.path = repository;
   reference.digest = referrer.digest;
   const auto manifest = TRY(registry.resolve(reference, until(stop)));
   const auto artifact = TRY(oci::parse_manifest(manifest.bytes));
+  std::vector<Signature> out;
+  if (referrer.artifact_type == cosign_artifact_type) {
+    if (artifact.layers.size() > max_signatures)
+      return fail(ErrorKind::invalid, "it has {} layers, more than {}", artifact.layers.size(), max_signatures);
+    for (const oci::Descriptor& layer : artifact.layers)
+      out.push_back(TRY(read_layer(registry, repository, layer, stop)));
+    return out;
+  }
   if (artifact.layers.size() != 1 || artifact.layers[0].media_type != bundle_type)
     return fail(ErrorKind::invalid, "it is not one bundle");
-  Signature out;
-  out.kind = "bundle";
-  out.payload = TRY(read_blob(registry, repository, artifact.layers[0], max_bundle, stop));
+  Signature bundle;
+  bundle.kind = "bundle";
+  bundle.payload = TRY(read_blob(registry, repository, artifact.layers[0], max_bundle, stop));
+  out.push_back(std::move(bundle));
   return out;
 }
 
@@ -97,21 +109,23 @@ Result<Found> read_all(const std::vector<oci::Descriptor>& candidates, const oci
                        std::string_view what, Read read) {
   Found found;
   for (const oci::Descriptor& one : candidates) {
-    if (found.signatures.size() + found.notes.size() == max_signatures) {
+    if (found.signatures.size() + found.notes.size() >= max_signatures) {
       found.notes.insert(found.notes.begin(),
                          fmt::format("there are {} {}s for {}, of which {} were looked at", candidates.size(), what,
                                      subject.text().substr(0, 19), max_signatures));
       break;
     }
-    auto signature = read(one);
-    if (signature) {
-      signature->subject = subject.text();
-      found.signatures.push_back(std::move(*signature));
-    } else if (is_about_it(signature.error())) {
+    auto signatures = read(one);
+    if (signatures) {
+      for (Signature& signature : *signatures) {
+        signature.subject = subject.text();
+        found.signatures.push_back(std::move(signature));
+      }
+    } else if (is_about_it(signatures.error())) {
       found.notes.push_back(fmt::format("{} {}: {}", what, remote::printable(one.digest, 71).substr(0, 19),
-                                        remote::printable(signature.error().text(), 300)));
+                                        remote::printable(signatures.error().text(), 300)));
     } else {
-      return std::unexpected(std::move(signature).error());
+      return std::unexpected(std::move(signatures).error());
     }
   }
   return found;
@@ -132,17 +146,22 @@ Result<Found> find_cosign(remote::Registry& registry, std::string_view repositor
     return Found{{}, {fmt::format("{}: {}", reference.tag, remote::printable(manifest.error().text(), 300))}};
   }
   return read_all(manifest->layers, subject, "signature",
-                  [&](const oci::Descriptor& layer) { return read_layer(registry, repository, layer, stop); });
+                  [&](const oci::Descriptor& layer) -> Result<std::vector<Signature>> {
+                    return std::vector{TRY(read_layer(registry, repository, layer, stop))};
+                  });
 }
 
-Result<Found> find_bundles(remote::Registry& registry, std::string_view repository, const oci::Digest& subject,
-                           const std::stop_token& stop) {
-  const auto referrers = registry.referrers(repository, subject, bundle_type, stop);
+Result<Found> find_referrers(remote::Registry& registry, std::string_view repository, const oci::Digest& subject,
+                             const std::stop_token& stop) {
+  auto referrers = registry.referrers(repository, subject, "", stop);
   if (!referrers) {
     if (!says_no(referrers.error())) return std::unexpected(referrers.error());
     return Found{{}, {fmt::format("referrers: {}", remote::printable(referrers.error().text(), 300))}};
   }
-  return read_all(*referrers, subject, "bundle",
+  std::erase_if(*referrers, [](const oci::Descriptor& one) {
+    return one.artifact_type != bundle_type && one.artifact_type != cosign_artifact_type;
+  });
+  return read_all(*referrers, subject, "referrer",
                   [&](const oci::Descriptor& referrer) { return read_referrer(registry, repository, referrer, stop); });
 }
 

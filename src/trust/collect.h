@@ -24,9 +24,9 @@ inline constexpr std::size_t max_signatures = 50;  // looked at for one digest a
 // Layers of the tag sha256-<hex>.sig. No such tag: nothing found. Errors where the registry cannot be asked.
 Result<Found> find_cosign(remote::Registry& registry, std::string_view repository, const oci::Digest& subject,
                           const std::stop_token& stop);
-// Referrers of the bundle's artifact type, by the API or the tag sha256-<hex>.
-Result<Found> find_bundles(remote::Registry& registry, std::string_view repository, const oci::Digest& subject,
-                           const std::stop_token& stop);
+// Referrers, by the API or the tag sha256-<hex>: bundles, and cosign's signatures in the form of its tag.
+Result<Found> find_referrers(remote::Registry& registry, std::string_view repository, const oci::Digest& subject,
+                             const std::stop_token& stop);
 
 // Whether a tag is one of those that stand beside images and are none: signatures, attestations, lists of referrers.
 bool is_signature_tag(std::string_view tag);

@@ -147,7 +147,7 @@ TEST_F(CollectTest, ManifestsThatAreNone) {
 }
 
 // Referrers of before 1.1 are an index under the tag sha256-<hex>.
-TEST_F(CollectTest, Bundles) {
+TEST_F(CollectTest, Referrers) {
   const std::string bundle = R"({"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"})";
   oci::Manifest artifact;
   artifact.media_type = oci::media_type::oci_manifest;
@@ -168,11 +168,24 @@ TEST_F(CollectTest, Bundles) {
   gone.digest = oci::Digest::of("gone").text();
   oci::Descriptor other = gone;
   other.artifact_type = "application/vnd.something.else";
-  index.manifests = {gone, other, entry};
+  // cosign's other way: what stands under its tag, as a referrer.
+  const Signature good = cosign(key_, image_.manifest);
+  oci::Manifest plain = artifact;
+  plain.artifact_type.clear();
+  plain.config.media_type = "application/vnd.dev.cosign.artifact.sig.v1+json";
+  plain.layers = {layer(good)};
+  const std::string plain_text = json::to_text(plain);
+  registry_.add_manifest("plain", plain_text);
+  oci::Descriptor second = entry;
+  second.artifact_type = plain.config.media_type;
+  second.digest = oci::Digest::of(plain_text).text();
+  second.size = static_cast<std::int64_t>(plain_text.size());
+  index.manifests = {gone, other, entry, second};
   registry_.add_manifest("sha256-" + std::string(subject().hex()), json::to_text(index), oci::media_type::oci_index);
-  const auto found = find_bundles(*client_, "team/app", subject(), {});
+  const auto found = find_referrers(*client_, "team/app", subject(), {});
   ASSERT_TRUE(found) << found.error().text();
-  ASSERT_THAT(found->signatures, SizeIs(1));
+  ASSERT_THAT(found->signatures, SizeIs(2));
+  EXPECT_EQ(found->signatures[1], good);
   EXPECT_EQ(found->signatures[0].payload, bundle);
   EXPECT_EQ(found->signatures[0].subject, subject().text());
   EXPECT_THAT(found->notes, SizeIs(1));

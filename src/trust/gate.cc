@@ -30,7 +30,7 @@ class Admission {
     for (const std::string& document : evidence_.documents) {
       const oci::Digest subject = oci::Digest::of(document);
       if (!asked.insert(subject.text()).second) continue;
-      for (const auto find : {find_cosign, find_bundles}) {
+      for (const auto find : {find_cosign, find_referrers}) {
         const Found found = TRY_AS(find(arrival_.registry, arrival_.reference.path, subject, arrival_.stop),
                                    fmt::format("look for signatures of {}", repository_));
         take(found, document);
@@ -105,7 +105,8 @@ Result<> Gate::load(const std::string& path, bool required) {
     const std::string before = file();
     if (before.empty()) return {};
     return fail(ErrorKind::not_found,
-                "{} is gone: to have no policy, write {{\"default\": \"accept\"}} or restart the daemon", path);
+                "there is no {}: to have no policy, write {{\"default\": \"accept\"}} into it or restart the daemon",
+                path);
   }
   auto policy = std::make_shared<const Policy>(TRY_AS(Policy::load(path), "signature policy"));
   const MutexLock lock(mutex_);

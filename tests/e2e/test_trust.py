@@ -502,3 +502,24 @@ def test_files_that_cannot_be_read(make_daemon, policy, repository, tmp_path, si
     policy.text('{"default": "reject"}')
     assert "can be written by others" in daemon.log.read_text()
     daemon.corten("run", "--rm", "busybox", "true")
+
+
+def test_the_file_is_named_in_daemon_json(make_daemon, policy, tmp_path):
+    daemon = policy.daemon = make_daemon()
+    policy.write(default="reject", reload=False)
+    config = daemon.base / "daemon.json"
+    config.write_text(json.dumps({"trust-policy": str(policy.path)}))
+    policy.reload()
+    assert "wants to reject it" in daemon.corten.fails("run", "--rm", "busybox", "true", code=125)
+    # The name alone is no way to get rid of a policy.
+    config.write_text("{}")
+    policy.reload()
+    daemon.corten.fails("run", "--rm", "busybox", "true", code=125)
+    config.write_text(json.dumps({"trust-policy": str(tmp_path / "none")}))
+    policy.reload()
+    daemon.corten.fails("run", "--rm", "busybox", "true", code=125)
+    other = tmp_path / "other.json"
+    other.write_text('{"default": "accept"}')
+    config.write_text(json.dumps({"trust-policy": str(other)}))
+    policy.reload()
+    daemon.corten("run", "--rm", "busybox", "true")
