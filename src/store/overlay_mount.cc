@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <optional>
+#include <algorithm>
 #include <thread>
 
 #include "store/layout.h"
@@ -107,12 +107,15 @@ Result<UniqueFd> mount_overlay(const OverlayMount& mount) {
   if (mount.lowers.size() > 2 * max_stacked - 1)
     return fail(ErrorKind::invalid, "{} layers, overlayfs stacks at most {} twice", mount.lowers.size(), max_stacked);
   if (!mount.upper.empty()) forget_volatile(mount);
-  if (mount.way.one_option || mount.way.attached || !kernel_takes_single_layers()) return mount_attached(mount);
+  const bool images =
+      std::ranges::any_of(mount.lowers, [](const OverlayLower& lower) { return lower.image != nullptr; });
+  const bool grouped = mount.lowers.size() > mount.way.stack_limit;
+  if (mount.way.one_option || !kernel_takes_single_layers() || (mount.way.attached && (images || grouped)))
+    return mount_attached(mount);
   auto detached = mount_detached(mount);
-  if (detached || mount.userns_fd < 0) return detached;
-  for (const OverlayLower& lower : mount.lowers)
-    if (lower.image) return detached;
-  // From 6.8 to 6.14 the kernel knows the option, but takes no mapped directory that is not attached.
+  // Up to 6.14 the kernel knows the option, but takes nothing that is not attached: mapped directories are not, nor is
+  // an overlay of the lower layers. With images the way was found out at start.
+  if (detached || images || (mount.userns_fd < 0 && !grouped)) return detached;
   auto attached = mount_attached(mount);
   if (attached) return attached;
   // Both reasons: which of them matters depends on the kernel.
