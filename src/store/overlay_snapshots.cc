@@ -90,9 +90,7 @@ class OverlaySnapshots : public Snapshots {
   Result<LayerInfo> layer(std::string_view chain_id) const override { return TRY(catalog_->layer(chain_id)).info; }
 
   Result<> remove_layer(std::string_view chain_id) override {
-    const std::uint64_t number = TRY(catalog_->remove_layer(chain_id));
-    images_.forget(number);
-    janitor_.remove(layout::snapshot(number));
+    janitor_.remove(layout::snapshot(TRY(catalog_->remove_layer(chain_id))));
     return {};
   }
 
@@ -439,6 +437,8 @@ class OverlaySnapshots : public Snapshots {
   bool remove_directory(const std::string& name) {
     // First the record, then the files: a record without files would be a container that cannot start.
     if (!database_.flush()) return false;
+    // The end of a layer's mount drops what of it is in memory: too slow for whoever removes it.
+    if (const auto number = layout::parse_snapshot(name)) images_.forget(*number);
     if (auto removed = sys::remove_tree_at(base_fd_.get(), name); !removed)
       log::warn("snapshot {} stays until the next start: {}", name, removed.error().text());
     return true;
