@@ -453,6 +453,7 @@ def test_trust_inspect(guard, policy, repository, signer, stranger):
     policy.write(rules={repository.full: signed_by(signer, stranger, signers={"threshold": 2})})
     said = cli("trust", "inspect", name, code=1)
     assert "Verdict: is refused" in said and f"{repository.full}: refused by the rule {repository.full}" in said
+    assert "there is no signature here" in said
     digest = repository.digest("1")
     repository.attach(digest, repository.layer(signer, payload(digest)))
     assert "signed by key team.pub sha256:" in cli.fails("pull", name)

@@ -22,14 +22,18 @@ bool true_at(const json::Value& value, std::string_view key) {
 // One repository: its rule, then who was found and what does not count.
 std::string verdict_text(const json::Value& verdict) {
   const std::string repository = text_at(verdict, "Repository"), rule = text_at(verdict, "Rule");
-  std::string out = fmt::format("{}: {} by {}\n", repository.empty() ? "without a name" : repository,
-                                true_at(verdict, "Accepted") ? "accepted" : "refused",
-                                rule == "default" ? "the default" : "the rule " + rule);
-  out += fmt::format("  wants {}\n", text_at(verdict, "Wants"));
-  for (const json::Value& signer : array_at(verdict, "SignedBy"))
-    out += fmt::format("  signed by {}\n", text_of(signer));
-  for (const json::Value& reason : array_at(verdict, "NotCounted"))
-    out += fmt::format("  not counted: {}\n", text_of(reason));
+  const std::string wants = text_at(verdict, "Wants");
+  const bool accepted = true_at(verdict, "Accepted");
+  const auto& signers = array_at(verdict, "SignedBy");
+  const auto& reasons = array_at(verdict, "NotCounted");
+  std::string out =
+      fmt::format("{}: {} by {}\n", repository.empty() ? "without a name" : repository,
+                  accepted ? "accepted" : "refused", rule == "default" ? "the default" : "the rule " + rule);
+  out += fmt::format("  wants {}\n", wants);
+  for (const json::Value& signer : signers) out += fmt::format("  signed by {}\n", text_of(signer));
+  for (const json::Value& reason : reasons) out += fmt::format("  not counted: {}\n", text_of(reason));
+  if (!accepted && signers.empty() && reasons.empty() && wants != "to reject it")
+    out += "  there is no signature here; pull looks for those in the registry\n";
   return out;
 }
 
