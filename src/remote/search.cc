@@ -97,6 +97,8 @@ Result<std::vector<SearchResult>> search(std::shared_ptr<const Hosts> hosts, con
     auto answer = TRY(transport.send(call));
     const int status = answer.response.status();
     if (status == 429) return std::unexpected(to_error(transport.problem(answer)));
+    if (status == 404)
+      return fail(ErrorKind::internal, "Unexpected status code 404: {} has no search", transport.endpoint().domain);
     if (status != 200) return fail(ErrorKind::internal, "Unexpected status code {}", status);
     const auto text = transport.document(answer.response, max_answer);
     if (text) return read_results(*text, static_cast<std::size_t>(limit));

@@ -85,7 +85,7 @@ TEST(Search, RefusesWhatIsNoAnswer) {
   }
   TestRegistry none;
   answer(none, "{}", 404);
-  EXPECT_EQ(ask(none).error().text(), "Unexpected status code 404");
+  EXPECT_EQ(ask(none).error().text(), "Unexpected status code 404: " + none.domain() + " has no search");
   for (const int limit : {-1, 0, 101}) {
     EXPECT_EQ(ask(none, limit).error().text(), fmt::format("limit {} is outside the range of [1, 100]", limit));
     EXPECT_EQ(ask(none, limit).error().kind(), ErrorKind::invalid);
