@@ -48,7 +48,7 @@ struct Signature {
 // What was read out of a signature. That anybody signed it is still to be found out.
 struct Claim {
   std::string message;                    // the bytes that a signature must be over
-  std::string payload;                    // those whose hash a log knows; the same but for DSSE
+  std::string payload;                    // what an envelope holds; else the same
   std::string signature;                  // raw
   std::vector<Certificate> certificates;  // the signer's first, then those between it and the root
   std::optional<LogEntry> log;

@@ -121,7 +121,7 @@ Result<> check_body(const std::string& text, const Logged& wanted) {
                 remote::printable(body.kind, 40), remote::printable(body.version, 20));
   const bool dsse = body.kind == "dsse";
   const Hash& hash = dsse ? body.spec.payload_hash : body.spec.data.hash;
-  if (hash.algorithm != "sha256" || hash.value != oci::Digest::of(wanted.payload).hex())
+  if (hash.algorithm != "sha256" || hash.value != oci::Digest::of(dsse ? wanted.payload : wanted.message).hex())
     return fail(ErrorKind::invalid, "the log entry is about something else that was signed");
   if (dsse && body.spec.signatures.size() != 1)
     return fail(ErrorKind::invalid, "the log entry has {} signatures, want 1", body.spec.signatures.size());

@@ -24,7 +24,8 @@ struct LogEntry {
 
 // What the entry must be about.
 struct Logged {
-  std::string_view payload;      // whose sha256 the log knows
+  std::string_view message;      // what was signed: its sha256 is in a hashedrekord
+  std::string_view payload;      // what a DSSE envelope holds: its sha256 is in a dsse entry
   std::string_view signature;    // raw
   std::string_view certificate;  // DER
 };

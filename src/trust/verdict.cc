@@ -43,8 +43,9 @@ Result<std::optional<Timestamp>> time_of(const Claim& claim, const Policy& polic
                                          Timestamp time) {
   if (signers.ignore_expiry) return std::nullopt;
   if (!claim.log || policy.logs().empty()) return time;
-  return TRY(trusted_time(*claim.log, policy.logs(),
-                          {claim.payload, claim.signature, std::string_view(claim.certificates[0].der())}));
+  return TRY(
+      trusted_time(*claim.log, policy.logs(),
+                   {claim.message, claim.payload, claim.signature, std::string_view(claim.certificates[0].der())}));
 }
 
 Result<std::string> certified_signer(const Claim& claim, const Policy& policy, const CertificateSigners& signers,

@@ -394,23 +394,27 @@ TEST(BundleVerdict, CertificateAndLog) {
   const std::string id = hex_of(log_key().public_key().id());
   std::string raw_id;
   for (std::size_t i = 0; i < id.size(); i += 2) raw_id += static_cast<char>(std::stoi(id.substr(i, 2), nullptr, 16));
-  const auto bundle = [&](std::int64_t time, bool promise) {
+  const auto bundle = [&](std::int64_t time, bool promise, const std::string& logged) {
     BundleText text;
     text.material = fmt::format(
         R"({{"certificate":{{"rawBytes":"{}"}},"tlogEntries":[{{"logIndex":"7","logId":{{"keyId":"{}"}},)"
         R"("integratedTime":"{}",{}"canonicalizedBody":"{}"}}],"timestampVerificationData":{{"rfc3161Timestamps":[]}}}})",
         base64(leaf.der()), base64(raw_id), time,
         promise ? fmt::format(R"("inclusionPromise":{{"signedEntryTimestamp":"{}"}},)",
-                              base64(promise_of(log_key(), body, then)))
+                              base64(promise_of(log_key(), logged, then)))
                 : std::string(),
-        base64(body));
+        base64(logged));
     text.content = envelope(good, signature);
     return text.signature();
   };
   const Policy policy = certificate_policy("https://ci.test/app/*", "https://ci.test");
-  EXPECT_TRUE(judged(policy, {bundle(then, true)}).accepted);
-  EXPECT_EQ(reason(policy, bundle(then + 1, true)), "the log entry's timestamp is not signed by the log");
-  EXPECT_EQ(reason(policy, bundle(then, false)), "the log entry has no signed entry timestamp");
+  EXPECT_TRUE(judged(policy, {bundle(then, true, body)}).accepted);
+  // A log that knows nothing of envelopes has the hash of what was signed.
+  EXPECT_TRUE(judged(policy, {bundle(then, true, hashedrekord(pae(good), signature, leaf.pem()))}).accepted);
+  EXPECT_EQ(reason(policy, bundle(then, true, hashedrekord(good, signature, leaf.pem()))),
+            "the log entry is about something else that was signed");
+  EXPECT_EQ(reason(policy, bundle(then + 1, true, body)), "the log entry's timestamp is not signed by the log");
+  EXPECT_EQ(reason(policy, bundle(then, false, body)), "the log entry has no signed entry timestamp");
 }
 
 TEST(Evidence, DamagedRecordsAreNoEvidence) {
