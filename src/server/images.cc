@@ -289,15 +289,18 @@ Result<> load(Call& call) {
   image::LoadOptions options;
   options.platform = TRY(wanted_platform(call));
   ProgressStream stream(call);
-  options.progress = [&](std::string_view text) { stream.line(Object{{"stream", std::string(text) + "\n"}}); };
+  std::string told;  // one event for each image, however many names it has
+  options.progress = [&](std::string_view text) {
+    stream.line(Object{{"stream", std::string(text) + "\n"}});
+    const auto image = call.services.images.resolve(text.substr(text.find(": ") + 2));
+    if (image && std::exchange(told, (*image)->id) != (*image)->id) publish(call, "load", (*image)->id, (*image)->id);
+  };
   if (!call.flag("quiet"))
     options.layer = [&](std::string_view id, std::uint64_t current, std::uint64_t total) {
       stream.event({.id = std::string(id), .status = "Loading layer", .current = current, .total = total});
     };
   const auto names = call.services.images.load(source, options);
   if (!names) return stream.finish(std::unexpected(names.error()));
-  for (const std::string& name : *names)
-    if (const auto image = call.services.images.resolve(name)) publish(call, "load", (*image)->id, name);
   return call.response.head_sent() ? stream.finish({}) : call.response.begin_stream(200, "application/json");
 }
 
@@ -308,7 +311,7 @@ Result<> save_names(Call& call, const std::vector<std::string>& names) {
   options.begin = [&](std::uint64_t size) { return sink.begin(size); };
   CHECK(call.services.images.save(names, sink, options));
   for (const std::string& name : names)
-    if (const auto image = call.services.images.resolve(name)) publish(call, "save", (*image)->id, name);
+    if (const auto image = call.services.images.resolve(name)) publish(call, "save", (*image)->id, (*image)->id);
   return {};
 }
 

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import tarfile
 import tempfile
+import time
 
 import pytest
 from conftest import Cli, docker_program, wait_until
@@ -488,6 +489,19 @@ def test_platforms(cli, busybox, tmp_path):
     )
     assert not (tmp_path / "two.tar").exists()
     assert "invalid" in cli.fails("load", "-i", both, "--platform", "linux/a/b/c/d").lower()
+
+
+def test_events(cli, busybox, tmp_path):
+    image = Image([busybox], "interop/event:1", "interop/event:2")
+    (tmp_path / "a.tar").write_bytes(docker_archive(image))
+    since = time.time()
+    cli("load", "-i", tmp_path / "a.tar")
+    cli("save", "-o", tmp_path / "b.tar", "interop/event:1")
+    seen = cli(
+        "events", "--since", since, "--until", time.time() + 0.01, "--filter", "type=image",
+        "--format", "{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.name}}",
+    )  # fmt: skip
+    assert seen.splitlines() == [f"{action} {image.id} {image.id}" for action in ("load", "save")]
 
 
 def test_save_to_standard_output_is_the_same(corten, busybox, tmp_path):
