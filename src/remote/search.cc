@@ -47,7 +47,9 @@ Result<Endpoint> index_of(const Hosts& hosts, const std::string& domain) {
   return Endpoint{.domain = domain, .bases = {url}};
 }
 
-Result<std::vector<SearchResult>> read_results(std::string_view text, std::size_t limit) {
+}  // namespace
+
+Result<std::vector<SearchResult>> parse_search_results(std::string_view text, std::size_t limit) {
   auto answer = json::from_text<WireAnswer>(text);
   if (!answer)
     return fail(ErrorKind::internal, "error decoding registry search results: {}",
@@ -62,8 +64,6 @@ Result<std::vector<SearchResult>> read_results(std::string_view text, std::size_
   }
   return results;
 }
-
-}  // namespace
 
 Result<SearchTerm> parse_search_term(std::string_view term) {
   for (const std::string_view scheme : {"http://", "https://"})
@@ -101,7 +101,7 @@ Result<std::vector<SearchResult>> search(std::shared_ptr<const Hosts> hosts, con
       return fail(ErrorKind::internal, "Unexpected status code 404: {} has no search", transport.endpoint().domain);
     if (status != 200) return fail(ErrorKind::internal, "Unexpected status code {}", status);
     const auto text = transport.document(answer.response, max_answer);
-    if (text) return read_results(*text, static_cast<std::size_t>(limit));
+    if (text) return parse_search_results(*text, static_cast<std::size_t>(limit));
     if (attempt >= transport.options().attempts || !is_transient(text.error())) return std::unexpected(text.error());
     CHECK(transport.wait(Wait::Reason::retry, transport.back_off(attempt), text.error().text(), stop));
   }

@@ -38,6 +38,9 @@ Result<std::vector<SearchResult>> search(std::shared_ptr<const Hosts> hosts, con
                                          Credentials credentials = {}, Options options = {},
                                          const std::stop_token& stop = {});
 
+// At most `limit` of the results in an index's answer.
+Result<std::vector<SearchResult>> parse_search_results(std::string_view text, std::size_t limit);
+
 inline constexpr std::uint64_t max_small_blob = 8 << 20;
 
 // All of a blob that is a document (an image's config): checked against its digest; `invalid` where it is larger than

@@ -135,6 +135,53 @@ search {at}/x""".splitlines()
     assert not found, "\n".join(found)
 
 
+HELPER = """#!/bin/sh
+read line
+echo "$1 $line" >>{folder}/asked
+case $1:$line in
+get:*broken*) echo '{{"Username": "me", "Secret"' ;;
+get:*failing*) echo 'the vault is shut'; exit 1 ;;
+get:*) [ -e {folder}/kept ] && cat {folder}/kept || {{ echo 'credentials not found in native keychain'; exit 1; }} ;;
+store:*) echo "$line" >{folder}/kept ;;
+erase:*) rm {folder}/kept ;;
+list:*) echo '{{}}' ;;
+esac
+"""
+
+
+def test_helpers_keep_what_either_client_gives_them(both, guarded, daemon, tmp_path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    helper = folder / "docker-credential-test"
+    helper.write_text(HELPER.format(folder=folder))
+    helper.chmod(0o755)
+    at = guarded.address
+    begin = f"rm -f {folder}/kept; export PATH={folder}:$PATH;"
+    # What the helper was asked, behind what the clients print. Docker's asks some things twice.
+    end = f"; sort -u {folder}/asked; rm -f {folder}/asked"
+    lines = [f"{begin} {line}{end}" for line in f"""@ login -u me -p secret {at}
+@ login -u me -p wrong {at}
+@ login {at}
+@ login -u me -p secret {at}; @ login {at}
+@ login -u me -p secret {at}; @ logout {at}; @ login {at}
+@ login -u me -p secret {at}; @ pull -q {at}/no:such; @ logout {at}""".splitlines()]  # fmt: skip
+    found = []
+    for config in (
+        {"credsStore": "test"},
+        {"credHelpers": {at: "test"}},
+        {"credHelpers": {"other.example": "test"}, "credsStore": "test", "auths": {at: {}}},
+        {"auths": {at: {"auth": "bWU6c2VjcmV0"}}, "credsStore": "test"},
+    ):
+        found += [f"{config}: {line}" for line in both(lines, json.dumps(config))]
+    assert not found, "\n".join(found)
+    # Docker says nothing of a helper that fails.
+    (tmp_path / "config.json").write_text('{"credsStore": "test"}')
+    env = {"PATH": f"{folder}:/usr/bin:/bin", "DOCKER_CONFIG": str(tmp_path)}
+    for name, why in (("failing", "out: `the vault is shut`"), ("broken", "did not answer with JSON")):
+        warning = daemon.corten.run("pull", "-q", f"{name}.localhost/x", env=env).err.splitlines()[0]
+        assert warning.startswith(f"WARNING: going on without credentials for {name}.localhost: ") and warning.endswith(why)
+
+
 def test_pull_and_push(both, registry, guarded, pushed, daemon):  # noqa: F811
     name, at = f"{registry.address}/{pushed}", guarded.address
     nobody = f"127.0.0.1:{free_port()}"

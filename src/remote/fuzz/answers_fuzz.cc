@@ -1,4 +1,5 @@
-// Fuzz target: what a registry's answers are read with: manifests, error documents, challenges, URLs, X-Registry-Auth.
+// Fuzz target: what a registry's answers are read with: manifests, error documents, challenges, URLs, search results,
+// X-Registry-Auth.
 // With clang it runs under libFuzzer, with g++ under the small driver below: remote_answers_fuzz [seconds] [random
 // seed]. Build: ninja remote_answers_fuzz (not part of "all"), best in the asan preset.
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "remote/auth.h"
 #include "remote/problem.h"
 #include "remote/registry.h"
+#include "remote/search.h"
 #include "remote/text.h"
 
 namespace {
@@ -57,6 +59,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   require(challenges.size() <= 16);
   static_cast<void>(parse_registry_auth(text));
   require(printable(text, 50).size() <= 53 && shows_nothing_odd(printable(text, 1000)));
+  if (const auto found = parse_search_results(text, 10)) {
+    require(found->size() <= 10);
+    for (const auto& one : *found)
+      require(shows_nothing_odd(one.name) && shows_nothing_odd(one.description) && one.stars >= 0);
+  } else {
+    require(shows_nothing_odd(found.error().text()));
+  }
+  if (const auto term = parse_search_term(text)) require(!term->domain.empty());
   look_at_url(text);
   return 0;
 }
@@ -71,6 +81,7 @@ std::string mutated(std::mt19937_64& random) {
       R"({"schemaVersion":2,"manifests":[{"digest":"sha256:0","size":1}]})",
       R"({"errors":[{"code":"DENIED","message":"a\u001b[2J\n","detail":null}]})",
       R"(Bearer realm="https://auth.example/token?a=b",service="r \" x",scope="repository:a:pull", Basic realm=x)",
+      R"({"results":[{"name":"a/b","description":"x\u001b[2J\ny","star_count":7,"is_official":true}]})",
       "https://user@host.example:5000/v2/a/../b?c=d#e",
       "//[fe80::1%25eth0]:80/x",
       "eyJ1c2VybmFtZSI6Im1lIiwicGFzc3dvcmQiOiJ4In0="};
