@@ -4,6 +4,7 @@
 
 #include "image/images_impl.h"
 #include "image/pull_layers.h"
+#include "image/teller.h"
 #include "oci/platform.h"
 #include "store/failpoint.h"
 
@@ -27,6 +28,7 @@ class Puller {
         registry_(registry),
         wanted_(options.platform.value_or(oci::best_host_platform())),
         pins_(impl),
+        teller_(options.progress),
         outer_(options.stop, [this] { stop_.request_stop(); }) {}
 
   Result<PullResult> run() {
@@ -63,17 +65,14 @@ class Puller {
 
   std::string shown() const { return reference_.tag.empty() ? reference_.digest : reference_.tag; }
 
-  void tell(const TransferEvent& event) const EXCLUDES(telling_) {
-    if (!options_.progress || quiet_) return;
-    const MutexLock lock(telling_);
-    options_.progress(event);
+  void tell(const TransferEvent& event) const {
+    if (!quiet_) teller_.tell(event);
   }
 
   // The image has come, as from Docker; who asked for a platform must hear that it is for another one.
-  void warn_of_platform() EXCLUDES(telling_) {
-    if (!options_.progress || !options_.platform || oci::matches(wanted_, config_.platform)) return;
-    const MutexLock lock(telling_);
-    options_.progress(
+  void warn_of_platform() const {
+    if (!options_.platform || oci::matches(wanted_, config_.platform)) return;
+    teller_.tell(
         {"",
          fmt::format("\nWARNING: Pulled image with specified platform ({}), but the resulting image's configured "
                      "platform ({}) does not match.\nThis is most likely caused by a bug in the build system that "
@@ -82,15 +81,14 @@ class Puller {
   }
 
   // Who will soon be refused should know before.
-  void tell_rate_limit() const EXCLUDES(telling_) {
+  void tell_rate_limit() const {
     const remote::RateLimit limit = registry_.rate_limit();
-    if (!options_.progress || limit.remaining < 0 || limit.limit <= 0 || limit.remaining > limit.limit / 10) return;
+    if (limit.remaining < 0 || limit.limit <= 0 || limit.remaining > limit.limit / 10) return;
     std::string text =
         fmt::format("Rate limit of {}: {} of {} pulls left", reference_.domain, limit.remaining, limit.limit);
     if (const auto minutes = std::chrono::ceil<std::chrono::minutes>(limit.window).count(); minutes > 0)
       text += fmt::format(" in {} minutes", minutes);
-    const MutexLock lock(telling_);
-    options_.progress({"", std::move(text)});
+    teller_.tell({"", std::move(text)});
   }
 
   Result<remote::ResolvedManifest> resolve(const oci::Reference& reference) const {
@@ -193,7 +191,7 @@ class Puller {
   oci::Manifest manifest_;  // constant once the layers are being fetched, as is the config
   oci::ImageConfig config_;
   bool quiet_ = false;
-  mutable Mutex telling_;  // held while the caller's progress function runs
+  mutable Teller teller_;
   std::stop_source stop_;  // fires with the caller's, and at the first failure
   std::stop_callback<std::function<void()>> outer_;
 };

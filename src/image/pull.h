@@ -26,7 +26,7 @@ struct TransferEvent {
   std::uint64_t total = 0;
   std::uint64_t size = 0;  // of a layer that is going to move, told ahead
 };
-// Called by several threads, one at a time.
+// Called by one thread, which it may hold up: the transfer does not wait for it but at its end.
 using TransferProgress = std::function<void(const TransferEvent&)>;
 
 // What a pull is about to fetch the layers of.

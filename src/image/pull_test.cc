@@ -134,6 +134,26 @@ TEST_F(PullTest, TwoShareTheWorkAndTheSecondGoesOnWhenTheFirstIsCancelled) {
   expect_whole("app:1");
 }
 
+// A client that reads nothing (stopped by Ctrl-Z, say) holds up nobody else who wants the same layers.
+TEST_F(PullTest, AClientThatDoesNotListenHoldsUpNobody) {
+  publish("app:1", {10, 2'000'000});
+  std::promise<void> listen;
+  std::shared_future<void> listens = listen.get_future().share();
+  std::atomic<bool> told_something = false;
+  PullOptions deaf = options();
+  deaf.progress = [&](const TransferEvent&) {
+    told_something = true;
+    listens.wait();
+  };
+  auto first = std::async(std::launch::async, [&] { return pull("app:1", deaf).has_value(); });
+  ASSERT_TRUE(store::eventually([&] { return told_something.load(); }));
+  EXPECT_TRUE(pull("app:1"));
+  EXPECT_EQ(registry_.count("GET /v2/app/blobs/" + layers_[1].digest), 1U);
+  EXPECT_EQ(first.wait_for(0s), std::future_status::timeout);
+  listen.set_value();
+  EXPECT_TRUE(first.get());
+}
+
 // Images of the same layers in other orders, some given up in the middle: each waits for blobs and layers of the
 // others.
 TEST_F(PullTest, InAnyOrderAtOnceEndsWell) {

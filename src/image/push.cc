@@ -7,6 +7,7 @@
 
 #include "image/images_impl.h"
 #include "image/pull_layers.h"
+#include "image/teller.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -49,6 +50,7 @@ class Pusher {
         registry_(registry),
         pins_(impl),
         places_(known_places(*impl.catalog(), reference_)),
+        teller_(options.progress),
         outer_(options.stop, [this] { stop_.request_stop(); }) {}
 
   Result<PushResult> run() {
@@ -69,10 +71,8 @@ class Pusher {
  private:
   store::ContentStore& content() const { return impl_.store().content(); }
 
-  void tell(const TransferEvent& event) EXCLUDES(telling_) {
-    if (!options_.progress || event.id.empty()) return;
-    const MutexLock lock(telling_);
-    options_.progress(event);
+  void tell(const TransferEvent& event) {
+    if (!event.id.empty()) teller_.tell(event);
   }
 
   // The blobs stay until we are done, whatever becomes of the image.
@@ -199,7 +199,7 @@ class Pusher {
   const std::map<std::string, std::string> places_;
   std::vector<oci::Descriptor> layers_;  // constant once the workers run
   std::atomic<std::size_t> next_ = 0;
-  Mutex telling_;  // held while the caller's progress function runs
+  Teller teller_;
   Mutex mutex_;
   std::optional<Error> failure_ GUARDED_BY(mutex_);
   std::stop_source stop_;  // fires with the caller's, and at the first failure
