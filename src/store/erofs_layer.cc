@@ -139,7 +139,9 @@ class LayerImage {
   Result<> add_file(const std::string& path, const TarEntry& entry) {
     CHECK(budget_.add_bytes(entry.size));
     std::vector<erofs::Xattr> xattrs;
-    CHECK(writer_.begin_file(path, TRY(attributes_of(entry, S_IFREG, xattrs)), entry.size));
+    erofs::Attributes attributes = TRY(attributes_of(entry, S_IFREG, xattrs));
+    attributes.sparse = entry.sparse.has_value();
+    CHECK(writer_.begin_file(path, attributes, entry.size));
     CHECK(entry.sparse ? write_sparse(entry) : write_plain());
     return writer_.end_file();
   }
@@ -274,8 +276,10 @@ class LayerImage {
 
 Result<ErofsLayerStats> write_erofs_layer(ByteSource& tar, int image_fd, const ErofsLayerOptions& options) {
   const auto max_entries = static_cast<std::uint32_t>(std::min<std::uint64_t>(options.limits.entries, 10'000'000));
-  auto writer = erofs::ImageWriter::create(
-      image_fd, {.memory = stash_memory, .spill_directory = options.spill_directory, .max_entries = max_entries});
+  auto writer = erofs::ImageWriter::create(image_fd, {.memory = stash_memory,
+                                                      .spill_directory = options.spill_directory,
+                                                      .max_entries = max_entries,
+                                                      .compression = options.compression});
   if (!writer) return std::unexpected(std::move(writer).error());
   LayerImage layer(tar, image_fd, std::move(*writer), options);
   auto done = layer.run();

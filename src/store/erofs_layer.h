@@ -28,6 +28,8 @@ struct ErofsLayerOptions {
   std::function<Result<std::string>()> identity = {};
   // As erofs::ImageOptions::spill_directory.
   int spill_directory = -1;
+  // As erofs::ImageOptions::compression.
+  erofs::Compression compression = erofs::Compression::none;
 };
 
 struct ErofsLayerStats {

@@ -12,7 +12,7 @@ namespace {
 
 using erofs::Contents;
 
-class ErofsLayer : public testing::Test {
+class ErofsLayer : public testing::TestWithParam<erofs::Compression> {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "owners and mounts need root";
@@ -32,6 +32,7 @@ class ErofsLayer : public testing::Test {
     options.limits = limits;
     options.below = [this](const std::string& path) { return find_below(path); };
     options.identity = [] { return Result<std::string>("a name"); };
+    options.compression = GetParam();
     return write_erofs_layer(source, image_.get(), options);
   }
 
@@ -84,7 +85,9 @@ class ErofsLayer : public testing::Test {
   int roots_ = 0;
 };
 
-TEST_F(ErofsLayer, HasWhatTheArchiveSays) {
+INSTANTIATE_TEST_SUITE_P(Each, ErofsLayer, testing::Values(erofs::Compression::none, erofs::Compression::lz4));
+
+TEST_P(ErofsLayer, HasWhatTheArchiveSays) {
   TarEntry entry{.type = TarType::file, .name = "f", .mode = 06711, .uid = 12, .gid = 34, .mtime = {1'600'000'000, 5}};
   entry.xattrs["user.k"] = "v";
   entry.xattrs["security.capability"] = std::string("\1\0\0\2\0\40\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
@@ -102,7 +105,7 @@ TEST_F(ErofsLayer, HasWhatTheArchiveSays) {
                   .done());
 }
 
-TEST_F(ErofsLayer, NamesAndLinksStayInside) {
+TEST_P(ErofsLayer, NamesAndLinksStayInside) {
   expect_same(TarMaker().file("/abs", "1").file("../up", "2").file("a/../../b/./c", "3").file("////x//y", "4").done());
   expect_same(TarMaker().dir("usr").dir("usr/lib").symlink("lib", "/usr/lib").file("lib/so", "x").done());
   for (const std::string target : {"/tmp", "../outside", "../../../../../../..", "/", "link", "/link/x"}) {
@@ -120,13 +123,13 @@ TEST_F(ErofsLayer, NamesAndLinksStayInside) {
   expect_same(TarMaker().hard_link("h", "/").done());
 }
 
-TEST_F(ErofsLayer, TheRootCannotBeReplaced) {
+TEST_P(ErofsLayer, TheRootCannotBeReplaced) {
   for (const TarType type : {TarType::file, TarType::symlink, TarType::hard_link, TarType::fifo})
     expect_same(TarMaker().add({.type = type, .name = ".", .link = "x", .mode = 0777}).done());
   expect_same(TarMaker().file("a/..", "x").done());
 }
 
-TEST_F(ErofsLayer, LaterEntriesReplaceEarlierOnes) {
+TEST_P(ErofsLayer, LaterEntriesReplaceEarlierOnes) {
   expect_same(TarMaker()
                   .dir("d")
                   .file("d/x", "1")
@@ -144,7 +147,7 @@ TEST_F(ErofsLayer, LaterEntriesReplaceEarlierOnes) {
   expect_same(TarMaker().file("f", "file").file("f/x", "beneath a file").done());
 }
 
-TEST_F(ErofsLayer, LimitsHold) {
+TEST_P(ErofsLayer, LimitsHold) {
   ExtractLimits few{};
   few.entries = 3;
   expect_same(TarMaker().dir("a").dir("b").dir("c").dir("d").done(), few);
@@ -163,7 +166,7 @@ TEST_F(ErofsLayer, LimitsHold) {
   expect_same("no tar at all");
 }
 
-TEST_F(ErofsLayer, WhiteoutsAndOpaqueDirectories) {
+TEST_P(ErofsLayer, WhiteoutsAndOpaqueDirectories) {
   expect_same(TarMaker().file("a/.wh.gone", "").file("b/.wh..wh..opq", "").dir("b").file("b/new", "n").done());
   expect_same(TarMaker().file(".wh.data", "").dir("data").file("data/three", "3").done());
   expect_same(TarMaker().dir("data").file("data/three", "3").file(".wh.data", "").done());
@@ -175,7 +178,7 @@ TEST_F(ErofsLayer, WhiteoutsAndOpaqueDirectories) {
     expect_same(TarMaker().dir("d").file(name, "").done());
 }
 
-TEST_F(ErofsLayer, TakesFromTheLayersBelow) {
+TEST_P(ErofsLayer, TakesFromTheLayersBelow) {
   ASSERT_EQ(::mkdirat(below_.get(), "home", 0700), 0);
   ASSERT_EQ(::fchownat(below_.get(), "home", 7, 8, 0), 0);
   ASSERT_TRUE(spill(below_.get(), "home/f", std::string(300'000, 'f'), 0640));
@@ -200,7 +203,7 @@ TEST_F(ErofsLayer, TakesFromTheLayersBelow) {
   expect_same(TarMaker().hard_link("a", "home/f").hard_link("b", "home/f").done(), small);
 }
 
-TEST_F(ErofsLayer, AttributesAreWhatTheKernelTakes) {
+TEST_P(ErofsLayer, AttributesAreWhatTheKernelTakes) {
   // Version 2; the owner rw-, user 1000 r--, group r--, mask rw-, others ---.
   const std::string list(
       "\2\0\0\0\1\0\6\0\377\377\377\377\2\0\4\0\350\3\0\0\4\0\4\0\377\377\377\377\20\0\6\0\377\377\377\377\40\0\0\0\377"
@@ -233,7 +236,7 @@ TEST_F(ErofsLayer, AttributesAreWhatTheKernelTakes) {
   expect_same(TarMaker().add(large).done());
 }
 
-TEST_F(ErofsLayer, SparseFilesHaveHoles) {
+TEST_P(ErofsLayer, SparseFilesHaveHoles) {
   TarEntry entry{.type = TarType::file, .name = "sparse", .mode = 0644, .size = 1024};
   std::string tar;
   {
@@ -264,7 +267,7 @@ TEST_F(ErofsLayer, SparseFilesHaveHoles) {
   EXPECT_LT(status.st_blocks * 512, 4 << 20);
 }
 
-TEST_F(ErofsLayer, SameTarSameImage) {
+TEST_P(ErofsLayer, SameTarSameImage) {
   const std::string tar = TarMaker().dir("d").file("d/f", std::string(9000, 'x')).file("d/.wh.y", "").done();
   std::string images[2];
   for (std::string& bytes : images) {
