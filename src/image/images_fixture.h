@@ -16,7 +16,7 @@ class ImagesTest : public testing::Test {
   void open() {
     images_.reset();
     store_.reset();
-    auto store = store::Store::open(root_.path() + "/data");
+    auto store = store::Store::open(root_.path() + "/data", options_);
     ASSERT_TRUE(store) << store.error().text();
     store_ = std::move(*store);
     auto images = Images::open(*store_);
@@ -76,6 +76,7 @@ class ImagesTest : public testing::Test {
     return store_->content().list()->empty() && store_->snapshots().layers().empty() && images_->count() == 0;
   }
 
+  store::StoreOptions options_;
   store::TempTree root_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<Images> images_;

@@ -187,10 +187,13 @@ class ImageLoader {
 
   Result<> unpack(const oci::Digest& file, const std::string& parent, const std::string& diff_id,
                   const std::string& chain) {
-    if (auto staged = files_.stage(file, parent, diff_id)) {
+    auto staged = files_.stage(file, parent, diff_id);
+    if (staged) {
       CHECK((*staged)->commit(chain));
       return {};
     }
+    // Else it was not begun, or needed the layer below before that was known.
+    if (staged.error().kind() != ErrorKind::unavailable) return std::unexpected(std::move(staged).error());
     const bool in_archive = files_.has_blob(file);
     return unpack_layer(impl_.store(), TRY(in_archive ? files_.open(file) : impl_.store().content().reader(file)),
                         parent, diff_id, chain);

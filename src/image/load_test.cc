@@ -58,8 +58,13 @@ std::string gzip(const std::string& text) {
   return std::move(out.text);
 }
 
-class LoadTest : public ImagesTest {
+// With layers in both forms: directories ask for the layer below before anything else.
+class LoadTest : public ImagesTest, public testing::WithParamInterface<store::LayerForm> {
  protected:
+  void SetUp() override {
+    options_.layers = GetParam();
+    ImagesTest::SetUp();
+  }
   // What a file of an image holds.
   std::string content(const std::string& image, const std::string& path) {
     const auto found = images_->resolve(image);
@@ -78,7 +83,12 @@ class LoadTest : public ImagesTest {
   }
 };
 
-TEST_F(LoadTest, TheOrderInTheArchiveChangesNothing) {
+INSTANTIATE_TEST_SUITE_P(Layers, LoadTest, testing::Values(store::LayerForm::automatic, store::LayerForm::directory),
+                         [](const auto& which) {
+                           return which.param == store::LayerForm::directory ? "Directories" : "Automatic";
+                         });
+
+TEST_P(LoadTest, TheOrderInTheArchiveChangesNothing) {
   const std::vector<Layer> layers = {{"1/layer.tar", TarMaker().dir("a").file("a/b", "one").done()},
                                      {"2/layer.tar", TarMaker().file("a/b", "two").file("c", "three").done()}};
   std::set<std::string> manifests;
@@ -96,7 +106,7 @@ TEST_F(LoadTest, TheOrderInTheArchiveChangesNothing) {
 }
 
 // What a layer takes from those below is known only at the archive's end.
-TEST_F(LoadTest, LayersMayNeedTheOnesBelow) {
+TEST_P(LoadTest, LayersMayNeedTheOnesBelow) {
   TarMaker lower;
   lower.add({.type = store::TarType::directory, .name = "d", .mode = 0751, .uid = 7, .gid = 8});
   const std::vector<Layer> layers = {{"l", lower.file("d/low", "below").done()},
@@ -116,7 +126,7 @@ TEST_F(LoadTest, LayersMayNeedTheOnesBelow) {
   EXPECT_TRUE(nothing_half_made());
 }
 
-TEST_F(LoadTest, OneLayerInSeveralPlaces) {
+TEST_P(LoadTest, OneLayerInSeveralPlaces) {
   const Layer a{"a", TarMaker().file("f", "a").done()}, b{"b", TarMaker().file("g", "b").done()},
       same{"elsewhere/a", a.tar};
   const std::vector<std::vector<Layer>> images = {{a, b}, {b, a}, {a, a, same}, {b}};
@@ -139,7 +149,7 @@ TEST_F(LoadTest, OneLayerInSeveralPlaces) {
   EXPECT_TRUE(nothing_half_made());
 }
 
-TEST_F(LoadTest, MoreLayersThanAreMadeAtATime) {
+TEST_P(LoadTest, MoreLayersThanAreMadeAtATime) {
   for (const bool packed : {false, true}) {
     std::vector<Layer> layers;
     TarMaker tar;
@@ -158,7 +168,7 @@ TEST_F(LoadTest, MoreLayersThanAreMadeAtATime) {
 }
 
 // Docker 25 and later makes a manifest for the archive, of the layers' tars; an OCI layout's own stays.
-TEST_F(LoadTest, WhoseManifestCounts) {
+TEST_P(LoadTest, WhoseManifestCounts) {
   const Layer layer{"", TarMaker().file("f", "x").done()};
   const auto blob = [](const std::string& text) { return "blobs/sha256/" + std::string(oci::Digest::of(text).hex()); };
   const auto descriptor = [](const std::string& type, const std::string& text) {
@@ -196,7 +206,7 @@ TEST_F(LoadTest, WhoseManifestCounts) {
   }
 }
 
-TEST_F(LoadTest, ALayerThatIsHereIsNotKeptTwice) {
+TEST_P(LoadTest, ALayerThatIsHereIsNotKeptTwice) {
   const Layer layer{"l", TarMaker().file("f", "x").done()}, more{"m", TarMaker().file("g", "y").done()};
   TarMaker zstd;
   store::StringSink packed;
@@ -215,7 +225,7 @@ TEST_F(LoadTest, ALayerThatIsHereIsNotKeptTwice) {
   EXPECT_TRUE(store_->content().has(*oci::Digest::parse(second->manifest.layers[0].digest)));
 }
 
-TEST_F(LoadTest, ChoosesByPlatform) {
+TEST_P(LoadTest, ChoosesByPlatform) {
   const Layer layer{"l", TarMaker().file("f", "x").done()};
   std::string arm = config_of({layer});
   arm.replace(arm.find("amd64"), 5, "arm64");
@@ -242,7 +252,7 @@ TEST_F(LoadTest, ChoosesByPlatform) {
   EXPECT_TRUE(sink.text.empty());
 }
 
-TEST_F(LoadTest, SaysHowLongWhatItSavesWillBe) {
+TEST_P(LoadTest, SaysHowLongWhatItSavesWillBe) {
   import("x");
   store::StringSink sink;
   std::uint64_t announced = 0;
@@ -256,7 +266,7 @@ TEST_F(LoadTest, SaysHowLongWhatItSavesWillBe) {
 
 // --- hostile
 
-TEST_F(LoadTest, ACutArchiveLeavesNothing) {
+TEST_P(LoadTest, ACutArchiveLeavesNothing) {
   std::string noise(300'000, '\0');
   for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<char>(i * i * 31 >> 7);
   const std::vector<Layer> layers = {{"1", TarMaker().file("f", noise).done()},
@@ -271,7 +281,7 @@ TEST_F(LoadTest, ACutArchiveLeavesNothing) {
 }
 
 // Each looks like a layer; none is needed, and none must cost the others their memory.
-TEST_F(LoadTest, DamagedLayersThatNobodyWants) {
+TEST_P(LoadTest, DamagedLayersThatNobodyWants) {
   const std::string packed = gzip(TarMaker().file("f", std::string(100'000, 'x')).done());
   TarMaker tar;
   for (int i = 0; i < 100; ++i) {
@@ -289,7 +299,7 @@ TEST_F(LoadTest, DamagedLayersThatNobodyWants) {
   EXPECT_TRUE(nothing_half_made());
 }
 
-TEST_F(LoadTest, WrongContentIsFoundWhereverItStands) {
+TEST_P(LoadTest, WrongContentIsFoundWhereverItStands) {
   const Layer right{"l", TarMaker().file("f", "x").done()}, wrong{"l", TarMaker().file("f", "y").done()};
   for (const bool packed : {false, true}) {
     TarMaker tar;
@@ -301,7 +311,7 @@ TEST_F(LoadTest, WrongContentIsFoundWhereverItStands) {
   }
 }
 
-TEST_F(LoadTest, TenThousandLayers) {
+TEST_P(LoadTest, TenThousandLayers) {
   std::vector<Layer> layers;
   TarMaker tar;
   for (int i = 0; i < 10'000; ++i) {
