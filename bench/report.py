@@ -134,6 +134,8 @@ def honesty(results):
                      "freshly booted machine they are slower than shown.")  # fmt: skip
     for name, reason in results.get("missed", {}).items():
         lines.append(f"Not measured: {name}: {reason}")
+    if results.get("priority"):
+        lines.append("Other work kept the machine busy: the part with images ran before it (`--priority`: session and niceness), for all engines alike.")
     if results.get("quick"):
         lines.append("A quick run: few repetitions, not to be quoted.")
     return lines
