@@ -116,7 +116,10 @@ Result<remote::Registry*> ManifestRegistry::registry(const oci::Reference& refer
 
 Result<ManifestRegistry::Found> ManifestRegistry::look(const oci::Reference& reference, bool whole) {
   remote::Registry& from = *TRY(registry(reference));
-  auto found = TRY(resolve(from, reference));
+  auto answer = resolve(from, reference);
+  if (!answer && !insecure_ && answer.error().text().ends_with("HTTP response to HTTPS client"))
+    return fail(answer.error().kind(), "{}: --insecure allows a registry without TLS", answer.error().text());
+  auto found = TRY(std::move(answer));
   if (oci::is_index_type(found.descriptor.media_type)) {
     const auto entries = TRY(oci::parse_index(found.bytes)).manifests;
     if (whole && entries.size() > most_images)

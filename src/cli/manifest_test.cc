@@ -204,7 +204,7 @@ using Lookups = CommandLine;
 
 TEST_F(Lookups, OfTagsAreSortedAndMarked) {
   answer("GET /distribution/docker.io/library/nginx/tags", 200,
-         R"({"Name":"x","Tags":["1.9","latest","1.10","\u001b[2J",7,"edge"]})");
+         R"({"Name":"x","Tags":["1.9","latest","1.10","1.9","\u001b[2J",7,"edge"]})");
   answer("GET /images/json", 200, R"([{"Id":"sha256:0123456789abcdef","RepoTags":["nginx:1.9","other:1"]}])");
   EXPECT_EQ(run({"tags", "nginx"}).out,
             "TAG       IMAGE ID\nlatest    \n1.10      \n1.9       0123456789ab\nedge      \n");

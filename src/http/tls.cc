@@ -128,6 +128,9 @@ Result<TlsStream::Attempt> TlsStream::explain(int result, std::string_view what)
   const char* text = ERR_reason_error_string(code);
   ERR_clear_error();
   if (reason == SSL_R_UNEXPECTED_EOF_WHILE_READING) return fail(ErrorKind::cancelled, "{}: connection lost", what);
+  // That is "HTTP/1.1 400 …" in place of a handshake. Another protocol would look the same, but who speaks one here?
+  if (reason == SSL_R_WRONG_VERSION_NUMBER && SSL_is_server(ssl_.get()) == 0)
+    return fail(ErrorKind::unavailable, "{}: server gave HTTP response to HTTPS client", what);
   const auto kind = reason == SSL_R_HTTP_REQUEST ? ErrorKind::invalid : ErrorKind::unavailable;
   return fail(kind, "{}: {}", what, text ? text : "protocol error");
 }

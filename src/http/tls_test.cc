@@ -133,6 +133,14 @@ TEST_F(Tls, TellsPlainClientsWhatThisPortIs) {
   EXPECT_THAT(test::read_to_end(fd.get()), HasSubstr("Client sent an HTTP request to an HTTPS server."));
 }
 
+TEST_F(Tls, SaysThatAServerSpeaksPlainHttp) {
+  TestServer server(tell_subject);
+  const auto answer = client(server.listen_tcp(), "")->send(test::get("/"));
+  ASSERT_FALSE(answer);
+  EXPECT_THAT(answer.error().text(), HasSubstr("server gave HTTP response to HTTPS client"));
+  EXPECT_EQ(answer.error().kind(), ErrorKind::unavailable);
+}
+
 TEST_F(Tls, SurvivesGarbage) {
   TestServer server(tell_subject, {.head_timeout = 100ms});
   const auto port = server.listen_tcp(server_config(true));

@@ -1,4 +1,5 @@
 // tags: what a repository has in its registry. No other client has it; the daemon asks, under a path of our own.
+#include <algorithm>
 #include <map>
 
 #include "cli/commands/all.h"
@@ -63,6 +64,8 @@ Result<std::vector<std::string>> remote_tags(Context& context, client::Client& c
     if (oci::valid_tag(text) && (all || !is_attachment(text))) tags.push_back(std::move(text));
   }
   sort_tags(tags);
+  // A tag that was pushed while the list was read may stand on two of its pages.
+  tags.erase(std::ranges::unique(tags).begin(), tags.end());
   return tags;
 }
 
