@@ -43,6 +43,8 @@ Result<UniqueFd> connect_address(const SocketAddress& address, Deadline deadline
   const SocketCutter cutter(stop, fd.get());
   if (::connect(fd.get(), address.get(), address.length) != 0) {
     if (errno != EINPROGRESS) return connect_failure(errno, where);
+    // A cut before connect() was no cut: there was nothing yet to shut down.
+    if (stop.stop_requested()) return fail(ErrorKind::cancelled, "connect to {}: cancelled", where);
     if (TRY(wait_for(fd.get(), POLLOUT, deadline)) == 0)
       return fail(ErrorKind::deadline, "connect to {}: no answer", where);
     int error = 0;

@@ -188,8 +188,12 @@ Result<std::optional<UploadResult>> Upload::resume() {
     drain(answer.response);
     if (answer.response.headers().has("Location")) next = TRY(session_url(answer));
   }
-  CHECK(commit(next, *request_.digest, call("PUT")));
-  return UploadResult{.digest = *request_.digest, .size = *request_.size};
+  auto committed = commit(next, *request_.digest, call("PUT"));
+  if (committed) return UploadResult{.digest = *request_.digest, .size = *request_.size};
+  // The pieces do not make the blob: the registry had less than it said, or something else.
+  if (committed.error().kind() != ErrorKind::invalid) return std::unexpected(std::move(committed).error());
+  broken_.reset();
+  return std::nullopt;
 }
 
 Result<oci::Digest> Upload::digest_of_stream() {

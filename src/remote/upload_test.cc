@@ -176,6 +176,31 @@ TEST(Upload, GoesOnWithWhatTheRegistryHas) {
   }
 }
 
+// It says that it has half, and then finds that it has not.
+TEST(Upload, BeginsAnewWhereThePiecesDoNotMakeTheBlob) {
+  const auto bytes = pattern(1'000'000);
+  std::atomic<int> puts = 0;
+  TestRegistry registry;
+  registry.lie([&](http::Request& request, http::ResponseWriter& writer) {
+    if (request.method == "GET" && request.path.contains("/uploads/")) {
+      writer.headers().add("Range", "0-499999");
+      return bool(writer.write_empty(204));
+    }
+    if (request.method == "PATCH") return request.read_all(64 << 20) && writer.write_empty(202);
+    if (request.method != "PUT") return false;
+    const int put = puts++;
+    if (put == 0) writer.fail_stream();
+    if (put == 1) return bool(writer.write_all(400, R"({"errors":[{"code":"DIGEST_INVALID","message":"no"}]})"));
+    return put == 0;
+  });
+  FileUpload upload(bytes);
+  const auto done = registry.client()->upload("a", upload.request);
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_EQ(puts, 3);
+  EXPECT_EQ(registry.count("POST "), 2U);
+  EXPECT_TRUE(registry.has_blob(oci::Digest::of(bytes).text()));
+}
+
 TEST(Upload, FailsAtOnceWhereItsOwnSourceDoes) {
   TestRegistry registry;
   auto request = whole("bytes");
