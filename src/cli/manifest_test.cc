@@ -202,6 +202,15 @@ TEST_F(Manifests, NeedCredentialsOfTheirRegistryOnly) {
 
 using Lookups = CommandLine;
 
+TEST_F(Lookups, AreCompleted) {
+  answer("GET /images/json", 200, R"([{"Id":"1","RepoTags":["host:5000/a:1","host:5000/a:2","<none>:<none>","b:1"]}])");
+  EXPECT_EQ(run({"__complete", "tags", ""}).out, "b\nhost:5000/a\n");
+  EXPECT_EQ(run({"__complete", "image", "tags", "h"}).out, "host:5000/a\n");
+  EXPECT_EQ(run({"__complete", "manifest", "create", "x", "b"}).out, "b:1\n");
+  EXPECT_EQ(run({"__complete", "manifest", "p"}).out, "push\n");
+  EXPECT_EQ(run({"__complete", "search", "--l"}).out, "--limit\n");
+}
+
 TEST_F(Lookups, OfTagsAreSortedAndMarked) {
   answer("GET /distribution/docker.io/library/nginx/tags", 200,
          R"({"Name":"x","Tags":["1.9","latest","1.10","1.9","\u001b[2J",7,"edge"]})");
