@@ -71,7 +71,8 @@ Result<Signature> read_layer(remote::Registry& registry, std::string_view reposi
   out.certificate = annotation(layer, "certificate");
   out.chain = annotation(layer, "chain");
   out.log = annotation(layer, "bundle");
-  for (const std::string* text : {&out.signature, &out.certificate, &out.chain, &out.log})
+  out.timestamp = annotation(layer, "rfc3161timestamp");
+  for (const std::string* text : {&out.signature, &out.certificate, &out.chain, &out.log, &out.timestamp})
     if (text->size() > max_certificate_text)
       return fail(ErrorKind::invalid, "it has an annotation of more than {} bytes", max_certificate_text);
   out.payload = TRY(read_blob(registry, repository, layer, max_payload, stop));

@@ -193,7 +193,7 @@ Result<Policy> Policy::load(const std::string& path) {
 
 Result<Policy> Policy::parse(std::string_view text, const std::string& directory) {
   const Value value = TRY(parse_strict(text, max_policy));
-  CHECK(only_members(value, {"default", "repositories", "rekorKeys"}, "the policy"));
+  CHECK(only_members(value, {"default", "repositories", "rekorKeys", "timestampRoots"}, "the policy"));
   const Value* otherwise = member(value, "default");
   if (otherwise == nullptr)
     return fail(ErrorKind::invalid, "the policy has no \"default\": say \"accept\" or \"reject\"");
@@ -201,6 +201,12 @@ Result<Policy> Policy::parse(std::string_view text, const std::string& directory
   out.default_ = TRY(read_rule(*otherwise, "default", directory));
   if (const Value* logs = member(value, "rekorKeys"); logs != nullptr)
     for (ListedKey& key : TRY(read_keys(*logs, directory, max_logs, "rekorKeys"))) out.logs_.push_back(key.key);
+  if (const Value* roots = member(value, "timestampRoots"); roots != nullptr) {
+    const PemSource source = TRY(pem_source(*roots, directory, "timestampRoots"));
+    const std::string where = "timestampRoots: " + source.shown;
+    out.timestamp_authorities_ = TRY_AS(Certificate::parse_pem(source.text, max_roots), where);
+    TRY_AS(Roots::make(out.timestamp_authorities_), where);
+  }
   const Value* repositories = member(value, "repositories");
   if (repositories == nullptr) return out;
   if (!repositories->is_object()) return fail(ErrorKind::invalid, "\"repositories\" is not an object");

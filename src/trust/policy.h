@@ -10,7 +10,8 @@
 //           {"subject": "https://ci.example/shop/*", "issuer": "https://ci.example"}]},
 //         "threshold": 1}, "reference": "repository"}
 //     },
-//     "rekorKeys": ["rekor.pub"]
+//     "rekorKeys": ["rekor.pub"],
+//     "timestampRoots": "tsa.pem"
 //   }
 //
 // Whoever writes such a file means it: what is misspelt, unknown, there twice or too weak is an error, never passed
@@ -74,7 +75,9 @@ class Policy {
   // `repository` in full, "docker.io/library/nginx". The exact name before the longest beginning before the default.
   const Rule& rule_for(std::string_view repository) const;
   bool accepts_everything() const;
+  // Who is believed about when something was signed: keys of transparency logs, certificates of timestamp authorities.
   const std::vector<PublicKey>& logs() const { return logs_; }
+  const std::vector<Certificate>& timestamp_authorities() const { return timestamp_authorities_; }
   const std::vector<Rule>& rules() const { return rules_; }
   const Rule& otherwise() const { return default_; }
 
@@ -82,6 +85,7 @@ class Policy {
   Rule default_{.pattern = "default", .keys = {}, .certificates = {}};
   std::vector<Rule> rules_;
   std::vector<PublicKey> logs_;
+  std::vector<Certificate> timestamp_authorities_;
 };
 
 }  // namespace corten::trust

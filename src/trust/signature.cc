@@ -15,6 +15,7 @@ constexpr std::string_view cosign_predicate = "https://sigstore.dev/cosign/sign/
 constexpr std::string_view statement_type = "application/vnd.in-toto+json";
 constexpr std::size_t max_signature_text = 8U << 10;
 constexpr std::size_t max_certificates = 8;
+constexpr std::size_t max_timestamp = 128U << 10;
 
 Result<std::string> decoded(std::string_view base64, std::string_view what) {
   auto bytes = remote::base64_decode(base64);
@@ -61,6 +62,15 @@ struct SimpleSigning {
   }
 };
 
+// The annotation rfc3161timestamp.
+struct TimestampText {
+  std::string base64;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit("SignedRFC3161Timestamp", self.base64);
+  }
+};
+
 Result<Claim> read_cosign(const Signature& signature) {
   if (signature.signature.size() > max_signature_text)
     return fail(ErrorKind::invalid, "its signature is longer than {} bytes", max_signature_text);
@@ -79,6 +89,11 @@ Result<Claim> read_cosign(const Signature& signature) {
     for (Certificate& more : TRY_AS(Certificate::parse_pem(signature.chain, max_certificates), "its chain"))
       claim.certificates.push_back(std::move(more));
   if (!signature.log.empty()) claim.log = TRY_AS(parse_log_bundle(signature.log), "its log bundle");
+  if (!signature.timestamp.empty()) {
+    const json::Value stamp = TRY_AS(parse_strict(signature.timestamp, max_timestamp), "its timestamp");
+    const auto response = TRY_AS(json::from_json<TimestampText>(stamp), "its timestamp");
+    claim.timestamp = TRY(decoded(response.base64, "timestamp"));
+  }
   return claim;
 }
 
@@ -126,8 +141,15 @@ struct Entry {
     visit("canonicalizedBody", self.body);
   }
 };
+struct SignedTimestamp {
+  std::string base64;
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit("signedTimestamp", self.base64);
+  }
+};
 struct Timestamps {
-  json::Value rfc3161;
+  std::vector<SignedTimestamp> rfc3161;
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
     visit("rfc3161Timestamps", self.rfc3161);
@@ -233,7 +255,10 @@ Result<> read_material(const Material& material, Claim& claim) {
     const std::string der = TRY(decoded(one.bytes, "certificate"));
     claim.certificates.push_back(TRY(Certificate::parse_der(der)));
   }
-  claim.has_timestamp = !material.timestamps.rfc3161.is_null();
+  if (material.timestamps.rfc3161.size() > 1)
+    return fail(ErrorKind::invalid, "it has {} timestamps, at most 1 is read", material.timestamps.rfc3161.size());
+  if (!material.timestamps.rfc3161.empty())
+    claim.timestamp = TRY(decoded(material.timestamps.rfc3161[0].base64, "timestamp"));
   if (material.log.size() > 1)
     return fail(ErrorKind::invalid, "it has {} log entries, at most 1 is read", material.log.size());
   if (material.log.empty()) return {};

@@ -32,6 +32,7 @@ struct Signature {
   std::string certificate;  // PEM
   std::string chain;        // PEM
   std::string log;          // JSON
+  std::string timestamp;    // JSON
   bool operator==(const Signature&) const = default;
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor& visit) {
@@ -42,6 +43,7 @@ struct Signature {
     visit("certificate", self.certificate, json::omit_empty);
     visit("chain", self.chain, json::omit_empty);
     visit("log", self.log, json::omit_empty);
+    visit("timestamp", self.timestamp, json::omit_empty);
   }
 };
 
@@ -52,8 +54,8 @@ struct Claim {
   std::string signature;                  // raw
   std::vector<Certificate> certificates;  // the signer's first, then those between it and the root
   std::optional<LogEntry> log;
-  bool has_timestamp = false;  // of RFC 3161, which nothing here reads
-  std::string reference;       // docker-reference; "" where the form has none
+  std::string timestamp;  // DER of RFC 3161, "" where there is none
+  std::string reference;  // docker-reference; "" where the form has none
 };
 
 // `document` is the manifest or index whose digest `signature.subject` is. `invalid` where the signature cannot be

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
+#include <openssl/ts.h>
 #include <openssl/x509v3.h>
 
 #include <memory>
@@ -138,6 +139,62 @@ class TestCertificate {
   std::shared_ptr<X509> certificate_;
 };
 
+// A timestamp authority's answer about these bytes, DER. Its own certificate is in it only `with_certificate`.
+inline std::string timestamp_response(const TestKey& key, const TestCertificate& certificate, std::string_view bytes,
+                                      long time, bool with_certificate = true, int hash = NID_sha256) {
+  TS_RESP_CTX* context = TS_RESP_CTX_new();
+  EXPECT_EQ(TS_RESP_CTX_set_signer_cert(context, certificate.get()), 1);
+  TS_RESP_CTX_set_signer_key(context, key.get());
+  TS_RESP_CTX_set_signer_digest(context, EVP_sha256());
+  TS_RESP_CTX_add_md(context, EVP_get_digestbynid(hash));
+  ASN1_OBJECT* policy = OBJ_txt2obj("1.2.3.4", 1);
+  TS_RESP_CTX_set_def_policy(context, policy);
+  TS_RESP_CTX_set_serial_cb(
+      context,
+      [](TS_resp_ctx*, void*) {
+        ASN1_INTEGER* serial = ASN1_INTEGER_new();
+        ASN1_INTEGER_set(serial, 5);
+        return serial;
+      },
+      nullptr);
+  TS_RESP_CTX_set_time_cb(
+      context,
+      [](TS_resp_ctx*, void* wanted, long* seconds, long* micro) {
+        *seconds = *static_cast<long*>(wanted);
+        *micro = 0;
+        return 1;
+      },
+      &time);
+  TS_REQ* request = TS_REQ_new();
+  TS_REQ_set_version(request, 1);
+  TS_REQ_set_cert_req(request, with_certificate ? 1 : 0);
+  TS_MSG_IMPRINT* imprint = TS_MSG_IMPRINT_new();
+  X509_ALGOR* algorithm = X509_ALGOR_new();
+  X509_ALGOR_set0(algorithm, OBJ_nid2obj(hash), V_ASN1_NULL, nullptr);
+  TS_MSG_IMPRINT_set_algo(imprint, algorithm);
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest, &length, EVP_get_digestbynid(hash), nullptr);
+  TS_MSG_IMPRINT_set_msg(imprint, digest, static_cast<int>(length));
+  TS_REQ_set_msg_imprint(request, imprint);
+  BIO* bio = BIO_new(BIO_s_mem());
+  i2d_TS_REQ_bio(bio, request);
+  TS_RESP* response = TS_RESP_create_response(context, bio);
+  EXPECT_NE(response, nullptr);
+  unsigned char* der = nullptr;
+  const int size = i2d_TS_RESP(response, &der);
+  std::string out(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size));
+  OPENSSL_free(der);
+  TS_RESP_free(response);
+  BIO_free(bio);
+  X509_ALGOR_free(algorithm);
+  TS_MSG_IMPRINT_free(imprint);
+  TS_REQ_free(request);
+  ASN1_OBJECT_free(policy);
+  TS_RESP_CTX_free(context);
+  return out;
+}
+
 // --- an image, its index, and what is said of them
 
 struct TestImage {
@@ -169,7 +226,8 @@ inline Signature cosign(const TestKey& key, std::string_view document,
                 .signature = {},
                 .certificate = {},
                 .chain = {},
-                .log = {}};
+                .log = {},
+                .timestamp = {}};
   out.payload = simple_signing(out.subject, reference);
   out.signature = base64(key.sign(out.payload));
   return out;

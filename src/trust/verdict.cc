@@ -6,6 +6,7 @@
 #include "oci/digest.h"
 #include "oci/reference.h"
 #include "remote/text.h"
+#include "trust/timestamp.h"
 
 namespace corten::trust {
 namespace {
@@ -42,10 +43,23 @@ Result<const Identity*> identity_of(const Certificate& certificate, const Certif
 Result<std::optional<Timestamp>> time_of(const Claim& claim, const Policy& policy, const CertificateSigners& signers,
                                          Timestamp time) {
   if (signers.ignore_expiry) return std::nullopt;
-  if (!claim.log || policy.logs().empty()) return time;
-  return TRY(
-      trusted_time(*claim.log, policy.logs(),
-                   {claim.message, claim.payload, claim.signature, std::string_view(claim.certificates[0].der())}));
+  if (!claim.timestamp.empty() && !policy.timestamp_authorities().empty())
+    return TRY(timestamp_of(claim.timestamp, policy.timestamp_authorities(), claim.signature));
+  if (claim.log && !policy.logs().empty())
+    return TRY(
+        trusted_time(*claim.log, policy.logs(),
+                     {claim.message, claim.payload, claim.signature, std::string_view(claim.certificates[0].der())}));
+  return time;
+}
+
+// What would have told when it was signed.
+std::string_view missing_time(const Claim& claim, const Policy& policy) {
+  if (policy.logs().empty() && policy.timestamp_authorities().empty())
+    return "the policy has neither \"rekorKeys\" nor \"timestampRoots\" to know when it was signed";
+  if (policy.timestamp_authorities().empty() && !claim.timestamp.empty())
+    return "it has a timestamp, for which the policy has no \"timestampRoots\"";
+  if (policy.logs().empty() && claim.log) return "it has a log entry, for which the policy has no \"rekorKeys\"";
+  return "it has neither log entry nor timestamp to know when it was signed";
 }
 
 Result<std::string> certified_signer(const Claim& claim, const Policy& policy, const CertificateSigners& signers,
@@ -55,15 +69,14 @@ Result<std::string> certified_signer(const Claim& claim, const Policy& policy, c
   if (!TRY(leaf.key()).verifies(claim.message, claim.signature))
     return fail(ErrorKind::invalid, "it is not by its certificate's key");
   const Identity* identity = TRY(identity_of(leaf, signers));
-  const auto when = TRY(time_of(claim, policy, signers, time));
   const std::vector<Certificate> chain(claim.certificates.begin() + 1, claim.certificates.end());
+  // First at any time: what strangers attach as proof of time is not even read.
+  CHECK(signers.roots.check(leaf, chain, std::nullopt));
+  const auto when = TRY(time_of(claim, policy, signers, time));
   if (auto valid = signers.roots.check(leaf, chain, when); !valid) {
     if (when != time) return std::unexpected(std::move(valid).error());
-    const std::string_view hint = policy.logs().empty() ? "the policy has no \"rekorKeys\" to know when it was signed"
-                                  : claim.has_timestamp
-                                      ? "it has an RFC 3161 timestamp, which is not read, and no log entry"
-                                      : "it has no log entry to know when it was signed";
-    return fail(ErrorKind::invalid, "{} ({}; \"ignoreExpiry\" would do without)", valid.error().text(), hint);
+    return fail(ErrorKind::invalid, "{} ({}; \"ignoreExpiry\" would do without)", valid.error().text(),
+                missing_time(claim, policy));
   }
   return fmt::format("{} (issuer {})", identity->subject, identity->issuer);
 }

@@ -258,8 +258,8 @@ TEST(CertificateVerdict, AnExpiredOneNeedsTheLogsWord) {
   const Signature bare = certified(old);
   const std::string subject = "https://ci.test/app/*", issuer = "https://ci.test";
   const Policy policy = certificate_policy(subject, issuer);
-  EXPECT_NE(reason(policy, bare).find("it has no log entry to know when it was signed"), std::string::npos);
-  EXPECT_NE(reason(certificate_policy(subject, issuer, false), bare).find("the policy has no \"rekorKeys\""),
+  EXPECT_NE(reason(policy, bare).find("it has neither log entry nor timestamp"), std::string::npos);
+  EXPECT_NE(reason(certificate_policy(subject, issuer, false), bare).find("the policy has neither \"rekorKeys\""),
             std::string::npos);
   EXPECT_TRUE(judged(certificate_policy(subject, issuer, false, true), {bare}).accepted);
 
@@ -298,6 +298,38 @@ TEST(CertificateVerdict, AnExpiredOneNeedsTheLogsWord) {
   EXPECT_NE(reason(policy, broken).find("its log bundle"), std::string::npos);
 }
 
+TEST(CertificateVerdict, OrATimestamp) {
+  Asked old = ordinary();
+  old.from = -7200;
+  old.to = -6600;
+  const long then = std::time(nullptr) - 7000;
+  const TestKey tsa_key = TestKey::ec();
+  Asked stamping{.name = "tsa", .san = {}, .usage = "critical,timeStamping", .issuer_v1 = {}, .issuer_v2 = {}};
+  stamping.from = -200000;
+  const TestCertificate tsa(tsa_key, stamping, &authority().root, &authority().root_key);
+  const auto policy = [&](std::string_view more) {
+    return policy_of(fmt::format(
+        R"({{"default":"reject","repositories":{{"example.test/team/*":{{"signedBy":{{"certificates":{{"roots":{},)"
+        R"("identities":[{{"subject":"https://ci.test/*","issuer":"*"}}]}}}}}}}}{}}})",
+        json_text(authority().root.pem()), more));
+  };
+  const Policy with = policy(",\"timestampRoots\":" + json_text(authority().root.pem()));
+  Signature signature = certified(old);
+  const std::string raw = read_claim(signature, image.index)->signature;
+  const auto stamp = [&](std::string_view of, long time) {
+    return fmt::format(R"({{"SignedRFC3161Timestamp":"{}"}})", base64(timestamp_response(tsa_key, tsa, of, time)));
+  };
+  signature.timestamp = stamp(raw, then);
+  EXPECT_TRUE(judged(with, {signature}).accepted);
+  EXPECT_NE(reason(policy(""), signature).find("neither \"rekorKeys\" nor \"timestampRoots\""), std::string::npos);
+  signature.timestamp = stamp(raw, then + 3600);
+  EXPECT_NE(reason(with, signature).find("its certificate is not valid at"), std::string::npos);
+  signature.timestamp = stamp("another", then);
+  EXPECT_NE(reason(with, signature).find("the timestamp does not hold"), std::string::npos);
+  signature.timestamp = "{";
+  EXPECT_NE(reason(with, signature).find("its timestamp"), std::string::npos);
+}
+
 // --- sigstore bundles
 
 struct BundleText {
@@ -311,7 +343,8 @@ struct BundleText {
             .signature = {},
             .certificate = {},
             .chain = {},
-            .log = {}};
+            .log = {},
+            .timestamp = {}};
   }
 };
 

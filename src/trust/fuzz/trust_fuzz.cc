@@ -17,6 +17,7 @@
 #include "trust/policy.h"
 #include "trust/signature.h"
 #include "trust/strict_json.h"
+#include "trust/timestamp.h"
 #include "trust/transparency.h"
 #include "trust/verdict.h"
 
@@ -31,6 +32,20 @@ constexpr std::string_view key =
     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEH+8Es971+Do6AxtSFs4H2tNj/hPO\n"
     "nGYElfoqyfh96ErHxLho9InGkSIyFO9UPn0351vz2FhLBuOgBjDZyxZ2FQ==\n"
     "-----END PUBLIC KEY-----\n";
+
+// A certificate to be bent.
+constexpr std::string_view certificate =
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBqDCCAU6gAwIBAgIURvFG/vJOyx46VVs8KZ4xDQPIv1UwCgYIKoZIzj0EAwIw\n"
+    "DzENMAsGA1UEAwwEdGVzdDAeFw0yNjExMjQxMjQxMTlaFw0zNjExMjExMjQxMTla\n"
+    "MA8xDTALBgNVBAMMBHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQf7wSz\n"
+    "3vX4OjoDG1IWzgfa02P+E86cZgSV+irJ+H3oSsfEuGj0icaRIjIU71Q+fTfnW/PY\n"
+    "WEsG46AGMNnLFnYVo4GHMIGEMB0GA1UdDgQWBBSSQHY14MiZJb3QWN5+ChOUDTwO\n"
+    "ujAfBgNVHSMEGDAWgBSSQHY14MiZJb3QWN5+ChOUDTwOujAPBgNVHRMBAf8EBTAD\n"
+    "AQH/MBwGA1UdEQQVMBOGEWh0dHBzOi8vY2kudGVzdC9hMBMGA1UdJQQMMAoGCCsG\n"
+    "AQUFBwMDMAoGCCqGSM49BAMCA0gAMEUCIDwNPrIXk9s2EwAP2LUvgQqOG90DDfZN\n"
+    "wtavXV2pZeODAiEA88pT1D0nrCmSPJB/JLM6bFytLv7lhz5bdq+I3/pJr74=\n"
+    "-----END CERTIFICATE-----\n";
 
 void require(bool holds) {
   if (!holds) std::abort();
@@ -51,13 +66,13 @@ void look_at_signature(std::string_view text) {
   const std::string subject = oci::Digest::of(document).text();
   const std::string whole(text);
   const Signature shapes[] = {
-      {"bundle", subject, whole, "", "", "", ""},
-      {"cosign", subject, whole, "AAAA", "", "", ""},
+      {"bundle", subject, whole, "", "", "", "", ""},
+      {"cosign", subject, whole, "AAAA", "", "", "", ""},
       {"cosign", subject,
        fmt::format(R"({{"critical":{{"identity":{{"docker-reference":"x"}},"image":{{"docker-manifest-digest":"{}"}},)"
                    R"("type":"cosign container image signature"}}}})",
                    subject),
-       whole, whole, whole, whole}};
+       whole, whole, whole, whole, whole}};
   for (const Signature& signature : shapes) {
     const auto signer = signer_of(signature, document, policy(), policy().otherwise(), "docker.io/library/x", now());
     require(!signer);
@@ -89,25 +104,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
   }
   static_cast<void>(is_signature_tag(text));
+  if (const auto der = remote::base64_decode(text)) {
+    static_cast<void>(timestamp_of(*der, *Certificate::parse_pem(certificate, 1), "signature"));
+    static_cast<void>(Certificate::parse_der(*der));
+  }
   return 0;
 }
 
 #ifndef CORTEN_LIBFUZZER
 namespace {
-
-// A certificate to be bent.
-constexpr std::string_view certificate =
-    "-----BEGIN CERTIFICATE-----\n"
-    "MIIBqDCCAU6gAwIBAgIURvFG/vJOyx46VVs8KZ4xDQPIv1UwCgYIKoZIzj0EAwIw\n"
-    "DzENMAsGA1UEAwwEdGVzdDAeFw0yNjExMjQxMjQxMTlaFw0zNjExMjExMjQxMTla\n"
-    "MA8xDTALBgNVBAMMBHRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQf7wSz\n"
-    "3vX4OjoDG1IWzgfa02P+E86cZgSV+irJ+H3oSsfEuGj0icaRIjIU71Q+fTfnW/PY\n"
-    "WEsG46AGMNnLFnYVo4GHMIGEMB0GA1UdDgQWBBSSQHY14MiZJb3QWN5+ChOUDTwO\n"
-    "ujAfBgNVHSMEGDAWgBSSQHY14MiZJb3QWN5+ChOUDTwOujAPBgNVHRMBAf8EBTAD\n"
-    "AQH/MBwGA1UdEQQVMBOGEWh0dHBzOi8vY2kudGVzdC9hMBMGA1UdJQQMMAoGCCsG\n"
-    "AQUFBwMDMAoGCCqGSM49BAMCA0gAMEUCIDwNPrIXk9s2EwAP2LUvgQqOG90DDfZN\n"
-    "wtavXV2pZeODAiEA88pT1D0nrCmSPJB/JLM6bFytLv7lhz5bdq+I3/pJr74=\n"
-    "-----END CERTIFICATE-----\n";
 
 std::string mutated(std::mt19937_64& random) {
   const auto below = [&random](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
