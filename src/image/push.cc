@@ -149,7 +149,7 @@ class Pusher {
   }
 
   Result<bool> is_there(const oci::Digest& digest, std::uint64_t size) {
-    const auto found = registry_.blob_exists(reference_.path, digest, stop_.get_token());
+    const auto found = registry_.blob_exists(reference_.path, digest, stop_.get_token(), "pull,push");
     // Whether we may write there is for the upload to find out; its error is the one to be shown.
     if (!found && is_refusal(found.error())) return false;
     const std::optional<std::uint64_t> there = TRY(std::move(found));

@@ -139,21 +139,27 @@ std::string Authorizer::basic() const {
 Result<std::string> Authorizer::authorization(const Scope& scope, const std::stop_token& stop) {
   if (!credentials_.registry_token.empty()) return "Bearer " + credentials_.registry_token;
   const auto key = joined(scope.texts());
-  Realm realm;
-  {
-    const MutexLock lock(mutex_);
+  MutexLock lock(mutex_);
+  for (;;) {
     if (mode_ == Mode::unknown) return std::string();
     if (mode_ == Mode::basic) return basic();
     const auto found = tokens_.find(key);
     if (found != tokens_.end() && std::chrono::steady_clock::now() < found->second.expires)
       return "Bearer " + found->second.text;
-    realm = realm_;
+    if (asking_.insert(key).second) break;
+    asked_.wait(lock, stop, [&]() REQUIRES(mutex_) { return !asking_.contains(key); });
+    if (stop.stop_requested()) return fail(ErrorKind::cancelled, "context canceled");
   }
-  auto token = TRY(fetch(realm, scope, false, stop));
-  auto value = "Bearer " + token.text;
-  const MutexLock lock(mutex_);
+  const Realm realm = realm_;
+  lock.unlock();
+  auto token = fetch(realm, scope, false, stop);
+  lock.lock();
+  asking_.erase(key);
+  asked_.notify_all();
+  if (!token) return std::unexpected(std::move(token).error());
+  auto value = "Bearer " + token->text;
   if (tokens_.size() >= max_kept_tokens) tokens_.clear();
-  tokens_.insert_or_assign(key, std::move(token));
+  tokens_.insert_or_assign(key, *std::move(token));
   return value;
 }
 

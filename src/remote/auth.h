@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -73,7 +74,8 @@ class Authorizer {
  public:
   Authorizer(Credentials credentials, bool insecure, TokenCall call);
 
-  // For a request that needs `scope`; empty where nothing is known to be needed. May ask the token server.
+  // For a request that needs `scope`; empty where nothing is known to be needed. May ask the token server, or wait for
+  // another thread that is asking it the same.
   Result<std::string> authorization(const Scope& scope, const std::stop_token& stop = {}) EXCLUDES(mutex_);
   // After a 401 to a request that carried `used`. True: authorization() now gives something else, worth one more try.
   // unauthorized: the registry's demands cannot be met; text of Docker's kind.
@@ -110,6 +112,8 @@ class Authorizer {
   Mode mode_ GUARDED_BY(mutex_) = Mode::unknown;
   Realm realm_ GUARDED_BY(mutex_);
   std::map<std::string, Token> tokens_ GUARDED_BY(mutex_);  // by scopes
+  std::set<std::string> asking_ GUARDED_BY(mutex_);         // scopes that somebody is asking for now
+  StopCondVar asked_;
 };
 
 }  // namespace corten::remote

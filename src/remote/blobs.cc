@@ -75,9 +75,9 @@ Result<BlobStream> Registry::fetch_foreign(const oci::Descriptor& descriptor, Fe
 }
 
 Result<std::optional<std::uint64_t>> Registry::blob_exists(std::string_view repository, const oci::Digest& digest,
-                                                           const std::stop_token& stop) {
+                                                           const std::stop_token& stop, std::string_view actions) {
   Call call{.method = "HEAD", .target = TRY(repository_path(repository, "blobs/" + digest.text()))};
-  call.scope = {.repository = std::string(repository)};
+  call.scope = {.repository = std::string(repository), .actions = std::string(actions)};
   call.stop = stop;
   auto answer = TRY(transport_->send(call));
   if (answer.response.status() == 404) return std::nullopt;

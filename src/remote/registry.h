@@ -94,9 +94,10 @@ class Registry {
                                 FetchOptions options = {});
   // From the descriptor's urls, in order; `forbidden` unless Options::allow_foreign_layers. No credentials go there.
   Result<BlobStream> fetch_foreign(const oci::Descriptor& descriptor, FetchOptions options = {});
-  // Its size, nullopt where it is not there.
+  // Its size, nullopt where it is not there. `actions`: what the caller will want to do next ("pull,push"), so that one
+  // token is enough for both.
   Result<std::optional<std::uint64_t>> blob_exists(std::string_view repository, const oci::Digest& digest,
-                                                   const std::stop_token& stop = {});
+                                                   const std::stop_token& stop = {}, std::string_view actions = "pull");
   // False: the registry would rather have it uploaded.
   Result<bool> mount_blob(std::string_view repository, const oci::Digest& digest, std::string_view from,
                           const std::stop_token& stop = {});

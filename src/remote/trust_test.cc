@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <future>
+#include <thread>
 
 #include "remote/test_registry.h"
 #include "remote/transport.h"
@@ -71,6 +73,40 @@ TEST(Bearer, TokensAreFetchedOncePerScope) {
   EXPECT_TRUE(client->resolve(reference(registry, "b")));
   EXPECT_EQ(registry.count("/token"), 2U);
   EXPECT_EQ(registry.count("victim"), 0U);
+}
+
+// Threads that need the same token ask for it once; when that one asker gives up, the next asks.
+TEST(Bearer, ThreadsShareATokenThatIsBeingFetched) {
+  std::atomic<int> asked = 0;
+  std::promise<void> answer;
+  auto may_answer = answer.get_future().share();
+  TestRegistry registry;
+  registry.lie([&](auto& request, auto& writer) {
+    if (request.path == "/token") {
+      ++asked;
+      may_answer.wait();
+      return bool(writer.write_all(200, R"({"token":"good"})"));
+    }
+    if (authorization(request) == "Bearer good") return false;
+    return ask(writer, fmt::format(R"(Bearer realm="{}",service="reg")", registry.url("/token")));
+  });
+  const auto blob = oci::Digest::of("nobody has it");
+  const auto client = registry.client();
+  std::vector<std::stop_source> stops(6);
+  std::vector<std::future<bool>> threads;
+  for (auto& stop : stops)
+    threads.push_back(std::async(std::launch::async, [&, token = stop.get_token()] {
+      return client->blob_exists("a", blob, token, "pull,push").has_value();
+    }));
+  while (asked == 0) std::this_thread::sleep_for(1ms);
+  // Whoever of these asks or waits gives up; the others get their answer.
+  for (std::size_t i = 0; i < 3; ++i) stops[i].request_stop();
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_FALSE(threads[i].get());
+  EXPECT_LE(asked, 4);
+  answer.set_value();
+  for (std::size_t i = 3; i < 6; ++i) EXPECT_TRUE(threads[i].get());
+  EXPECT_LE(asked, 4);
+  EXPECT_TRUE(*client->blob_exists("a", blob, {}, "pull,push") == std::nullopt);
 }
 
 TEST(Bearer, RefreshTokensGoByPost) {
