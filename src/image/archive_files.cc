@@ -97,6 +97,7 @@ Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entr
   }
   if (entry.type != store::TarType::file) return {};
   if (entry.sparse) return fail(ErrorKind::invalid, "image archive: {:?} is a sparse file", path);
+  if (is_here(path, entry.stored)) return {};
   store::TarEntrySource bytes(reader);
   std::vector<std::byte> head(store::tar_block);
   head.resize(TRY(store::read_full(bytes, head)));
@@ -106,6 +107,19 @@ Result<> ArchiveFiles::add(store::TarReader& reader, const store::TarEntry& entr
   if (!is_tar && !is_packed) return add_blob(whole, path, false);
   Watched watched(whole, shown_id(path), entry.stored, options_, pace_);
   return is_tar ? add_tar(watched, path) : add_blob(watched, path, true);
+}
+
+// The name says what it is; what is used is the store's own blob, so the name need not be true.
+bool ArchiveFiles::is_here(const std::string& path, std::uint64_t size) {
+  constexpr std::string_view folder = "blobs/sha256/";
+  if (!path.starts_with(folder)) return false;
+  const auto digest = oci::Digest::parse("sha256:" + path.substr(folder.size()));
+  if (!digest || sizes_.contains(digest->text()) || !here_(*digest)) return false;
+  const auto info = content_.info(*digest);
+  if (!info || info->size != size) return false;
+  paths_[path] = *digest;
+  sizes_[digest->text()] = size;
+  return true;
 }
 
 Result<> ArchiveFiles::add_tar(store::ByteSource& bytes, const std::string& path) {
@@ -161,8 +175,9 @@ Result<UniqueFd> ArchiveFiles::open(const oci::Digest& digest) {
     auto fd = layer->blob()->read_back();
     return fd ? std::move(fd) : content_.reader(layer->blob_info().digest);
   }
+  if (!has_blob(digest)) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
   const auto found = writers_.find(digest.text());
-  if (found == writers_.end()) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
+  if (found == writers_.end()) return content_.reader(digest);
   auto fd = found->second.read_back();
   // Kept already, by this or another load.
   return fd ? std::move(fd) : content_.reader(digest);
@@ -210,6 +225,16 @@ Result<> ArchiveFiles::keep_packed(const oci::Digest& digest) {
   if (TRY(content_.has_durably(layer->blob_info().digest))) return {};
   CHECK(layer->blob()->commit());
   return {};
+}
+
+Result<oci::Digest> ArchiveFiles::diff_id(const oci::Digest& digest) {
+  if (const auto found = layers_.find(digest.text()); found != layers_.end()) return found->second->diff_id();
+  store::FdSource blob(TRY(has_blob(digest) ? open(digest) : content_.reader(digest)));
+  const auto tar = TRY(store::decompress(blob));
+  oci::Hasher hasher;
+  std::vector<std::byte> buffer(256U << 10);
+  while (const std::size_t got = TRY(tar->read(buffer))) hasher.update(std::span(buffer).first(got));
+  return hasher.finish();
 }
 
 Result<std::unique_ptr<store::StagedLayer>> ArchiveFiles::stage(const oci::Digest& digest, const std::string& parent,

@@ -80,15 +80,18 @@ Result<> ArchiveLayer::feed(store::Store& store, LayerSlots& slots, UniqueFd blo
   return done;
 }
 
+Result<oci::Digest> ArchiveLayer::diff_id() {
+  if (feeder_.joinable()) feeder_.join();
+  CHECK(fed_);
+  return intake_->diff_id();
+}
+
 Result<std::unique_ptr<store::StagedLayer>> ArchiveLayer::stage_on(const std::string& parent,
                                                                    const std::string& diff_id) {
   if (!std::exchange(staging_, false)) return fail(ErrorKind::unavailable, "not staged");
   parent_.tell(parent);
-  if (feeder_.joinable()) feeder_.join();
-  CHECK(fed_);
-  if (intake_->diff_id().text() != diff_id)
-    return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", intake_->diff_id().text(),
-                diff_id);
+  if (const oci::Digest got = TRY(this->diff_id()); got.text() != diff_id)
+    return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", got.text(), diff_id);
   return intake_->staged();
 }
 

@@ -33,6 +33,8 @@ class ArchiveLayer {
 
   // Of a plain one.
   LayerIntake& intake() { return *intake_; }
+  // What its tar is; waits until it has been read.
+  Result<oci::Digest> diff_id();
   // Its file system, made on the layer `parent`. An error (`unavailable` where it was asked for before, or never
   // begun) means no more than that it has to be made from the blob.
   Result<std::unique_ptr<store::StagedLayer>> stage_on(const std::string& parent, const std::string& diff_id);

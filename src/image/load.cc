@@ -1,6 +1,7 @@
 #include "image/load.h"
 
 #include <algorithm>
+#include <set>
 
 #include "image/layer_unpack.h"
 #include "oci/platform.h"
@@ -176,13 +177,22 @@ class ImageLoader {
  private:
   Result<> layer(const oci::Digest& file, const std::string& parent, const std::string& diff_id) {
     const std::string chain = oci::chain_id(parent, diff_id);
-    if (!impl_.store().snapshots().has_layer(chain)) CHECK(unpack(file, parent, diff_id, chain));
+    CHECK(impl_.store().snapshots().has_layer(chain) ? check(file, diff_id, chain)
+                                                     : unpack(file, parent, diff_id, chain));
     if (!image_.manifest) {
       layers_.push_back(TRY(blob_of(file, chain)));
       return {};
     }
     if (TRY(impl_.store().content().has_durably(file))) return {};
     return files_.keep(file);
+  }
+
+  // The layer is here; its blob in this image's manifest must not be another one's.
+  Result<> check(const oci::Digest& file, const std::string& diff_id, const std::string& chain) {
+    if (const auto known = known_blob(chain); known && known->digest == file.text()) return {};
+    const oci::Digest got = TRY(files_.diff_id(file));
+    if (got.text() == diff_id) return {};
+    return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", got.text(), diff_id);
   }
 
   Result<> unpack(const oci::Digest& file, const std::string& parent, const std::string& diff_id,
@@ -272,7 +282,15 @@ Result<std::vector<ArchiveImage>> images_of(ArchiveFiles& files, const oci::Plat
 }
 
 Result<std::vector<std::string>> Images::Impl::load(store::ByteSource& tar, const LoadOptions& options) {
-  ArchiveFiles files(store_, options);
+  std::set<std::string> blobs;  // of layers that are here
+  for (const CatalogPtr now = catalog(); const auto& [id, image] : now->images)
+    for (const oci::Descriptor& layer : image->manifest.layers) blobs.insert(layer.digest);
+  Pins pins(*this);
+  ArchiveFiles files(store_, options, [&](const oci::Digest& blob) {
+    if (!blobs.contains(blob.text())) return false;
+    pins.add(blob.text());
+    return store_.content().has(blob);
+  });
   CHECK(files.read(tar));
   store::failpoint("load-read");
   std::vector<std::string> out;

@@ -62,8 +62,10 @@ class LoadPace {
 // compressed as they come, and only that is kept; what looks like a layer is staged meanwhile.
 class ArchiveFiles {
  public:
-  ArchiveFiles(store::Store& store, const LoadOptions& options)
-      : store_(store), content_(store.content()), options_(options) {}
+  // `here` says whether the store has this layer's blob and will keep it: it then need not be read.
+  using Here = std::function<bool(const oci::Digest& blob)>;
+  ArchiveFiles(store::Store& store, const LoadOptions& options, Here here)
+      : store_(store), content_(store.content()), options_(options), here_(std::move(here)) {}
   // Reads the tar to its end.
   Result<> read(store::ByteSource& tar);
 
@@ -81,12 +83,15 @@ class ArchiveFiles {
   // The compressed blob of a tar; null for other files.
   const store::BlobInfo* packed(const oci::Digest& digest) const;
   Result<> keep_packed(const oci::Digest& digest);
+  // What the layer's tar is.
+  Result<oci::Digest> diff_id(const oci::Digest& digest);
   // See ArchiveLayer::stage_on.
   Result<std::unique_ptr<store::StagedLayer>> stage(const oci::Digest& digest, const std::string& parent,
                                                     const std::string& diff_id);
 
  private:
   Result<> add(store::TarReader& reader, const store::TarEntry& entry);
+  bool is_here(const std::string& path, std::uint64_t size);
   Result<> add_tar(store::ByteSource& bytes, const std::string& path);
   Result<> add_blob(store::ByteSource& bytes, const std::string& path, bool is_packed);
   std::optional<oci::Digest> resolve(const std::string& path) const;
@@ -96,6 +101,7 @@ class ArchiveFiles {
   store::Store& store_;
   const store::ContentStore& content_;
   const LoadOptions& options_;
+  const Here here_;
   LoadPace pace_;
   std::map<std::string, oci::Digest> paths_;
   std::map<std::string, std::string> links_;          // old archives link equal layers

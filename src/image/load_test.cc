@@ -311,6 +311,41 @@ TEST_P(LoadTest, WrongContentIsFoundWhereverItStands) {
   }
 }
 
+// What is here already needs no reading, but an image must not get another layer's blob for it.
+TEST_P(LoadTest, LayersThatAreHere) {
+  const Layer layer{"l", TarMaker().file("f", "x").done()}, other{"o", TarMaker().file("f", "y").done()};
+  ASSERT_TRUE(load(archive({layer}, "x:1")));
+  const std::string saved = save({"x:1"});
+  ASSERT_TRUE(load(archive({other}, "x:other")));
+  const std::string digest = (*images_->resolve("x:1"))->manifest_digest;
+  // Changed bytes under the name of a blob that is here: not looked at.
+  std::string forged = saved;
+  const std::size_t member = forged.find(std::string("\x1f\x8b\x08\x04"));
+  ASSERT_NE(member, std::string::npos);
+  forged[member + 30] = static_cast<char>(forged[member + 30] + 1);
+  for (const std::string& again : {saved, forged}) {
+    const auto loaded = load(again);
+    ASSERT_TRUE(loaded) << loaded.error().text();
+    EXPECT_EQ((*images_->resolve("x:1"))->manifest_digest, digest);
+  }
+  ASSERT_TRUE(images_->remove("x:1", {.force = false, .prune_parents = true, .users = {}}));
+  EXPECT_FALSE(load(forged));
+  EXPECT_FALSE(images_->resolve("x:1"));
+  ASSERT_TRUE(load(saved));
+  EXPECT_EQ(content("x:1", "f"), "x");
+  const std::size_t before = blobs();
+  for (const bool packed : {false, true}) {
+    TarMaker wrong;
+    std::string config = config_of({layer});
+    config.insert(1, "\"author\":\"me\",");
+    wrong.file("l", packed ? gzip(other.tar) : other.tar).file("c", config);
+    const auto loaded = load(wrong.file("manifest.json", "[" + manifest_entry("c", "x:2", {layer}) + "]").done());
+    ASSERT_FALSE(loaded);
+    EXPECT_THAT(loaded.error().text(), testing::HasSubstr("wrong diff id"));
+  }
+  EXPECT_EQ(blobs(), before);
+}
+
 TEST_P(LoadTest, TenThousandLayers) {
   std::vector<Layer> layers;
   TarMaker tar;
