@@ -15,7 +15,7 @@ constexpr auto retry_delay = 500ms;
 
 }  // namespace
 
-Janitor::Janitor(std::function<bool(const std::string&)> remove, std::function<void()> flush)
+Janitor::Janitor(Remove remove, std::function<void()> flush)
     : remove_(std::move(remove)), flush_(std::move(flush)), thread_([this] { work(); }) {}
 
 Janitor::~Janitor() {
@@ -51,18 +51,18 @@ void Janitor::work() {
   MutexLock lock(mutex_);
   for (;;) {
     wake_.wait(lock, [&]() REQUIRES(mutex_) { return stop_ || flush_wanted_ || !names_.empty(); });
-    if (!names_.empty()) wake_.wait_for(lock, removal_delay, [&]() REQUIRES(mutex_) { return stop_; });
+    if (!names_.empty()) wake_.wait_for(lock, removal_delay, [&]() REQUIRES(mutex_) { return stop_.load(); });
     std::deque<std::string> again;
     while (!stop_ && !names_.empty()) {
       const std::string name = std::move(names_.front());
       names_.pop_front();
       lock.unlock();
-      const bool done = remove_(name);
+      const bool done = remove_(name, stop_);
       lock.lock();
       if (!done) again.push_back(name);
     }
     if (!again.empty()) {
-      wake_.wait_for(lock, retry_delay, [&]() REQUIRES(mutex_) { return stop_; });
+      wake_.wait_for(lock, retry_delay, [&]() REQUIRES(mutex_) { return stop_.load(); });
       names_.insert(names_.end(), again.begin(), again.end());
     }
     if (stop_) return;

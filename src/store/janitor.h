@@ -2,6 +2,7 @@
 // driver.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <string>
@@ -13,10 +14,11 @@ namespace corten::store {
 
 class Janitor {
  public:
-  // `remove` gets each name, again after a while where it says false; `flush` is called some seconds after the last
-  // flush_soon().
-  Janitor(std::function<bool(const std::string&)> remove, std::function<void()> flush);
-  // Stops after the job at hand: what is left is found again at the next start.
+  // `remove` gets each name, again after a while where it says false, and ends early when `stop` becomes true; `flush`
+  // is called some seconds after the last flush_soon().
+  using Remove = std::function<bool(const std::string& name, const std::atomic<bool>& stop)>;
+  Janitor(Remove remove, std::function<void()> flush);
+  // Does not wait for what is left to be removed: it is found again at the next start.
   ~Janitor();
   void remove(std::string name) EXCLUDES(mutex_);
   void flush_soon() EXCLUDES(mutex_);
@@ -25,14 +27,14 @@ class Janitor {
   void work() EXCLUDES(mutex_);
 
   // Called by the thread alone, without the lock.
-  const std::function<bool(const std::string&)> remove_;
+  const Remove remove_;
   const std::function<void()> flush_;
 
   Mutex mutex_;
   CondVar wake_;
   std::deque<std::string> names_ GUARDED_BY(mutex_);
   bool flush_wanted_ GUARDED_BY(mutex_) = false;
-  bool stop_ GUARDED_BY(mutex_) = false;
+  std::atomic<bool> stop_ = false;  // set under the lock
   std::thread thread_;
 };
 

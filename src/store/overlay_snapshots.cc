@@ -27,6 +27,7 @@
 #include "sys/beneath.h"
 #include "sys/files.h"
 #include "sys/placement.h"
+#include "sys/remove_tree.h"
 
 namespace corten::store {
 namespace {
@@ -42,8 +43,9 @@ class OverlaySnapshots : public Snapshots {
         support_(std::move(support)),
         make_images_(make_images),
         images_(base_fd_.get(), support_.image_way, support_.overlay_way.attached),
-        janitor_([this](const std::string& name) { return remove_directory(name); },
-                 [this] { static_cast<void>(sync()); }) {}
+        janitor_(
+            [this](const std::string& name, const std::atomic<bool>& stop) { return remove_directory(name, stop); },
+            [this] { static_cast<void>(sync()); }) {}
 
   Result<> start() {
     const auto known = catalog_->numbers();
@@ -52,7 +54,7 @@ class OverlaySnapshots : public Snapshots {
       const auto number = layout::parse_snapshot(name);
       if (!number || numbers.contains(*number)) continue;
       catalog_->skip_number(*number);
-      janitor_.remove(name);
+      if (!is_replaced_in_this_boot(*number)) janitor_.remove(name);
     }
     if (!catalog_->unsynced().empty()) janitor_.flush_soon();
     return {};
@@ -118,7 +120,7 @@ class OverlaySnapshots : public Snapshots {
     const std::uint64_t number = catalog_->next_number();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
     CHECK(unpack(number, parent_of(layer), *tar, named(chain_id), make_images_));
-    CHECK(take_place(chain_id, number));
+    janitor_.remove(layout::snapshot(TRY(take_place(chain_id, number))));
     undo.cancel();
     return {};
   }
@@ -132,8 +134,10 @@ class OverlaySnapshots : public Snapshots {
     CHECK(drain(tar));
     const bool same = TRY(same_layer(layer.number, number, image));
     if (same || !repair) return same;
-    CHECK(take_place(chain_id, number));
+    const std::uint64_t old = TRY(take_place(chain_id, number));
     undo.cancel();
+    // Containers that run on an image have it open; under those that run on a directory the files would go.
+    if (image || !keep_in_this_boot(old)) janitor_.remove(layout::snapshot(old));
     return false;
   }
 
@@ -247,7 +251,7 @@ class OverlaySnapshots : public Snapshots {
   }
 
   Result<> sync() override {
-    const std::vector<std::string> layers = catalog_->unsynced();
+    const auto layers = catalog_->unsynced();
     if (layers.empty()) return {};
     if (::syncfs(base_fd_.get()) != 0) return sys_fail("flush the layers");
     catalog_->set_synced(layers);
@@ -296,13 +300,24 @@ class OverlaySnapshots : public Snapshots {
     return [id = layer.info.parent] { return Result<std::string>(id); };
   }
 
-  // The snapshot `number` is the layer from now on.
-  Result<> take_place(std::string_view chain_id, std::uint64_t number) {
+  // The snapshot `number` is the layer from now on. Gives the one that was, which is to be removed.
+  Result<std::uint64_t> take_place(std::string_view chain_id, std::uint64_t number) {
     const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
     images_.forget(old);
-    janitor_.remove(layout::snapshot(old));
     janitor_.flush_soon();
-    return {};
+    return old;
+  }
+
+  // A snapshot that nobody knows any more, but that may be mounted: whatever the daemon does, until the machine starts
+  // anew. False: it cannot be marked as one, perhaps because nothing of it is there.
+  bool keep_in_this_boot(std::uint64_t number) const {
+    const UniqueFd mark(::openat(base_fd_.get(), layout::snapshot_replaced(number).c_str(),
+                                 O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    return mark && FdSink(mark.get()).write(std::as_bytes(std::span(catalog_->boot()))).has_value();
+  }
+  bool is_replaced_in_this_boot(std::uint64_t number) const {
+    const auto boot = sys::read_file_at(base_fd_.get(), layout::snapshot_replaced(number), 64);
+    return boot && *boot == catalog_->boot();
   }
 
   // What is not there or cannot be read is not the same.
@@ -434,12 +449,12 @@ class OverlaySnapshots : public Snapshots {
   }
 
   // False: to be tried again, because the database could not be written.
-  bool remove_directory(const std::string& name) {
+  bool remove_directory(const std::string& name, const std::atomic<bool>& stop) {
     // First the record, then the files: a record without files would be a container that cannot start.
     if (!database_.flush()) return false;
     // The end of a layer's mount drops what of it is in memory: too slow for whoever removes it.
     if (const auto number = layout::parse_snapshot(name)) images_.forget(*number);
-    if (auto removed = sys::remove_tree_at(base_fd_.get(), name); !removed)
+    if (auto removed = sys::remove_tree_until(base_fd_.get(), name, stop); !removed)
       log::warn("snapshot {} stays until the next start: {}", name, removed.error().text());
     return true;
   }

@@ -22,6 +22,7 @@
 #include "sys/namespaces.h"
 #include "sys/process.h"
 #include "sys/pty.h"
+#include "sys/remove_tree.h"
 #include "sys/rlimit.h"
 #include "sys/seccomp.h"
 #include "sys/unix_socket.h"
@@ -351,6 +352,19 @@ TEST_F(KernelTest, TreesAreRemovedWithoutFollowingLinks) {
   EXPECT_FALSE(fs::exists(top_ + "/tree"));
   EXPECT_TRUE(fs::exists(top_ + "/keep/file"));
   EXPECT_TRUE(remove_tree(top_ + "/nothing"));
+}
+
+TEST_F(KernelTest, RemovalGivesUpWhenItIsTold) {
+  for (const char* name : {"/tree/a/b", "/tree/c"}) ASSERT_TRUE(make_directories(top_ + name));
+  std::atomic<bool> stop = true;
+  const auto stopped = remove_tree_until(AT_FDCWD, top_ + "/tree", stop);
+  ASSERT_TRUE(stopped) << stopped.error().text();
+  EXPECT_FALSE(*stopped);
+  EXPECT_EQ(::access((top_ + "/tree").c_str(), F_OK), 0);
+  stop = false;
+  EXPECT_TRUE(remove_tree_until(AT_FDCWD, top_ + "/tree", stop).value_or(false));
+  EXPECT_NE(::access((top_ + "/tree").c_str(), F_OK), 0);
+  EXPECT_TRUE(remove_tree_until(AT_FDCWD, top_ + "/tree", stop).value_or(false)) << "what is not there is gone";
 }
 
 TEST_F(KernelTest, SealedMemoryFilesCannotChange) {
