@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "image/pull.h"
 #include "remote/registry.h"
 #include "remote/search.h"
 #include "server/filters.h"
@@ -18,21 +19,6 @@ using json::Value;
 remote::Credentials credentials_of(const Call& call) {
   return remote::parse_registry_auth(call.request.headers.get("X-Registry-Auth").value_or(""))
       .value_or(remote::Credentials{});
-}
-
-// What `ask` gives for the first endpoint that has an answer: mirrors before the registry itself.
-template <class T>
-Result<T> ask_registries(const Call& call, std::string_view domain,
-                         const std::function<Result<T>(remote::Registry&)>& ask) {
-  const RegistryAccess access = call.services.registry();
-  Result<T> answer = fail(ErrorKind::internal, "no registry for {}", domain);
-  for (const auto& endpoint : TRY(access.hosts->for_pull(domain))) {
-    const auto registry = remote::Registry::create(access.hosts, endpoint,
-                                                   endpoint.mirror ? remote::Credentials{} : credentials_of(call));
-    answer = ask(*registry);
-    if (answer || !remote::worth_another_endpoint(answer.error())) break;
-  }
-  return answer;
 }
 
 // The platforms of a single image stand in its config. One that cannot be had is not worth an error.
@@ -66,12 +52,18 @@ Result<Value> look_at(remote::Registry& registry, const oci::Reference& referenc
                 {"Platforms", platforms.empty() ? Value(nullptr) : json::to_json(platforms)}};
 }
 
+// Mirrors before the registry itself.
 Result<> inspect(Call& call) {
   const oci::Reference reference = TRY(wanted(call));
-  const auto stop = call.request.stop_token();
-  const Value answer = TRY(ask_registries<Value>(
-      call, reference.domain, [&](remote::Registry& registry) { return look_at(registry, reference, stop); }));
-  return call.answer(200, answer);
+  const RegistryAccess access = call.services.registry();
+  Result<Value> answer = fail(ErrorKind::internal, "no registry serves {}", reference.domain);
+  for (const auto& endpoint : TRY(access.hosts->for_pull(reference.domain))) {
+    const auto registry = remote::Registry::create(access.hosts, endpoint,
+                                                   endpoint.mirror ? remote::Credentials{} : credentials_of(call));
+    answer = look_at(*registry, reference, call.request.stop_token());
+    if (answer || !remote::worth_another_endpoint(answer.error())) break;
+  }
+  return call.answer(200, TRY(std::move(answer)));
 }
 
 // Corten's own: {"Name": "docker.io/library/nginx", "Tags": ["1.27", …]} in the registry's order.
@@ -80,10 +72,11 @@ Result<> list_tags(Call& call) {
   if (!reference.name_only())
     return fail(ErrorKind::invalid, "tags are those of a repository: leave the tag or digest of {} out",
                 reference.familiar());
-  using Tags = std::vector<std::string>;
-  const auto tags = TRY(ask_registries<Tags>(call, reference.domain, [&](remote::Registry& registry) {
-    return registry.tags(reference.path, call.request.stop_token());
-  }));
+  image::PullOptions options;
+  options.hosts = call.services.registry().hosts;
+  options.credentials = credentials_of(call);
+  options.stop = call.request.stop_token();
+  const auto tags = TRY(image::remote_tags(reference, options));
   return call.answer(200, Object{{"Name", reference.name()}, {"Tags", json::to_json(tags)}});
 }
 
