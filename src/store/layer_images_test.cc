@@ -10,6 +10,7 @@
 #include "store/database.h"
 #include "store/failpoint.h"
 #include "store/layout.h"
+#include "store/overlay_catalog.h"
 #include "store/overlay_snapshots.h"
 #include "store/store_fixture.h"
 
@@ -92,6 +93,61 @@ TEST_F(ImageLayers, MountsOutliveTheCache) {
     ASSERT_TRUE(snapshots_->mount_layer(layer("", TarMaker().file("f", std::to_string(i)).done())));
   ASSERT_TRUE(snapshots_->remove_layer(base));
   EXPECT_EQ(slurp(mount->get(), "f"), "x");
+}
+
+// Its files stay for the containers that run on them, also when the daemon starts anew beside them.
+TEST_F(ImageLayers, ARepairedDirectoryStaysUntilTheMachineStartsAnew) {
+  open(false);
+  const std::string tar = TarMaker().dir("d").file("d/f", "good").file("kept", "kept").done();
+  const std::string base = layer("", tar);
+  ASSERT_TRUE(snapshots_->prepare("c", base));
+  const auto running = snapshots_->mount("c", {});
+  ASSERT_TRUE(running) << running.error().text();
+  ASSERT_TRUE(spill(root_.open("snapshots/1/fs").get(), "d/f", "bad!"));
+  StringSource again(tar);
+  const auto same = snapshots_->check_layer(base, again, true);
+  ASSERT_TRUE(same) << same.error().text();
+  EXPECT_FALSE(*same);
+  const auto is_there = [&](int number) {
+    return std::filesystem::exists(root_.path() + "/snapshots/" + std::to_string(number));
+  };
+  // What is removed later is gone later.
+  const auto let_the_janitor_work = [&] {
+    const std::string other = layer("", TarMaker().file("other", "").done());
+    const auto number =
+        std::stoi(std::filesystem::path(snapshots_->describe(other)[0].second).parent_path().filename());
+    ASSERT_TRUE(snapshots_->remove_layer(other));
+    EXPECT_TRUE(eventually([&] { return !is_there(number); }));
+  };
+  let_the_janitor_work();
+  EXPECT_EQ(slurp(running->get(), "kept"), "kept");
+  open(false);
+  let_the_janitor_work();
+  EXPECT_EQ(slurp(running->get(), "d/f"), "bad!");
+  const auto next = snapshots_->mount_layer(base);
+  ASSERT_TRUE(next) << next.error().text();
+  EXPECT_EQ(slurp(next->get(), "d/f"), "good");
+  // As after a start of the machine.
+  ASSERT_TRUE(spill(root_.open("snapshots/1").get(), "replaced", "another"));
+  open(false);
+  EXPECT_TRUE(eventually([&] { return !is_there(1); }));
+}
+
+TEST(LayerCatalog, AFlushIsNotForALayerThatWasMadeAgainMeanwhile) {
+  const TempTree root;
+  const auto database = Database::open(root.path() + "/corten.db");
+  ASSERT_TRUE(database);
+  const auto catalog = OverlayCatalog::load(**database);
+  ASSERT_TRUE(catalog);
+  const LayerInfo info{"sha256:a", "", 1, 1};
+  ASSERT_TRUE((*catalog)->add_layer(info, 1));
+  const auto flushing = (*catalog)->unsynced();
+  ASSERT_TRUE((*catalog)->remove_layer(info.chain_id));
+  ASSERT_TRUE((*catalog)->add_layer(info, 2));
+  (*catalog)->set_synced(flushing);
+  EXPECT_THAT((*catalog)->unsynced(), testing::ElementsAre(testing::Pair("sha256:a", 2U)));
+  (*catalog)->set_synced((*catalog)->unsynced());
+  EXPECT_THAT((*catalog)->unsynced(), testing::IsEmpty());
 }
 
 std::string bytes_of(const TempTree& tree, int number) {

@@ -10,6 +10,7 @@
 //     snapshots/<number>/fs      a layer's files, or what a container wrote
 //     snapshots/<number>/layer.erofs  the same in one file (instead of fs), for layers made as images
 //     snapshots/<number>/work    overlayfs' scratch directory; active snapshots only
+//     snapshots/<number>/replaced  the boot in which another directory took a layer's place
 //
 // Numbers instead of chain ids, because overlayfs takes all layers' paths in what may be one page.
 #pragma once
@@ -38,6 +39,7 @@ inline std::string snapshot(std::uint64_t number) { return std::to_string(number
 inline std::string snapshot_files(std::uint64_t number) { return snapshot(number) + "/fs"; }
 inline std::string snapshot_image(std::uint64_t number) { return snapshot(number) + "/layer.erofs"; }
 inline std::string snapshot_work(std::uint64_t number) { return snapshot(number) + "/work"; }
+inline std::string snapshot_replaced(std::uint64_t number) { return snapshot(number) + "/replaced"; }
 
 // The number of a name in snapshots/, nothing for "init" and what is not ours.
 inline std::optional<std::uint64_t> parse_snapshot(std::string_view name) {

@@ -145,20 +145,20 @@ void OverlayCatalog::trust_layer(std::string_view chain_id) {
   if (const auto found = layers_.find(chain_id); found != layers_.end()) found->second.suspect = false;
 }
 
-std::vector<std::string> OverlayCatalog::unsynced() const {
+std::vector<std::pair<std::string, std::uint64_t>> OverlayCatalog::unsynced() const {
   const MutexLock lock(mutex_);
-  std::vector<std::string> out;
+  std::vector<std::pair<std::string, std::uint64_t>> out;
   for (const auto& [id, layer] : layers_)
-    if (layer.unsynced && !layer.suspect) out.push_back(id);
+    if (layer.unsynced && !layer.suspect) out.emplace_back(id, layer.number);
   return out;
 }
 
-void OverlayCatalog::set_synced(const std::vector<std::string>& chain_ids) {
+void OverlayCatalog::set_synced(const std::vector<std::pair<std::string, std::uint64_t>>& layers) {
   const MutexLock lock(mutex_);
   Transaction transaction;
-  for (const std::string& id : chain_ids) {
+  for (const auto& [id, number] : layers) {
     const auto found = layers_.find(id);
-    if (found == layers_.end()) continue;
+    if (found == layers_.end() || found->second.number != number) continue;
     found->second.unsynced = false;
     transaction.push_back({"UPDATE layers SET boot = '' WHERE chain_id = ?", {id}});
   }

@@ -51,8 +51,12 @@ class OverlayCatalog {
   // Another directory for the same layer; returns the old number.
   Result<std::uint64_t> replace_layer(std::string_view chain_id, std::uint64_t number) EXCLUDES(mutex_);
   void trust_layer(std::string_view chain_id) EXCLUDES(mutex_);
-  std::vector<std::string> unsynced() const EXCLUDES(mutex_);
-  void set_synced(const std::vector<std::string>& chain_ids) EXCLUDES(mutex_);
+  // Chain ids and numbers of what may be in memory only.
+  std::vector<std::pair<std::string, std::uint64_t>> unsynced() const EXCLUDES(mutex_);
+  // But for those that stand for other files meanwhile: removed and made again while the disk was being flushed.
+  void set_synced(const std::vector<std::pair<std::string, std::uint64_t>>& layers) EXCLUDES(mutex_);
+  // Which start of the machine this is.
+  const std::string& boot() const { return boot_; }
 
   // Reserves the key; finish_active makes it usable, remove_active gives it back.
   Result<std::uint64_t> begin_active(std::string_view key, std::string_view parent) EXCLUDES(mutex_);
