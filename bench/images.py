@@ -293,5 +293,9 @@ class Images:
 
 
 def make(cache):
-    """The folder of the images, made on first use."""
-    return output(HERE / "make-image", "--cache", cache, timeout=1800)
+    """The folder of the images, made on first use; why there is none otherwise."""
+    say("the images to move are looked for, and made if this is the first time (two minutes, from the Debian mirror)")
+    try:
+        return output(HERE / "make-image", "--cache", cache, timeout=1800)
+    except (Failed, OSError, subprocess.TimeoutExpired) as error:
+        return Failed(str(error))
