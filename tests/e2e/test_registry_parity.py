@@ -1,4 +1,4 @@
-"""Command lines about registries, typed at both clients against one daemon: what they print, where, how they end, what they leave in config.json."""
+"""Command lines about registries, typed at both clients against one daemon: what they print, how they end, what is in config.json."""
 
 import difflib
 import json
