@@ -255,12 +255,9 @@ Result<> read_material(const Material& material, Claim& claim) {
     const std::string der = TRY(decoded(one.bytes, "certificate"));
     claim.certificates.push_back(TRY(Certificate::parse_der(der)));
   }
-  if (material.timestamps.rfc3161.size() > 1)
-    return fail(ErrorKind::invalid, "it has {} timestamps, at most 1 is read", material.timestamps.rfc3161.size());
+  // Of several timestamps or log entries the first: one proof of time is enough.
   if (!material.timestamps.rfc3161.empty())
     claim.timestamp = TRY(decoded(material.timestamps.rfc3161[0].base64, "timestamp"));
-  if (material.log.size() > 1)
-    return fail(ErrorKind::invalid, "it has {} log entries, at most 1 is read", material.log.size());
   if (material.log.empty()) return {};
   const Entry& entry = material.log[0];
   LogEntry log;
