@@ -136,7 +136,12 @@ class Puller {
 
   Result<std::string> fetch_config() {
     const oci::Digest digest = TRY(oci::Digest::parse(manifest_.config.digest));
-    if (content().has(digest)) return content().read(digest, max_config);
+    if (content().has(digest)) {
+      std::string text = TRY(content().read(digest, max_config));
+      if (oci::Digest::of(text) == digest) return text;
+      // Another text would be another image, under another id.
+      return fail(ErrorKind::internal, "{} is damaged here: run `corten system check --repair`", digest.text());
+    }
     remote::BlobStream stream =
         TRY(registry_.fetch_blob(reference_.path, manifest_.config, {.stop = stop_.get_token()}));
     std::string text(stream.size(), '\0');

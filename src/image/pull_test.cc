@@ -271,6 +271,19 @@ TEST_F(PullTest, ABlobThatIsNoLayerIsNotFetchedToItsEnd) {
   EXPECT_TRUE(nothing_partial());
 }
 
+TEST_F(PullTest, TakesNoDamagedConfigForAnotherImage) {
+  publish("box:1", {10'000});
+  const auto first = pull("box:1");
+  ASSERT_TRUE(first) << first.error().text();
+  const UniqueFd config(
+      ::open(store_->content().path(*oci::Digest::parse(first->image_id)).c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  ASSERT_EQ(::write(config.get(), " ", 1), 1);
+  const auto second = pull("box:1");
+  ASSERT_FALSE(second);
+  EXPECT_THAT(second.error().text(), HasSubstr("system check --repair"));
+  EXPECT_EQ(images_->count(), 1U);
+}
+
 TEST_F(PullTest, FetchesNoLayerOfWhatIsNotVerified) {
   publish("app:1", {100'000});
   PullOptions strict = options();
