@@ -94,16 +94,31 @@ Result<> BlobWriter::take_over(std::uint64_t size, const std::stop_token& stop) 
 Result<> BlobWriter::write(std::span<const std::byte> bytes) {
   if (!fd_) return fail(ErrorKind::internal, "write to a blob after its end");
   hasher_.update(bytes);
-  CHECK_AS(FdSink(fd_.get()).write(bytes), "write blob");
+  CHECK_AS(append(bytes), "write blob");
   size_ += bytes.size();
   // The disk begins while more bytes come, so that the flush at the end finds little to do.
   if (size_ - written_back_ >= write_back_every) {
     ::sync_file_range(fd_.get(), static_cast<off64_t>(written_back_), static_cast<off64_t>(size_ - written_back_),
                       SYNC_FILE_RANGE_WRITE);
     written_back_ = size_;
-    CHECK_AS(require_disk_reserve(fd_.get()), "write blob");
+    CHECK_AS(require_reserve(), "write blob");
   }
   return {};
+}
+
+Result<> BlobWriter::append(std::span<const std::byte> bytes) {
+  auto written = FdSink(fd_.get()).write(bytes);
+  if (written || written.error().kind() != ErrorKind::exhausted || store_->remove_partial() == 0) return written;
+  // Behind what went in before there was no more room.
+  const off_t position = ::lseek(fd_.get(), 0, SEEK_CUR);
+  if (position < 0) return written;
+  return FdSink(fd_.get()).write(bytes.subspan(static_cast<std::uint64_t>(position) - size_));
+}
+
+Result<> BlobWriter::require_reserve() {
+  auto enough = require_disk_reserve(fd_.get());
+  if (enough || store_->remove_partial() == 0) return enough;
+  return require_disk_reserve(fd_.get());
 }
 
 Result<BlobInfo> BlobWriter::seal() {

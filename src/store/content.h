@@ -5,7 +5,8 @@
 //
 // A download goes to content/partial/<hex> instead, named by what it is to become, and stays when it breaks off: by an
 // error, a crash, a full disk. Whoever resumes it hashes what is there, so that a byte the disk has lost is found at
-// the end at the latest. Partial blobs have bounds in number, bytes and age; the oldest go first.
+// the end at the latest. Partial blobs have bounds in number, bytes and age; the oldest go first. Where the disk is
+// full, those that nobody is writing make room for what is written.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +59,8 @@ class BlobWriter : public ByteSink {
   friend class ContentStore;
   BlobWriter(const ContentStore& store, bool partial, std::string name, UniqueFd fd);
   Result<> take_over(std::uint64_t size, const std::stop_token& stop);
+  Result<> append(std::span<const std::byte> bytes);
+  Result<> require_reserve();
   int directory() const;
   const ContentStore* store_;
   bool partial_, keep_;

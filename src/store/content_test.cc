@@ -2,10 +2,12 @@
 #include "store/content.h"
 
 #include <gmock/gmock.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <filesystem>
 
+#include "base/cleanup.h"
 #include "store/store_fixture.h"
 
 namespace corten::store {
@@ -117,6 +119,26 @@ TEST_F(PartialTest, StopsReadingWhatIsThereAndKeepsIt) {
   ASSERT_FALSE(writer);
   EXPECT_EQ(writer.error().kind(), ErrorKind::cancelled);
   EXPECT_EQ(content_->resume(oci::Digest::of(bytes), bytes.size())->size(), 200'000U);
+}
+
+TEST_F(PartialTest, MakesRoomOnAFullDisk) {
+  content_.reset();
+  const std::string directory = tree_.path() + "/content";
+  if (::mount("none", directory.c_str(), "tmpfs", 0, "size=4m") != 0) GTEST_SKIP() << "mounts need root";
+  const Cleanup unmount([&] {
+    content_.reset();
+    ::umount2(directory.c_str(), MNT_DETACH);
+  });
+  open();
+  const std::string left = blob('l', 2'500'000), coming = blob('c', 3'000'000), too_much = blob('t', 5'000'000);
+  leave(left, 2'400'000);
+  const auto info = content_->put(coming);
+  ASSERT_TRUE(info) << info.error().text();
+  EXPECT_EQ(*content_->read(info->digest), coming);
+  EXPECT_FALSE(std::filesystem::exists(file(left)));
+  const auto full = content_->put(too_much);
+  ASSERT_FALSE(full);
+  EXPECT_EQ(full.error().kind(), ErrorKind::exhausted);
 }
 
 TEST_F(PartialTest, TheOldestGoWhenTheyAreManyOrOld) {
