@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 .PHONY: help build run test unit system lint format bench bench-quick sanitize fault vm clean stop
 
 help: ## This list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build all programs into build/bin
 	@tools/setup build
