@@ -51,7 +51,7 @@ Result<UniqueFd> mount_source(const std::string& source) {
   const Error& error = mount.error();
   // So say kernels that take only block devices.
   if (error.sys_errno() == ENOTBLK || error.kind() == ErrorKind::unavailable)
-    return fail(ErrorKind::unavailable, "{} (needs EROFS and Linux 6.12, or loop devices)", error.text());
+    return fail(ErrorKind::unavailable, "{} (needs EROFS, and Linux 6.12 or loop devices)", error.text());
   const bool about_content = error.sys_errno() == EINVAL || error.sys_errno() == EUCLEAN || error.sys_errno() == EIO ||
                              error.sys_errno() == EBADMSG;
   if (about_content) return damaged(error.text());

@@ -28,6 +28,32 @@ the_daemon_uses_images() {
   corten rmi made busybox
   within 10 no_device_is_left
 }
+without_loop_devices() {
+  make_busybox /tmp/busybox.tar
+  [ -e /run/cortend.pid ] || start_daemon
+  corten import /tmp/busybox.tar busybox:latest
+  end_daemon -TERM
+  mv /dev/loop-control /dev/hidden
+  start_daemon
+  corten info -f '{{json .DriverStatus}}' | grep 'directories (no images: '
+  echo other >/tmp/rootfs/other
+  tar -C /tmp/rootfs -cf /tmp/other.tar .
+  corten import /tmp/other.tar other:latest
+  [ "$(corten run --rm other cat /other)" = other ]
+  # The layer that is there as an image is said to need what is not there.
+  fails corten run --rm busybox true 2>/tmp/needs
+  cat /tmp/needs
+  grep 'loop devices' /tmp/needs
+  end_daemon -TERM
+  fails cortend --data-root /data/corten --storage-opt layers=image 2>/tmp/refused
+  cat /tmp/refused
+  grep 'cannot be kept as images here' /tmp/refused
+  mv /dev/hidden /dev/loop-control
+  start_daemon
+  [ "$(corten run --rm busybox echo again)" = again ]
+  [ "$(corten run --rm other cat /other)" = other ]
+  corten rmi busybox other
+}
 # Not on the tmpfs, which knows neither mapped owners nor all attributes.
 mkdir -p /data/tmp
 mount --bind /data/tmp /tmp
@@ -37,5 +63,6 @@ check "directories, the lower ones in an overlay of their own" grouped_directori
 check "images, the lower ones in an overlay of their own" grouped_images
 check "no loop device is left" no_device_is_left
 check "the daemon uses images" the_daemon_uses_images
+check "without loop devices" without_loop_devices
 end_daemon -TERM || say "FAIL the daemon does not stop"
 umount /tmp
