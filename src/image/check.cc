@@ -6,6 +6,7 @@
 
 #include "image/check_fetch.h"
 #include "image/images_impl.h"
+#include "image/layer_unpack.h"
 #include "store/archive.h"
 
 namespace corten::image {
@@ -145,20 +146,24 @@ class Checker {
       pins_.add(descriptor.digest);
       pins_.add(chains[i]);
       const bool sound = TRY(blob(DamagedThing::layer_blob, descriptor, record));
-      CHECK(layer(chains[i], parent, descriptor, sound, record));
+      CHECK(layer({chains[i], parent, image->second->config.rootfs.diff_ids[i]}, descriptor, sound, record));
       parent = chains[i];
     }
     return {};
   }
 
-  Result<> layer(const std::string& chain, const std::string& parent, const oci::Descriptor& descriptor,
-                 bool blob_is_sound, const Record& record) {
+  struct Layer {
+    std::string chain, parent, diff_id;
+  };
+
+  Result<> layer(const Layer& wanted, const oci::Descriptor& descriptor, bool blob_is_sound, const Record& record) {
+    const std::string& chain = wanted.chain;
     CHECK(go_on());
     if (seen(chain, record)) return {};
     if (!blob_is_sound) return unprovable(chain, record);
     tell(chain, "Comparing layer");
     ++report_.layers;
-    auto same = compare(chain, parent, descriptor);
+    auto same = compare(wanted, descriptor);
     if (same && *same) {
       found_[chain] = std::nullopt;
       tell(chain, "Sound");
@@ -182,14 +187,20 @@ class Checker {
     return {};
   }
 
-  Result<bool> compare(const std::string& chain, const std::string& parent, const oci::Descriptor& descriptor) {
+  // The layer is other images', too, so its blob must be what their configs say as well.
+  Result<bool> compare(const Layer& wanted, const oci::Descriptor& descriptor) {
     store::Snapshots& snapshots = impl_.store().snapshots();
     const oci::Digest digest = TRY(oci::Digest::parse(descriptor.digest));
-    store::FdSource source(TRY(content().reader(digest)));
+    UniqueFd blob = TRY(content().reader(digest));
+    if (!snapshots.has_layer(wanted.chain)) {
+      if (options_.repair)
+        CHECK(unpack_layer(impl_.store(), std::move(blob), wanted.parent, wanted.diff_id, wanted.chain));
+      return false;
+    }
+    store::FdSource source(std::move(blob));
     const auto tar = TRY(store::decompress(source));
-    if (snapshots.has_layer(chain)) return snapshots.check_layer(chain, *tar, options_.repair);
-    if (options_.repair) CHECK(snapshots.apply_layer(chain, parent, *tar));
-    return false;
+    VerifiedTar verified(*tar, wanted.diff_id);
+    return snapshots.check_layer(wanted.chain, verified, options_.repair);
   }
 
   Images::Impl& impl_;

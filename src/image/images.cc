@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "image/images_impl.h"
+#include "image/layer_unpack.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -165,12 +166,13 @@ Result<> Images::Impl::open() {
 // Layers whose files the power cut may have torn, made again from their blobs.
 void Images::Impl::repair_layers() {
   auto suspects = store_.snapshots().suspect_layers();
-  std::map<std::string, std::string> blobs;
+  std::map<std::string, std::string> blobs, diff_ids;
   std::map<std::string, std::size_t> depths;
   for (const auto& [id, image] : catalog()->images) {
     const auto chains = oci::chain_ids(image->config.rootfs.diff_ids);
     for (std::size_t i = 0; i < chains.size(); ++i) {
       blobs[chains[i]] = image->manifest.layers[i].digest;
+      diff_ids[chains[i]] = image->config.rootfs.diff_ids[i];
       depths[chains[i]] = i;
     }
   }
@@ -184,7 +186,8 @@ void Images::Impl::repair_layers() {
       const oci::Digest digest = TRY(oci::Digest::parse(blob->second));
       store::FdSource source(TRY(store_.content().reader(digest)));
       const auto tar = TRY(store::decompress(source));
-      return store_.snapshots().rebuild_layer(chain, tar.get());
+      VerifiedTar verified(*tar, diff_ids[chain]);
+      return store_.snapshots().rebuild_layer(chain, &verified);
     };
     if (auto done = rebuild(); !done)
       log::error("layer {} may be damaged and cannot be unpacked again: {}", chain, done.error().text());
@@ -202,9 +205,8 @@ Result<> Images::Impl::restore_layers(const Image& image) {
   for (std::size_t i = 0; i < chains.size(); ++i) {
     if (!store_.snapshots().has_layer(chains[i])) {
       const oci::Digest digest = TRY(oci::Digest::parse(image.manifest.layers[i].digest));
-      store::FdSource source(TRY(store_.content().reader(digest)));
-      const auto tar = TRY(store::decompress(source));
-      CHECK(store_.snapshots().apply_layer(chains[i], parent, *tar));
+      CHECK(unpack_layer(store_, TRY(store_.content().reader(digest)), parent, image.config.rootfs.diff_ids[i],
+                         chains[i]));
     }
     parent = chains[i];
   }

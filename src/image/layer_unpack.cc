@@ -1,10 +1,17 @@
 #include "image/layer_unpack.h"
 
 #include "image/read_ahead.h"
-#include "oci/digest.h"
 #include "store/archive.h"
 
 namespace corten::image {
+namespace {
+
+Result<> expect(const std::string& got, const std::string& diff_id) {
+  if (got == diff_id) return {};
+  return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", got, diff_id);
+}
+
+}  // namespace
 
 Result<std::unique_ptr<store::StagedLayer>> stage_blob(store::Store& store, store::ByteSource& blob,
                                                        const LayerToMake& layer, std::stop_source interrupt) {
@@ -18,9 +25,27 @@ Result<std::unique_ptr<store::StagedLayer>> stage_blob(store::Store& store, stor
         layer.parent, ahead, {.chain_id = [&](const std::string&) { return Result<std::string>(layer.chain); }}));
     CHECK(store::drain(ahead));
   }
-  if (const std::string got = hasher.finish().text(); got != layer.diff_id)
-    return fail(ErrorKind::invalid, "wrong diff id: its content is {}, the config says {}", got, layer.diff_id);
+  CHECK(expect(hasher.finish().text(), layer.diff_id));
   return staged;
+}
+
+Result<std::size_t> VerifiedTar::read(std::span<std::byte> buffer) {
+  if (buffer.empty()) return std::size_t{0};
+  const std::size_t got = TRY(tar_.read(buffer));
+  if (got > 0) {
+    hasher_.update(buffer.first(got));
+    return got;
+  }
+  if (got_.empty()) got_ = hasher_.finish().text();
+  CHECK(expect(got_, diff_id_));
+  return std::size_t{0};
+}
+
+Result<> check_diff_id(store::ByteSource& blob, const std::string& diff_id) {
+  const auto plain = TRY(store::decompress(blob));
+  VerifiedTar tar(*plain, diff_id);
+  CHECK(store::drain(tar));
+  return {};
 }
 
 Result<> unpack_layer(store::Store& store, UniqueFd blob, const std::string& parent, const std::string& diff_id,

@@ -56,7 +56,20 @@ LayerPull::LayerPull(Images::Impl& impl, Images::Impl::Pins& pins, remote::Regis
       config_(config),
       options_(std::move(options)) {}
 
+// Blobs and what is in them, as the images that are here have it.
+LayerPull::Contents LayerPull::known_contents() const {
+  std::set<std::string_view> wanted;
+  for (const oci::Descriptor& layer : manifest_.layers) wanted.insert(layer.digest);
+  Contents out;
+  for (const CatalogPtr catalog = impl_.catalog(); const auto& [id, image] : catalog->images)
+    for (std::size_t i = 0; i < image->manifest.layers.size(); ++i)
+      if (const std::string& blob = image->manifest.layers[i].digest; wanted.contains(blob))
+        out.emplace(blob, image->config.rootfs.diff_ids[i]);
+  return out;
+}
+
 Result<> LayerPull::list() {
+  const Contents known = known_contents();
   std::string parent;
   for (std::size_t i = 0; i < manifest_.layers.size(); ++i) {
     Plan plan;
@@ -68,7 +81,8 @@ Result<> LayerPull::list() {
     plan.chain = parent = oci::chain_id(parent, plan.diff_id);
     pins_.add(plan.descriptor.digest);
     pins_.add(plan.chain);
-    plan.here = content().has(plan.digest) && snapshots().has_layer(plan.chain);
+    plan.vouched = known.contains({plan.descriptor.digest, plan.diff_id});
+    plan.here = plan.vouched && content().has(plan.digest) && snapshots().has_layer(plan.chain);
     if (!plan.here) missing_.push_back(i);
     plans_.push_back(std::move(plan));
   }
@@ -204,10 +218,19 @@ Result<> LayerPull::make(std::size_t number) {
         if (position > 0) options_.tell({plan.id, "Extracting", position, plan.size()});
       }));
   std::shared_ptr<IncomingBlob> blob;
-  while (!snapshots().has_layer(plan.chain)) {
+  // A layer that is here under this chain id says nothing of the blob that this manifest names for it: kept together
+  // they would be one and the same to whoever makes the layer again, for all images that have it.
+  const auto done = [&] {
+    return snapshots().has_layer(plan.chain) &&
+           (plan.vouched || impl_.transfers().is_vouched(plan.descriptor.digest, plan.diff_id));
+  };
+  while (!done()) {
     blob = TRY(blob_of(number, blob.get()));
-    const auto made = stage(number, blob, turn);
-    if (made) break;
+    const auto made = snapshots().has_layer(plan.chain) ? compare(number, blob) : stage(number, blob, turn);
+    if (made) {
+      impl_.transfers().vouch(plan.descriptor.digest, plan.diff_id);
+      break;
+    }
     // Bytes of another time may have been wrong; then the blob comes again.
     if (!blob->resumed()) return made;
     const auto right = blob->wait(options_.stop.get_token());
@@ -237,6 +260,12 @@ Result<> LayerPull::stage(std::size_t number, const std::shared_ptr<IncomingBlob
   options_.tell({plan.id, "Extracting", plan.size(), plan.size()});
   CHECK(staged->commit(plan.chain));
   return {};
+}
+
+Result<> LayerPull::compare(std::size_t number, const std::shared_ptr<IncomingBlob>& blob) {
+  IncomingSource source(blob, options_.stop.get_token(), {});
+  CHECK(check_diff_id(source, plans_[number].diff_id));
+  return blob->wait(options_.stop.get_token());
 }
 
 // --- what one thread waits for and another one does

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -54,7 +55,8 @@ class LayerPull {
     oci::Digest digest;
     std::string id;  // as shown
     std::string diff_id, chain, parent;
-    bool here = false;  // when the pull began
+    bool vouched = false;  // that the blob's content is the diff id's
+    bool here = false;     // when the pull began
     std::uint64_t size() const { return static_cast<std::uint64_t>(descriptor.size); }
   };
   struct State {
@@ -63,6 +65,8 @@ class LayerPull {
     bool bad = false;  // what it has in it is refused, so that nothing of it is worth keeping
   };
 
+  using Contents = std::set<std::pair<std::string, std::string>>;  // digests of blobs, diff ids
+  Contents known_contents() const;
   Result<> list();
   void announce() const;
   void work(std::atomic<std::size_t>& next, Result<> (LayerPull::*job)(std::size_t)) EXCLUDES(mutex_);
@@ -73,6 +77,8 @@ class LayerPull {
   Result<> make(std::size_t number) EXCLUDES(mutex_);
   Result<> stage(std::size_t number, const std::shared_ptr<IncomingBlob>& blob, const Transfers::Turn& turn)
       EXCLUDES(mutex_);
+  // For a layer that is here: it must be this blob's.
+  Result<> compare(std::size_t number, const std::shared_ptr<IncomingBlob>& blob);
   Result<std::string> parent_of(std::size_t number) EXCLUDES(mutex_);
   Result<std::shared_ptr<IncomingBlob>> blob_of(std::size_t number, const IncomingBlob* but) EXCLUDES(mutex_);
   void set_blob(std::size_t number, std::shared_ptr<IncomingBlob> blob) EXCLUDES(mutex_);

@@ -284,6 +284,37 @@ TEST_F(PullTest, TakesNoDamagedConfigForAnotherImage) {
   EXPECT_EQ(images_->count(), 1U);
 }
 
+// A manifest that names other bytes for a layer that is here: whoever makes that layer again takes them.
+TEST_F(PullTest, TakesNoOtherBlobForALayerThatIsHere) {
+  publish("box:1", {10'000});
+  ASSERT_TRUE(pull("box:1"));
+  const auto sound = *images_->resolve(reference("box:1").familiar());
+  oci::Manifest evil = sound->manifest;
+  evil.layers[0] = registry_.add_blob(store::TarMaker().file("file0", "evil").done());
+  evil.layers[0].media_type = oci::media_type::oci_layer;
+  oci::ImageConfig config = sound->config;
+  config.author = "somebody else";
+  evil.config = registry_.add_blob(json::to_text(config));
+  evil.config.media_type = oci::media_type::oci_config;
+  registry_.add_manifest("2", json::to_text(evil));
+  const auto pulled = pull("box:2");
+  ASSERT_FALSE(pulled);
+  EXPECT_EQ(pulled.error().kind(), ErrorKind::invalid);
+  EXPECT_THAT(pulled.error().text(), HasSubstr("wrong diff id"));
+  EXPECT_EQ(images_->count(), 1U);
+  EXPECT_FALSE(store_->content().has(*oci::Digest::parse(evil.layers[0].digest)));
+  // The same content in another blob is as good.
+  store::StringSink sink;
+  auto gzip = store::compress(sink, store::Compression::gzip);
+  ASSERT_TRUE(gzip && (*gzip)->write(std::as_bytes(std::span(tars_[0]))) && (*gzip)->finish());
+  evil.layers[0] = registry_.add_blob(sink.text);
+  evil.layers[0].media_type = oci::media_type::oci_layer_gzip;
+  registry_.add_manifest("3", json::to_text(evil));
+  const auto other = pull("box:3");
+  ASSERT_TRUE(other) << other.error().text();
+  expect_whole("box:3");
+}
+
 TEST_F(PullTest, FetchesNoLayerOfWhatIsNotVerified) {
   publish("app:1", {100'000});
   PullOptions strict = options();

@@ -8,8 +8,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "base/mutex.h"
@@ -63,7 +65,20 @@ class Transfers {
     return Turn(this, name, std::move(position));
   }
 
+  // That a blob's content has this diff id, once somebody has seen it, is so for ever: nobody has to look again. Some
+  // thousands are remembered.
+  void vouch(const std::string& blob, const std::string& diff_id) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    if (contents_.size() >= max_contents) contents_.clear();
+    contents_.emplace(blob, diff_id);
+  }
+  bool is_vouched(const std::string& blob, const std::string& diff_id) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return contents_.contains({blob, diff_id});
+  }
+
  private:
+  static constexpr std::size_t max_contents = 4096;
   static constexpr std::chrono::milliseconds interval{100};
 
   void end(const std::string& name) EXCLUDES(mutex_) {
@@ -75,6 +90,7 @@ class Transfers {
   Mutex mutex_;
   StopCondVar changed_;
   std::map<std::string, std::shared_ptr<Position>> running_ GUARDED_BY(mutex_);
+  std::set<std::pair<std::string, std::string>> contents_ GUARDED_BY(mutex_);
 };
 
 }  // namespace corten::image

@@ -32,16 +32,19 @@
 namespace corten::store {
 namespace {
 
+// How a layer is kept: as an image with such files, or as a directory.
+using Form = std::optional<erofs::Compression>;
+
 class OverlaySnapshots : public Snapshots {
  public:
   OverlaySnapshots(std::string base, UniqueFd base_fd, Database& database, std::unique_ptr<OverlayCatalog> catalog,
-                   LayerSupport support, bool make_images)
+                   LayerSupport support, Form new_form)
       : base_(std::move(base)),
         base_fd_(std::move(base_fd)),
         database_(database),
         catalog_(std::move(catalog)),
         support_(std::move(support)),
-        make_images_(make_images),
+        new_form_(new_form),
         images_(base_fd_.get(), support_.image_way, support_.overlay_way.attached),
         janitor_(
             [this](const std::string& name, const std::atomic<bool>& stop) { return remove_directory(name, stop); },
@@ -63,10 +66,10 @@ class OverlaySnapshots : public Snapshots {
   std::string_view driver_name() const override { return "overlay"; }
   std::vector<std::pair<std::string, std::string>> status() const override {
     std::string layers = "directories";
-    if (make_images_)
+    if (new_form_)
       layers = support_.image_way == ImageWay::file ? "EROFS images" : "EROFS images on loop devices";
-    else if (!support_.images)
-      layers += " (no images: " + support_.reason + ")";
+    if (new_form_ == erofs::Compression::lz4) layers += ", LZ4";
+    if (!support_.images) layers += " (no images: " + support_.reason + ")";
     return {{"Layers", std::move(layers)}, {"Mounts", "detached, none on the host"}};
   }
   bool has_layer(std::string_view chain_id) const override { return catalog_->layer(chain_id).has_value(); }
@@ -84,7 +87,7 @@ class OverlaySnapshots : public Snapshots {
                                                    const StageOptions& options) override {
     auto staged = std::make_unique<Staged>(*this, catalog_->next_number());
     std::tie(staged->stats, staged->parent) =
-        TRY(unpack(staged->number, std::move(parent), tar, options, make_images_));
+        TRY(unpack(staged->number, std::move(parent), tar, options, new_form_));
     failpoint("layer-unpacked");
     return staged;
   }
@@ -119,7 +122,8 @@ class OverlaySnapshots : public Snapshots {
     const OverlayLayer layer = TRY(catalog_->layer(chain_id));
     const std::uint64_t number = catalog_->next_number();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
-    CHECK(unpack(number, parent_of(layer), *tar, named(chain_id), make_images_));
+    CHECK(unpack(number, parent_of(layer), *tar, named(chain_id), new_form_));
+    CHECK(drain(*tar));
     janitor_.remove(layout::snapshot(TRY(take_place(chain_id, number))));
     undo.cancel();
     return {};
@@ -129,8 +133,10 @@ class OverlaySnapshots : public Snapshots {
     const OverlayLayer layer = TRY(catalog_->layer(chain_id));
     const std::uint64_t number = catalog_->next_number();
     const bool image = is_image(layer.number);
+    // As it was made, whatever is wanted of new ones.
+    const Form form = image ? images_.compression(layer.number).value_or(new_compression()) : Form();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
-    CHECK(unpack(number, parent_of(layer), tar, named(chain_id), image));
+    CHECK(unpack(number, parent_of(layer), tar, named(chain_id), form));
     CHECK(drain(tar));
     const bool same = TRY(same_layer(layer.number, number, image));
     if (same || !repair) return same;
@@ -322,15 +328,15 @@ class OverlaySnapshots : public Snapshots {
 
   // What is not there or cannot be read is not the same.
   Result<bool> same_layer(std::uint64_t old, std::uint64_t made, bool image) const {
+    if (image) return images_.same(old, made);
     const auto open = [&](std::uint64_t number) {
-      const std::string path = image ? layout::snapshot_image(number) : layout::snapshot_files(number);
-      return UniqueFd(
-          ::openat(base_fd_.get(), path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | (image ? 0 : O_DIRECTORY)));
+      return UniqueFd(::openat(base_fd_.get(), layout::snapshot_files(number).c_str(),
+                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     };
     const UniqueFd there = open(old), fresh = open(made);
     if (!fresh) return sys_fail("open layer {}", made);
     if (!there) return false;
-    return image ? same_file(there.get(), fresh.get()) : same_tree(there.get(), fresh.get());
+    return same_tree(there.get(), fresh.get());
   }
 
   static StageOptions named(std::string_view chain_id) {
@@ -363,11 +369,12 @@ class OverlaySnapshots : public Snapshots {
 
   // With the parent's chain id.
   Result<std::pair<ExtractStats, std::string>> unpack(std::uint64_t number, ParentLayer parent, ByteSource& tar,
-                                                      const StageOptions& options, bool as_image) {
+                                                      const StageOptions& options, Form form) {
     Below below(*this, std::move(parent));
     const auto find = [&](const std::string& path) { return below.find(path); };
-    if (as_image) {
+    if (form) {
       ErofsLayerOptions image;
+      image.compression = *form;
       image.need_end_marker = options.need_end_marker;
       image.below = find;
       image.identity = [&]() -> Result<std::string> {
@@ -406,6 +413,8 @@ class OverlaySnapshots : public Snapshots {
   std::string host_path(std::uint64_t number) const {
     return base_ + "/" + (is_image(number) ? layout::snapshot_image(number) : layout::snapshot_files(number));
   }
+
+  erofs::Compression new_compression() const { return new_form_.value_or(erofs::Compression::none); }
 
   bool is_image(std::uint64_t number) const {
     return ::faccessat(base_fd_.get(), layout::snapshot_image(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
@@ -464,7 +473,7 @@ class OverlaySnapshots : public Snapshots {
   Database& database_;
   std::unique_ptr<OverlayCatalog> catalog_;
   const LayerSupport support_;
-  const bool make_images_;
+  const Form new_form_;
   LayerImages images_;
   Janitor janitor_;  // last: its thread uses the others
 };
@@ -483,14 +492,22 @@ Result<std::unique_ptr<Snapshots>> open_overlay_snapshots(const std::string& dir
   if (options.layers == LayerForm::image && !support.images)
     return fail(ErrorKind::unavailable, "layers cannot be kept as images here: {}", support.reason);
   const bool images = support.images && options.layers != LayerForm::directory;
+  if (options.compress_images) {
+    if (!images)
+      return fail(ErrorKind::unavailable, "layers cannot be compressed here, because they are directories: {}",
+                  support.images ? "so configured" : support.reason);
+    CHECK_AS(try_compression(directory, base.get(), support), "layers cannot be compressed here");
+  }
+  const Form form =
+      images ? Form(options.compress_images ? erofs::Compression::lz4 : erofs::Compression::none) : std::nullopt;
   if (images)
-    log::info("new layers are images, mounted {}",
+    log::info("new layers are images{}, mounted {}", options.compress_images ? " with compressed files" : "",
               support.image_way == ImageWay::file ? "from their files" : "through loop devices");
   else
     log::info("new layers are directories: {}", support.images ? "so configured" : support.reason);
   auto catalog = TRY(OverlayCatalog::load(database));
   auto out = std::make_unique<OverlaySnapshots>(directory, std::move(base), database, std::move(catalog),
-                                                std::move(support), images);
+                                                std::move(support), form);
   CHECK_AS(out->start(), "open snapshots in " + directory);
   return out;
 }
