@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import SLOWNESS, wait_until
 from stage import Stage, digest_of, tar_of
 
 MIB = 1 << 20
@@ -71,8 +71,8 @@ def test_a_daemon_that_is_stopped_does_not_wait_for_a_registry(make_daemon, stag
     stalling(stage, digest, 3 * MIB)
     pulling = daemon.corten.popen("pull", f"{stage.address}/a/b:1", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: partial(daemon).get(digest[7:]) == 3 * MIB, 20, "three MiB on disk")
-    assert daemon.stop(timeout=10) == 0
-    assert stage.gone.is_set() and pulling.wait(10) != 0
+    assert daemon.stop(timeout=10 * SLOWNESS) == 0
+    assert stage.gone.is_set() and pulling.wait(10 * SLOWNESS) != 0
     stage.act = lambda handler: False
     daemon.start()
     daemon.corten("pull", "-q", f"{stage.address}/a/b:1")
@@ -89,8 +89,8 @@ def test_an_interrupted_pull_ends_at_once_and_can_go_on(daemon, stage, client):
     pulling = cli.popen("pull", f"{stage.address}/a/b:1", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: partial(daemon).get(digest[7:]) == 3 * MIB, 20, "three MiB on disk")
     pulling.send_signal(signal.SIGINT)
-    assert stage.gone.wait(5), "the download goes on though nobody wants it"
-    pulling.wait(10)
+    assert stage.gone.wait(5 * SLOWNESS), "the download goes on though nobody wants it"
+    pulling.wait(10 * SLOWNESS)
     stage.act = lambda handler: False
     cli("pull", "-q", f"{stage.address}/a/b:1")
     assert stage.sent[digest] == len(stage.blobs[digest])
@@ -102,8 +102,8 @@ def test_an_interrupted_pull_of_a_silent_manifest(daemon, stage):
     pulling = daemon.corten.popen("pull", f"{stage.address}/a/b:1", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: reached, 20, "the manifest to be asked for")
     pulling.send_signal(signal.SIGINT)
-    assert stage.gone.wait(5)
-    pulling.wait(10)
+    assert stage.gone.wait(5 * SLOWNESS)
+    pulling.wait(10 * SLOWNESS)
 
 
 @pytest.mark.parametrize("where", ["POST", "PUT", "HEAD"])
@@ -128,8 +128,8 @@ def test_an_interrupted_push_ends_at_once(daemon, stage, where):
     pushing = cli.popen("push", name, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: reached, 20, "the push to get there")
     pushing.send_signal(signal.SIGINT)
-    assert stage.gone.wait(5), "the push goes on though nobody wants it"
-    pushing.wait(10)
+    assert stage.gone.wait(5 * SLOWNESS), "the push goes on though nobody wants it"
+    pushing.wait(10 * SLOWNESS)
 
 
 def test_prune_takes_what_is_left(daemon, stage):
@@ -234,7 +234,8 @@ def test_what_never_ends_takes_no_memory(make_daemon, stage):
 
     stage.act = act
     cli.fails("pull", name)
-    assert high_water(daemon) < before + 24 * MIB
+    if SLOWNESS == 1:  # sanitizers keep memory back
+        assert high_water(daemon) < before + 24 * MIB
     assert not partial(daemon) and not list((daemon.data_root / "content/ingest").iterdir())
 
 
@@ -249,4 +250,4 @@ def test_a_lie_about_a_blob_leaves_nothing(daemon, stage):
     started = time.monotonic()
     stage.act = lambda handler: False
     daemon.corten("pull", "-q", f"{stage.address}/a/b:1")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 20 * SLOWNESS
