@@ -72,7 +72,7 @@ def test_a_daemon_that_is_stopped_does_not_wait_for_a_registry(make_daemon, stag
     pulling = daemon.corten.popen("pull", f"{stage.address}/a/b:1", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: partial(daemon).get(digest[7:]) == 3 * MIB, 20, "three MiB on disk")
     assert daemon.stop(timeout=10 * SLOWNESS) == 0
-    assert stage.gone.is_set() and pulling.wait(10 * SLOWNESS) != 0
+    assert stage.gone.wait(5 * SLOWNESS) and pulling.wait(10 * SLOWNESS) != 0
     stage.act = lambda handler: False
     daemon.start()
     daemon.corten("pull", "-q", f"{stage.address}/a/b:1")
