@@ -50,6 +50,7 @@ struct Config {
   std::vector<std::string> labels;
   std::vector<std::string> registry_mirrors, insecure_registries;
   store::LayerForm layers = store::LayerForm::automatic;  // storage-opts
+  bool compress_images = false;                           // likewise
   std::string trust_policy = "/etc/corten/trust.json";
   bool trust_policy_said = false;  // then it must exist
   int max_concurrent_downloads = 3;

@@ -50,6 +50,11 @@ TEST_F(ConfigFile, SaysHowLayersAreKept) {
     EXPECT_EQ(load(text).error().kind(), ErrorKind::invalid) << text;
   EXPECT_NE(load(R"({"storage-opts":["dm.basesize=1G"]})").error().text().find("layers=auto|image|directory"),
             std::string::npos);
+  EXPECT_FALSE(load("{}")->compress_images);
+  EXPECT_TRUE(load(R"({"storage-opts":["layers=image","compression=lz4"]})")->compress_images);
+  EXPECT_FALSE(load("{}", {"--storage-opt", "compression=lz4", "--storage-opt", "compression=none"})->compress_images);
+  for (const auto* text : {R"({"storage-opts":["compression=zstd"]})", R"({"storage-opts":["compression"]})"})
+    EXPECT_NE(load(text).error().text().find("compression=none"), std::string::npos) << text;
 }
 
 TEST_F(ConfigFile, RefusesBadValues) {

@@ -208,7 +208,8 @@ class Daemon {
   }
 
   Result<> open_state() {
-    store_ = TRY(store::Store::open(config_.data_root, {.layers = config_.layers}));
+    store_ = TRY(
+        store::Store::open(config_.data_root, {.layers = config_.layers, .compress_images = config_.compress_images}));
     images_ = TRY(image::Images::open(*store_));
     volumes_ = TRY(volume::Volumes::open(config_.data_root + "/volumes"));
     return {};

@@ -144,19 +144,25 @@ Option one_of(std::string_view name, std::string_view help, const std::vector<st
           }};
 }
 
-// "layers=image"; Docker's keys are about drivers that are not here.
+// "layers=image", "compression=lz4"; Docker's keys are about drivers that are not here.
 Result<> set_storage_option(Config& config, const std::string& value) {
   static const std::map<std::string, store::LayerForm> forms{{"layers=auto", store::LayerForm::automatic},
                                                              {"layers=image", store::LayerForm::image},
                                                              {"layers=directory", store::LayerForm::directory}};
-  const auto found = forms.find(value);
-  if (found == forms.end() && value.starts_with("layers="))
+  if (const auto found = forms.find(value); found != forms.end()) {
+    config.layers = found->second;
+    return {};
+  }
+  if (value == "compression=none" || value == "compression=lz4") {
+    config.compress_images = value.ends_with("=lz4");
+    return {};
+  }
+  if (value.starts_with("layers="))
     return fail(ErrorKind::invalid, "invalid storage option \"{}\": want layers=auto, image or directory", value);
-  if (found == forms.end())
-    return fail(ErrorKind::invalid, "unknown storage option \"{}\": the only one is layers=auto|image|directory",
-                value);
-  config.layers = found->second;
-  return {};
+  if (value.starts_with("compression="))
+    return fail(ErrorKind::invalid, "invalid storage option \"{}\": want compression=none or lz4", value);
+  return fail(ErrorKind::invalid,
+              "unknown storage option \"{}\": there are layers=auto|image|directory and compression=none|lz4", value);
 }
 
 std::vector<Option> network_options() {
@@ -285,7 +291,8 @@ std::vector<Option> make_options() {
   options.push_back(list("label", "labels", &Config::labels, "name=value shown by info"));
   options.push_back(one_of("storage-driver", "overlay2", {"overlay2", "overlay"}, "layers are stacked by overlayfs"));
   options.push_back({"storage-opt", "storage-opts", 0, Kind::list,
-                     "How new layers are kept: layers=auto (images where the kernel mounts them), image or directory",
+                     "How new layers are kept: layers=auto (images where the kernel mounts them), image or directory; "
+                     "compression=none or lz4 of images",
                      set_storage_option});
   options.push_back(one_of("default-runtime", "Only corten, or runc, which stands for it",
                            {"corten", "runc", "io.containerd.runc.v2"}, "there is one runtime, Corten's own"));

@@ -59,16 +59,18 @@ Result<struct stat> status_of(int fd) {
   return status;
 }
 
-bool same_status(const struct stat& a, const struct stat& b) {
+bool same_status(const struct stat& a, const struct stat& b, TreeKind kind) {
   if (a.st_mode != b.st_mode || a.st_uid != b.st_uid || a.st_gid != b.st_gid || a.st_rdev != b.st_rdev) return false;
-  // A directory that the tar does not list has the time of its making.
-  if (S_ISDIR(a.st_mode)) return true;
+  if (kind == TreeKind::image && a.st_nlink != b.st_nlink) return false;
+  if (kind == TreeKind::unpacked && S_ISDIR(a.st_mode)) return true;
   return a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
 }
 
 // Two trees side by side; no walk calls itself.
 class TreeComparer {
  public:
+  explicit TreeComparer(TreeKind kind) : kind_(kind) {}
+
   Result<bool> run(int one, int other) {
     if (!TRY(enter(UniqueFd(::openat(one, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
                    UniqueFd(::openat(other, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)))))
@@ -92,7 +94,7 @@ class TreeComparer {
   Result<bool> enter(UniqueFd one, UniqueFd other) {
     if (!one || !other) return sys_fail("open directory");
     if (levels_.size() > max_depth) return fail(ErrorKind::invalid, "directories are nested deeper than {}", max_depth);
-    if (!same_status(TRY(status_of(one.get())), TRY(status_of(other.get())))) return false;
+    if (!same_status(TRY(status_of(one.get())), TRY(status_of(other.get())), kind_)) return false;
     if (TRY(all_xattrs(one.get())) != TRY(all_xattrs(other.get()))) return false;
     auto names = TRY(list_names(one.get()));
     if (names != TRY(list_names(other.get()))) return false;
@@ -110,7 +112,7 @@ class TreeComparer {
     if (S_ISDIR(status.st_mode) && S_ISDIR(TRY(status_of(other.get())).st_mode))
       return enter(UniqueFd(::openat(one.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
                    UniqueFd(::openat(other.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
-    if (!same_status(status, TRY(status_of(other.get())))) return false;
+    if (!same_status(status, TRY(status_of(other.get())), kind_)) return false;
     if (S_ISLNK(status.st_mode)) return TRY(link_text(one.get())) == TRY(link_text(other.get()));
     if (TRY(all_xattrs(one.get())) != TRY(all_xattrs(other.get()))) return false;
     if (!S_ISREG(status.st_mode)) return true;
@@ -120,6 +122,7 @@ class TreeComparer {
     return same_file(left.get(), right.get());
   }
 
+  const TreeKind kind_;
   std::vector<Level> levels_;
 };
 
@@ -142,6 +145,6 @@ Result<bool> same_file(int one, int other) {
   }
 }
 
-Result<bool> same_tree(int one, int other) { return TreeComparer().run(one, other); }
+Result<bool> same_tree(int one, int other, TreeKind kind) { return TreeComparer(kind).run(one, other); }
 
 }  // namespace corten::store

@@ -1,6 +1,8 @@
 // Whether a layer is what it would be made into again. Private to the drivers.
 #pragma once
 
+#include <cstdint>
+
 #include "base/error.h"
 
 namespace corten::store {
@@ -9,8 +11,12 @@ namespace corten::store {
 // regular files open for reading.
 Result<bool> same_file(int one, int other);
 
-// Two directories: names, types, modes, owners, times, attributes, contents. Not told apart: times of directories,
-// access times, numbers of inodes, and which names are hard links of each other.
-Result<bool> same_tree(int one, int other);
+// `unpacked`: a directory that the tar does not list has the time of its making, so times of directories do not count.
+// `image`: they do, and so does how many links a file has.
+enum class TreeKind : std::uint8_t { unpacked, image };
+
+// Two directories: names, types, modes, owners, times, attributes, contents. Not told apart: access times, numbers of
+// inodes, and which names are hard links of each other.
+Result<bool> same_tree(int one, int other, TreeKind kind = TreeKind::unpacked);
 
 }  // namespace corten::store

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "erofs/format.h"
 #include "store/failpoint.h"
+#include "store/layer_compare.h"
 #include "store/layout.h"
 
 namespace corten::store {
@@ -14,7 +16,20 @@ namespace {
 // than one image can have, or each mount would be all mounts.
 constexpr std::size_t kept_mounts = 1024;
 
+std::optional<erofs::Compression> compression_of(int image) {
+  erofs::SuperBlock super;
+  if (::pread(image, &super, sizeof super, erofs::super_offset) != static_cast<ssize_t>(sizeof super) ||
+      super.magic.get() != erofs::super_magic)
+    return std::nullopt;
+  const bool lz4 = (super.feature_incompat.get() & erofs::feature_incompat_lz4_0padding) != 0;
+  return lz4 ? erofs::Compression::lz4 : erofs::Compression::none;
+}
+
 }  // namespace
+
+UniqueFd LayerImages::open(std::uint64_t number) const {
+  return UniqueFd(::openat(base_, layout::snapshot_image(number).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+}
 
 Result<LayerRoot> LayerImages::root(std::uint64_t number) {
   {
@@ -24,7 +39,7 @@ Result<LayerRoot> LayerImages::root(std::uint64_t number) {
       return known->second->second;
     }
   }
-  UniqueFd image(::openat(base_, layout::snapshot_image(number).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  UniqueFd image = open(number);
   if (!image && (errno == ENOENT || errno == ENOTDIR)) {
     if (::faccessat(base_, layout::snapshot_files(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return LayerRoot();
     return fail(ErrorKind::invalid, "layer {}: its files are gone: run `corten system check`", number);
@@ -70,6 +85,30 @@ Result<ExtractStats> LayerImages::write(std::uint64_t number, ByteSource& tar, E
   if (::renameat(base_, part.c_str(), base_, image.c_str()) != 0) return sys_fail("rename {}", part);
   failpoint("image-named");
   return stats.content;
+}
+
+std::optional<erofs::Compression> LayerImages::compression(std::uint64_t number) const {
+  const UniqueFd image = open(number);
+  return image ? compression_of(image.get()) : std::nullopt;
+}
+
+Result<bool> LayerImages::same(std::uint64_t old, std::uint64_t made) const {
+  UniqueFd there = open(old), fresh = open(made);
+  if (!fresh) return sys_fail("open layer image {}", made);
+  if (!there) return false;
+  struct stat status{}, wanted{};
+  if (::fstat(there.get(), &status) != 0 || ::fstat(fresh.get(), &wanted) != 0) return sys_fail("stat");
+  if (const auto same = same_file(there.get(), fresh.get()); !same || *same) return same && *same;
+  // Another version of the LZ4 library makes other bytes of the same files, and nobody but who reads them can tell.
+  // What is not compressed may only differ by what is dead in it (a file that the tar has twice), and then in its size.
+  const bool plain = compression_of(there.get()) != erofs::Compression::lz4;
+  if (plain && status.st_size == wanted.st_size) return false;
+  // A mount of its own: what others have in memory of it may be better than what is on the disk.
+  const auto old_files = mount_image(std::move(there), way_, again_);
+  if (!old_files) return false;
+  const auto new_files = TRY(mount_image(std::move(fresh), way_, again_));
+  const auto same = same_tree(old_files->root.get(), new_files.root.get(), TreeKind::image);
+  return same && *same;
 }
 
 }  // namespace corten::store

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <list>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -27,7 +28,15 @@ class LayerImages {
   // Options but for the spill directory.
   Result<ExtractStats> write(std::uint64_t number, ByteSource& tar, ErofsLayerOptions options) const;
 
+  // Whether there are compressed files in the image; none when there is no image that could be asked.
+  std::optional<erofs::Compression> compression(std::uint64_t number) const;
+  // Whether the image `old`, of which nothing is believed, holds what `made` holds, just made of the same tar with the
+  // same compression.
+  Result<bool> same(std::uint64_t old, std::uint64_t made) const;
+
  private:
+  UniqueFd open(std::uint64_t number) const;
+
   using Recent = std::list<std::pair<std::uint64_t, LayerRoot>>;  // the last one first
 
   int base_;

@@ -28,14 +28,25 @@ class ImageLayers : public testing::Test {
     open(true);
   }
   void open(bool images, bool legacy = false) {
+    open(OverlayOptions{.layers = images ? LayerForm::image : LayerForm::directory, .legacy_mount = legacy});
+  }
+  void open(const OverlayOptions& options) {
     snapshots_.reset();
     database_.reset();
     database_ = std::move(*Database::open(root_.path() + "/corten.db"));
-    auto snapshots =
-        open_overlay_snapshots(root_.path() + "/snapshots", *database_,
-                               {.layers = images ? LayerForm::image : LayerForm::directory, .legacy_mount = legacy});
+    auto snapshots = open_overlay_snapshots(root_.path() + "/snapshots", *database_, options);
+    if (!snapshots && options.compress_images) GTEST_SKIP() << snapshots.error().text();
     ASSERT_TRUE(snapshots) << snapshots.error().text();
     snapshots_ = std::move(*snapshots);
+  }
+  // What is said of new layers.
+  std::string form() const { return snapshots_->status()[0].second; }
+  // Whether the layer is as it is to be.
+  bool is_sound(const std::string& chain, const std::string& tar, bool repair = false) {
+    StringSource again(tar);
+    const auto same = snapshots_->check_layer(chain, again, repair);
+    EXPECT_TRUE(same) << same.error().text();
+    return same && *same;
   }
   std::string layer(const std::string& parent, const std::string& tar) {
     const std::string chain = oci::chain_id(parent, oci::Digest::of(tar).text());
@@ -131,6 +142,94 @@ TEST_F(ImageLayers, ARepairedDirectoryStaysUntilTheMachineStartsAnew) {
   ASSERT_TRUE(spill(root_.open("snapshots/1").get(), "replaced", "another"));
   open(false);
   EXPECT_TRUE(eventually([&] { return !is_there(1); }));
+}
+
+constexpr OverlayOptions compressed{.layers = LayerForm::image, .compress_images = true};
+
+// Files that LZ4 makes smaller, and differently where they stand in another order.
+std::string large_files(bool other_order) {
+  const std::string a = std::string(100'000, 'a') + "end", b = std::string(70'000, 'b');
+  return other_order ? TarMaker().file("b", b).file("a", a).done() : TarMaker().file("a", a).file("b", b).done();
+}
+
+TEST_F(ImageLayers, AreCheckedInTheFormTheyHave) {
+  const std::string tar = large_files(false), other_tar = large_files(true);
+  const std::string plain = layer("", tar);
+  EXPECT_EQ(form().find("LZ4"), std::string::npos);
+  open(compressed);
+  if (IsSkipped()) return;
+  EXPECT_NE(form().find("LZ4"), std::string::npos);
+  const std::string small = layer("", other_tar);
+  EXPECT_LT(std::filesystem::file_size(root_.path() + "/snapshots/2/layer.erofs") * 5,
+            std::filesystem::file_size(root_.path() + "/snapshots/1/layer.erofs"));
+  for (const bool compress : {true, false}) {
+    open({.layers = LayerForm::image, .compress_images = compress});
+    EXPECT_TRUE(is_sound(plain, tar)) << compress;
+    EXPECT_TRUE(is_sound(small, other_tar)) << compress;
+  }
+  open(false);
+  EXPECT_TRUE(is_sound(plain, tar));
+  EXPECT_TRUE(is_sound(small, other_tar));
+  const auto mount = snapshots_->mount_layer(small);
+  ASSERT_TRUE(mount) << mount.error().text();
+  EXPECT_EQ(slurp(mount->get(), "b"), std::string(70'000, 'b'));
+}
+
+// Of another version of the library, say.
+TEST_F(ImageLayers, CompressedOnesMayHaveOtherBytesButNotOtherFiles) {
+  open(compressed);
+  if (IsSkipped()) return;
+  const std::string tar = large_files(false), path = root_.path() + "/snapshots/1/layer.erofs";
+  const std::string base = layer("", tar);
+  const auto replace = [&](const std::string& by) {
+    StringSource source(by);
+    const UniqueFd file(::open(path.c_str(), O_RDWR | O_TRUNC | O_CLOEXEC));
+    ASSERT_TRUE(write_erofs_layer(source, file.get(), {.compression = erofs::Compression::lz4}));
+  };
+  const std::string was = slurp(AT_FDCWD, path);
+  replace(large_files(true));
+  EXPECT_NE(slurp(AT_FDCWD, path), was);
+  EXPECT_TRUE(is_sound(base, tar));
+  EXPECT_TRUE(is_sound(base, tar, true)) << "nothing to repair";
+  // A file more, one less, another time.
+  replace(TarMaker().file("b", std::string(70'000, 'b')).done());
+  EXPECT_FALSE(is_sound(base, tar));
+  // One bit of a file's data, which begins with the second block.
+  std::string flipped = was;
+  flipped[4096 + 4000] ^= 4;
+  ASSERT_TRUE(spill(AT_FDCWD, path, flipped));
+  EXPECT_FALSE(is_sound(base, tar));
+  ASSERT_TRUE(spill(AT_FDCWD, path, was.substr(0, was.size() / 2)));
+  EXPECT_FALSE(is_sound(base, tar, true));
+  EXPECT_TRUE(is_sound(base, tar));
+  const auto mount = snapshots_->mount_layer(base);
+  ASSERT_TRUE(mount) << mount.error().text();
+  EXPECT_EQ(slurp(mount->get(), "a").size(), 100'003U);
+}
+
+// Compression leaves no trace in the superblock when the only file that it was for is not there any more.
+TEST_F(ImageLayers, WhatIsDeadInAnImageIsNoDamage) {
+  open(compressed);
+  if (IsSkipped()) return;
+  const std::string tar = TarMaker().file("a", std::string(100'000, 'a')).file("a", "now").done();
+  const std::string base = layer("", tar);
+  EXPECT_TRUE(is_sound(base, tar));
+  open(true);
+  EXPECT_TRUE(is_sound(base, tar));
+}
+
+TEST_F(ImageLayers, OfPlainOnesEveryByteCounts) {
+  const std::string base = layer("", large_files(false));
+  EXPECT_TRUE(is_sound(base, large_files(false)));
+  EXPECT_FALSE(is_sound(base, large_files(true)));
+}
+
+TEST_F(ImageLayers, DirectoriesAreNotCompressed) {
+  const auto refused = open_overlay_snapshots(root_.path() + "/other", *database_,
+                                              {.layers = LayerForm::directory, .compress_images = true});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::unavailable);
+  EXPECT_THAT(refused.error().text(), testing::HasSubstr("layers cannot be compressed here"));
 }
 
 TEST(LayerCatalog, AFlushIsNotForALayerThatWasMadeAgainMeanwhile) {

@@ -66,8 +66,7 @@ class OverlaySnapshots : public Snapshots {
   std::string_view driver_name() const override { return "overlay"; }
   std::vector<std::pair<std::string, std::string>> status() const override {
     std::string layers = "directories";
-    if (new_form_)
-      layers = support_.image_way == ImageWay::file ? "EROFS images" : "EROFS images on loop devices";
+    if (new_form_) layers = support_.image_way == ImageWay::file ? "EROFS images" : "EROFS images on loop devices";
     if (new_form_ == erofs::Compression::lz4) layers += ", LZ4";
     if (!support_.images) layers += " (no images: " + support_.reason + ")";
     return {{"Layers", std::move(layers)}, {"Mounts", "detached, none on the host"}};
@@ -86,8 +85,7 @@ class OverlaySnapshots : public Snapshots {
   Result<std::unique_ptr<StagedLayer>> stage_layer(ParentLayer parent, ByteSource& tar,
                                                    const StageOptions& options) override {
     auto staged = std::make_unique<Staged>(*this, catalog_->next_number());
-    std::tie(staged->stats, staged->parent) =
-        TRY(unpack(staged->number, std::move(parent), tar, options, new_form_));
+    std::tie(staged->stats, staged->parent) = TRY(unpack(staged->number, std::move(parent), tar, options, new_form_));
     failpoint("layer-unpacked");
     return staged;
   }

@@ -21,6 +21,8 @@ struct OverlayOptions {
   // New layers as one file each, an EROFS image, and mounted from it; or as directories. Layers that are there are used
   // in the form they have. `image` is refused where the kernel has not what it takes.
   LayerForm layers = LayerForm::automatic;
+  // Files in new images as LZ4. Refused where new layers are not images, or the kernel does not read such ones.
+  bool compress_images = false;
   // For tests: mount as older kernels need it. Found out otherwise.
   bool legacy_mount = false;     // before 6.7: one option holds the paths of all layers, which are attached
   bool attached_layers = false;  // before 6.15

@@ -35,8 +35,8 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& data_root, const S
   }
   out->content_ = TRY(ContentStore::open(layout::content(data_root)));
   out->database_ = TRY(Database::open(layout::database(data_root)));
-  out->snapshots_ =
-      TRY(open_overlay_snapshots(layout::snapshots(data_root), *out->database_, {.layers = options.layers}));
+  out->snapshots_ = TRY(open_overlay_snapshots(layout::snapshots(data_root), *out->database_,
+                                               {.layers = options.layers, .compress_images = options.compress_images}));
   return out;
 }
 

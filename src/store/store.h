@@ -14,6 +14,7 @@ namespace corten::store {
 
 struct StoreOptions {
   LayerForm layers = LayerForm::automatic;
+  bool compress_images = false;  // OverlayOptions
 };
 
 class Store {

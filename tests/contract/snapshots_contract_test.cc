@@ -603,6 +603,7 @@ const Driver drivers[] = {
     overlay("overlay_legacy", {.layers = LayerForm::directory, .legacy_mount = true}),
     overlay("overlay_grouped", {.layers = LayerForm::directory, .stack_limit = 2}),
     overlay("images", {.layers = LayerForm::image}),
+    overlay("images_compressed", {.layers = LayerForm::image, .compress_images = true}),
     overlay("images_attached", {.layers = LayerForm::image, .attached_layers = true}),
     overlay("images_on_loop_devices", {.layers = LayerForm::image, .loop_devices = true}),
     overlay("images_on_attached_loop_devices",
