@@ -228,7 +228,9 @@ Result<> ArchiveFiles::keep_packed(const oci::Digest& digest) {
 }
 
 Result<oci::Digest> ArchiveFiles::diff_id(const oci::Digest& digest) {
-  if (const auto found = layers_.find(digest.text()); found != layers_.end()) return found->second->diff_id();
+  // One whose staging failed has not been hashed to its end.
+  if (const auto found = layers_.find(digest.text()); found != layers_.end())
+    if (auto known = found->second->diff_id()) return known;
   store::FdSource blob(TRY(has_blob(digest) ? open(digest) : content_.reader(digest)));
   const auto tar = TRY(store::decompress(blob));
   oci::Hasher hasher;

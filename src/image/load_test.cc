@@ -50,9 +50,9 @@ std::string archive(const std::vector<Layer>& layers, const std::string& tag, bo
   return tar.done();
 }
 
-std::string gzip(const std::string& text) {
+std::string packed(const std::string& text, store::Compression how = store::Compression::gzip) {
   store::StringSink out;
-  const auto sink = store::compress(out, store::Compression::gzip);
+  const auto sink = store::compress(out, how);
   EXPECT_TRUE((*sink)->write(std::as_bytes(std::span(text))));
   EXPECT_TRUE((*sink)->finish());
   return std::move(out.text);
@@ -150,12 +150,12 @@ TEST_P(LoadTest, OneLayerInSeveralPlaces) {
 }
 
 TEST_P(LoadTest, MoreLayersThanAreMadeAtATime) {
-  for (const bool packed : {false, true}) {
+  for (const bool is_packed : {false, true}) {
     std::vector<Layer> layers;
     TarMaker tar;
     for (int i = 0; i < 80; ++i) {
       layers.push_back({std::to_string(i) + "/layer.tar", TarMaker().file("f" + std::to_string(i), "x").done()});
-      tar.file(layers.back().name, packed ? gzip(layers.back().tar) : layers.back().tar);
+      tar.file(layers.back().name, is_packed ? packed(layers.back().tar) : layers.back().tar);
     }
     tar.file("c.json", config_of(layers));
     tar.file("manifest.json", "[" + manifest_entry("c.json", "x:1", layers) + "]");
@@ -209,11 +209,7 @@ TEST_P(LoadTest, WhoseManifestCounts) {
 TEST_P(LoadTest, ALayerThatIsHereIsNotKeptTwice) {
   const Layer layer{"l", TarMaker().file("f", "x").done()}, more{"m", TarMaker().file("g", "y").done()};
   TarMaker zstd;
-  store::StringSink packed;
-  const auto sink = store::compress(packed, store::Compression::zstd);
-  ASSERT_TRUE((*sink)->write(std::as_bytes(std::span(layer.tar))));
-  ASSERT_TRUE((*sink)->finish());
-  zstd.file("l", packed.text).file("c", config_of({layer}));
+  zstd.file("l", packed(layer.tar, store::Compression::zstd)).file("c", config_of({layer}));
   ASSERT_TRUE(load(zstd.file("manifest.json", "[" + manifest_entry("c", "x:zstd", {layer}) + "]").done()));
   ASSERT_TRUE(load(archive({layer, more}, "x:tar")));
   const ImagePtr first = *images_->resolve("x:zstd"), second = *images_->resolve("x:tar");
@@ -270,7 +266,7 @@ TEST_P(LoadTest, ACutArchiveLeavesNothing) {
   std::string noise(300'000, '\0');
   for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<char>(i * i * 31 >> 7);
   const std::vector<Layer> layers = {{"1", TarMaker().file("f", noise).done()},
-                                     {"2", gzip(TarMaker().file("g", noise).done())}};
+                                     {"2", packed(TarMaker().file("g", noise).done())}};
   const std::string good = archive(layers, "x:1");
   for (std::size_t size = 700; size < good.size() - 1024; size += 23'456) {
     const auto loaded = load(good.substr(0, size));
@@ -282,12 +278,12 @@ TEST_P(LoadTest, ACutArchiveLeavesNothing) {
 
 // Each looks like a layer; none is needed, and none must cost the others their memory.
 TEST_P(LoadTest, DamagedLayersThatNobodyWants) {
-  const std::string packed = gzip(TarMaker().file("f", std::string(100'000, 'x')).done());
+  const std::string whole = packed(TarMaker().file("f", std::string(100'000, 'x')).done());
   TarMaker tar;
   for (int i = 0; i < 100; ++i) {
-    std::string damaged = packed.substr(0, packed.size() / 2) + std::to_string(i);
+    std::string damaged = whole.substr(0, whole.size() / 2) + std::to_string(i);
     tar.file("damaged" + std::to_string(i), damaged);
-    tar.file("no-tar" + std::to_string(i), gzip("not a tar at all " + std::to_string(i)));
+    tar.file("no-tar" + std::to_string(i), packed("not a tar at all " + std::to_string(i)));
     tar.file("half" + std::to_string(i),
              TarMaker().file(std::to_string(i), std::string(2000, 'y')).done().substr(0, 1024));
   }
@@ -301,9 +297,9 @@ TEST_P(LoadTest, DamagedLayersThatNobodyWants) {
 
 TEST_P(LoadTest, WrongContentIsFoundWhereverItStands) {
   const Layer right{"l", TarMaker().file("f", "x").done()}, wrong{"l", TarMaker().file("f", "y").done()};
-  for (const bool packed : {false, true}) {
+  for (const bool is_packed : {false, true}) {
     TarMaker tar;
-    tar.file("l", packed ? gzip(wrong.tar) : wrong.tar).file("c", config_of({right}));
+    tar.file("l", is_packed ? packed(wrong.tar) : wrong.tar).file("c", config_of({right}));
     const auto loaded = load(tar.file("manifest.json", "[" + manifest_entry("c", "x:1", {right}) + "]").done());
     ASSERT_FALSE(loaded);
     EXPECT_THAT(loaded.error().text(), testing::HasSubstr("wrong diff id"));
@@ -333,12 +329,20 @@ TEST_P(LoadTest, LayersThatAreHere) {
   EXPECT_FALSE(images_->resolve("x:1"));
   ASSERT_TRUE(load(saved));
   EXPECT_EQ(content("x:1", "f"), "x");
+  // Another blob of the same layer, large enough that its staging ends before its reading.
+  const Layer large{"l", TarMaker().file("large", std::string(20'000'000, 'z')).done()};
+  ASSERT_TRUE(load(archive({large}, "x:large")));
+  TarMaker again;
+  again.file("l", packed(large.tar, store::Compression::zstd))
+      .file("c", "{\"author\":\"me\"," + config_of({large}).substr(1));
+  const auto twice = load(again.file("manifest.json", "[" + manifest_entry("c", "x:twice", {large}) + "]").done());
+  ASSERT_TRUE(twice) << twice.error().text();
   const std::size_t before = blobs();
-  for (const bool packed : {false, true}) {
+  for (const bool is_packed : {false, true}) {
     TarMaker wrong;
     std::string config = config_of({layer});
     config.insert(1, "\"author\":\"me\",");
-    wrong.file("l", packed ? gzip(other.tar) : other.tar).file("c", config);
+    wrong.file("l", is_packed ? packed(other.tar) : other.tar).file("c", config);
     const auto loaded = load(wrong.file("manifest.json", "[" + manifest_entry("c", "x:2", {layer}) + "]").done());
     ASSERT_FALSE(loaded);
     EXPECT_THAT(loaded.error().text(), testing::HasSubstr("wrong diff id"));
