@@ -1,8 +1,14 @@
 """system check: damage in the store is found, said, and repaired from the registry the image came from."""
 
+import io
 import json
 import os
+import pathlib
+import tarfile
 
+import pytest
+
+from conftest import Failed
 from test_registry import pushed, registry  # noqa: F401  (fixtures)
 from test_registry import pytestmark  # noqa: F401
 
@@ -86,6 +92,60 @@ def test_what_cannot_be_repaired_says_why(daemon):
     assert left.code == 1 and "not repaired:" in left.out and "127.0.0.1:9/only/here" in left.out
     cli("rmi", "127.0.0.1:9/only/here:1")
     assert "0 damaged" in cli("system", "check")
+
+
+def test_layers_of_either_compression_are_sound(make_daemon):
+    daemon = make_daemon("--storage-opt", "layers=auto")
+    cli = daemon.corten
+    if not layer_files(daemon):
+        pytest.skip("layers are directories here")
+
+    def start_with(compression):
+        daemon.stop()
+        daemon.extra = ["--storage-opt", "layers=image", "--storage-opt", f"compression={compression}"]
+        try:
+            daemon.start()
+        except Failed as error:
+            assert "CONFIG_EROFS_FS_ZIP" in str(error)
+            pytest.skip("this kernel reads no compressed images")
+        layers = dict(cli.json("info", "--format", "{{json .DriverStatus}}"))["Layers"]
+        assert layers.endswith(", LZ4") == (compression == "lz4")
+
+    def add_layer(number):
+        before = set(layer_files(daemon))
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode="w") as out:
+            entry = tarfile.TarInfo("text")
+            entry.size = 1_000_000
+            out.addfile(entry, io.BytesIO(f"{number:07}\n".encode() * 125_000))
+        cli("import", "-", f"text:{number}", input=tar.getvalue(), text=False)
+        (made,) = set(layer_files(daemon)) - before
+        return made
+
+    plain = add_layer(1)
+    start_with("lz4")
+    small = add_layer(2)
+    assert small.stat().st_size * 5 < plain.stat().st_size
+    assert cli("run", "--rm", "busybox", "echo", "well") == "well"
+    assert cli("system", "check", "-q") == ""
+    start_with("none")
+    assert cli("system", "check", "-q") == ""
+    sizes = [plain.stat().st_size, small.stat().st_size]
+    flip(small)
+    flip(plain)
+    assert "2 damaged" in cli.run("system", "check").out
+    assert "2 damaged, 2 repaired" in cli("system", "check", "--repair")
+    assert cli("system", "check", "-q") == ""
+    now = [pathlib.Path(cli.json("inspect", f"text:{i}")[0]["GraphDriver"]["Data"]["UpperDir"]) for i in (1, 2)]
+    assert now[0] != plain and now[1] != small
+    assert [file.stat().st_size for file in now] == sizes, "a layer keeps its form"
+
+
+def test_directories_are_not_compressed(make_daemon):
+    daemon = make_daemon("--storage-opt", "layers=directory", "--storage-opt", "compression=lz4", start=False)
+    with pytest.raises(Failed) as error:
+        daemon.start()
+    assert "layers cannot be compressed here" in str(error.value)
 
 
 def newest_manifest(daemon, name):

@@ -11,6 +11,7 @@ driver() {
 }
 layers_in_directories() { driver overlay; }
 layers_in_images() { driver images; }
+layers_in_compressed_images() { driver images_compressed; }
 grouped_directories() { driver overlay_grouped; }
 grouped_images() { driver images_grouped; }
 no_device_is_left() { within 5 sh -c '! losetup -a | grep -q .'; }
@@ -48,6 +49,9 @@ without_loop_devices() {
   fails cortend --data-root /data/corten --storage-opt layers=image 2>/tmp/refused
   cat /tmp/refused
   grep 'cannot be kept as images here' /tmp/refused
+  fails cortend --data-root /data/corten --storage-opt compression=lz4 2>/tmp/refused
+  cat /tmp/refused
+  grep 'layers cannot be compressed here' /tmp/refused
   mv /dev/hidden /dev/loop-control
   start_daemon
   [ "$(corten run --rm busybox echo again)" = again ]
@@ -59,6 +63,7 @@ mkdir -p /data/tmp
 mount --bind /data/tmp /tmp
 check "layers in directories" layers_in_directories
 check "layers in images" layers_in_images
+check "layers in compressed images" layers_in_compressed_images
 check "directories, the lower ones in an overlay of their own" grouped_directories
 check "images, the lower ones in an overlay of their own" grouped_images
 check "no loop device is left" no_device_is_left
