@@ -2,6 +2,7 @@
 #include <array>
 
 #include "json/codec.h"
+#include "server/head_read.h"
 #include "server/router.h"
 
 namespace corten::server {
@@ -16,8 +17,11 @@ std::string_view stream_type(ApiVersion version, bool tty) {
                                             : "application/vnd.docker.multiplexed-stream";
 }
 
-Result<engine::ClientStream> hijack(Call& call, bool tty) {
+// `at_once`: output follows the head at once.
+Result<engine::ClientStream> hijack(Call& call, bool tty, bool at_once) {
   http::HijackedConnection connection = TRY(call.response.hijack(stream_type(call.version, tty)));
+  if (at_once && loses_early_output(call.request))
+    wait_until_head_is_read(connection.fd.get(), call.request.peer.transport);
   return engine::ClientStream{std::move(connection.fd), std::move(connection.already_read)};
 }
 
@@ -29,7 +33,8 @@ Result<> attach(Call& call) {
   options.use_stdout = call.flag("stdout");
   options.use_stderr = call.flag("stderr");
   options.detach_keys = call.query("detachKeys");
-  options.hijack = [&](bool tty) { return hijack(call, tty); };
+  // A container that does not run says nothing before it is started, by whoever has read the head.
+  options.hijack = [&, at_once = options.logs](bool tty) { return hijack(call, tty, at_once); };
   return call.services.engine.attach(call.path("id"), std::move(options));
 }
 
@@ -215,7 +220,7 @@ Result<> exec_start(Call& call) {
   options.detach = body.detach;
   options.tty = body.tty;
   options.console_size = body.console_size;
-  if (!body.detach) options.hijack = [&](bool tty) { return hijack(call, tty); };
+  if (!body.detach) options.hijack = [&](bool tty) { return hijack(call, tty, true); };
   CHECK(call.services.engine.exec_start(call.path("id"), std::move(options)));
   return body.detach ? call.response.write_empty(200) : Result<>();
 }
