@@ -27,7 +27,7 @@ Result<> attach_at(int mount, const std::string& place) {
 
 // Made by mount(2), which takes one page of options, and taken out of the namespace.
 Result<UniqueFd> mount_in_one_option(const OverlayPaths& paths, const std::string& target) {
-  std::string options = "redirect_dir=off,metacopy=off,index=off,lowerdir=";
+  std::string options = "redirect_dir=off,metacopy=off,index=off,xino=off,lowerdir=";
   for (const std::string& lower : paths.lowers) {
     if (options.back() != '=') options += ':';
     options += lower;
@@ -133,9 +133,9 @@ bool kernel_takes_single_layers() {
 
 Result<UniqueFd> mount_single(const OverlayPaths& paths) {
   std::vector<sys::MountParameter> parameters;
-  parameters.reserve(paths.lowers.size() + 6);
+  parameters.reserve(paths.lowers.size() + 7);
   for (const std::string& lower : paths.lowers) parameters.push_back({.key = "lowerdir+", .value = lower});
-  for (const char* option : {"redirect_dir", "metacopy", "index"})
+  for (const char* option : {"redirect_dir", "metacopy", "index", "xino"})
     parameters.push_back({.key = option, .value = "off"});
   if (!paths.upper.empty()) {
     parameters.push_back({.key = "upperdir", .value = paths.upper});
