@@ -132,6 +132,8 @@ Result<> check(Config& config) {
   TRY(parse_log_level(config.log_level));
   if (config.log_format != "text" && config.log_format != "json")
     return fail(ErrorKind::invalid, "invalid log format \"{}\": want text or json", config.log_format);
+  if (config.compress_images && config.layers == store::LayerForm::directory)
+    return fail(ErrorKind::invalid, "compression=lz4 is for layers as images: not with layers=directory");
   // Groups beneath a parent are this daemon's own: what no container of its record claims is ended at its start.
   if (config.engine.cgroup_parent.empty())
     config.engine.cgroup_parent =

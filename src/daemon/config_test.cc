@@ -53,6 +53,7 @@ TEST_F(ConfigFile, SaysHowLayersAreKept) {
   EXPECT_FALSE(load("{}")->compress_images);
   EXPECT_TRUE(load(R"({"storage-opts":["layers=image","compression=lz4"]})")->compress_images);
   EXPECT_FALSE(load("{}", {"--storage-opt", "compression=lz4", "--storage-opt", "compression=none"})->compress_images);
+  EXPECT_FALSE(load(R"({"storage-opts":["layers=directory","compression=lz4"]})"));
   for (const auto* text : {R"({"storage-opts":["compression=zstd"]})", R"({"storage-opts":["compression"]})"})
     EXPECT_NE(load(text).error().text().find("compression=none"), std::string::npos) << text;
 }

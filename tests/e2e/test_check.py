@@ -145,7 +145,7 @@ def test_directories_are_not_compressed(make_daemon):
     daemon = make_daemon("--storage-opt", "layers=directory", "--storage-opt", "compression=lz4", start=False)
     with pytest.raises(Failed) as error:
         daemon.start()
-    assert "layers cannot be compressed here" in str(error.value)
+    assert "compression=lz4 is for layers as images" in str(error.value)
 
 
 def newest_manifest(daemon, name):
