@@ -29,8 +29,8 @@ class LayerCompare : public testing::Test {
   UniqueFd open(const std::string& path, int flags = O_RDONLY) {
     return UniqueFd(::openat(base_.get(), path.c_str(), flags | O_CLOEXEC));
   }
-  bool same() {
-    const auto result = same_tree(open("a").get(), open("b").get());
+  bool same(TreeKind kind = TreeKind::unpacked) {
+    const auto result = same_tree(open("a").get(), open("b").get(), kind);
     EXPECT_TRUE(result) << result.error().text();
     return result && *result;
   }
@@ -83,6 +83,19 @@ TEST_F(LayerCompare, TimesOfDirectoriesAndNotesOfMountsAreNot) {
   ASSERT_EQ(::utimensat(base_.get(), "b/dir", times, 0), 0);
   ASSERT_EQ(::fsetxattr(open("b/dir").get(), "trusted.overlay.impure", "y", 1, 0), 0);
   EXPECT_TRUE(same());
+}
+
+// Of images both are what was written into them.
+TEST_F(LayerCompare, OfImagesTimesOfDirectoriesAndNumbersOfLinksAreSeen) {
+  EXPECT_TRUE(same(TreeKind::image));
+  ASSERT_EQ(::linkat(base_.get(), "b/dir/file", base_.get(), "another", 0), 0);
+  EXPECT_FALSE(same(TreeKind::image));
+  EXPECT_TRUE(same());
+  ASSERT_EQ(::unlinkat(base_.get(), "another", 0), 0);
+  EXPECT_TRUE(same(TreeKind::image));
+  const timespec times[2] = {{1, 2}, {1, 3}};
+  ASSERT_EQ(::utimensat(base_.get(), "b/dir", times, 0), 0);
+  EXPECT_FALSE(same(TreeKind::image));
 }
 
 TEST_F(LayerCompare, LinksTargetsAreSeen) {
