@@ -42,18 +42,28 @@ class Checker {
     std::map<std::string, std::vector<std::string>> names;
     for (const store::SqlRow& row : TRY(impl_.store().database().query("SELECT name, image FROM tags")))
       names[std::string(store::as_text(row[1]))].emplace_back(store::as_text(row[0]));
-    for (const store::SqlRow& row :
-         TRY(impl_.store().database().query("SELECT id, manifest FROM images ORDER BY id"))) {
-      Record record{
-          .id = std::string(store::as_text(row[0])), .manifest = std::string(store::as_text(row[1])), .names = {}};
-      record.names = names[record.id];
-      // Nothing of it goes while we look.
+    // Nothing of them goes while we look; but what went before it was pinned is no damage.
+    std::set<std::string> pinned;
+    for (const Record& record : TRY(recorded())) {
       pins_.add(record.id);
       pins_.add(record.manifest);
+      pinned.insert(record.id);
+    }
+    for (Record& record : TRY(recorded())) {
+      if (!pinned.contains(record.id)) continue;  // younger than this check
+      record.names = names[record.id];
       records_.push_back(std::move(record));
     }
     report_.images = records_.size();
     return {};
+  }
+
+  Result<std::vector<Record>> recorded() const {
+    std::vector<Record> out;
+    for (const store::SqlRow& row : TRY(impl_.store().database().query("SELECT id, manifest FROM images ORDER BY id")))
+      out.push_back(
+          {.id = std::string(store::as_text(row[0])), .manifest = std::string(store::as_text(row[1])), .names = {}});
+    return out;
   }
 
   Result<> go_on() const {
@@ -97,6 +107,7 @@ class Checker {
     const oci::Digest parsed = TRY(oci::Digest::parse(digest));
     tell(digest, "Checking");
     const auto sound = verify(parsed);
+    CHECK(go_on());
     ++report_.blobs;
     if (sound) {
       found_[digest] = std::nullopt;
@@ -115,7 +126,7 @@ class Checker {
   Result<> verify(const oci::Digest& digest) {
     if (!content().has(digest)) return fail(ErrorKind::not_found, "it is not there");
     report_.bytes += TRY(content().info(digest)).size;
-    return content().verify(digest);
+    return content().verify(digest, options_.stop);
   }
 
   // Manifest and config; an image that was left out because of them is there again after a repair.
@@ -140,11 +151,15 @@ class Checker {
     const auto image = catalog->images.find(record.id);
     if (image == catalog->images.end()) return {};  // removed meanwhile, or its documents are damaged
     const auto chains = oci::chain_ids(image->second->config.rootfs.diff_ids);
+    for (std::size_t i = 0; i < chains.size(); ++i) {
+      pins_.add(image->second->manifest.layers[i].digest);
+      pins_.add(chains[i]);
+    }
+    // Pinned now; but somebody may have removed the image just before.
+    if (!impl_.catalog()->images.contains(record.id)) return {};
     std::string parent;
     for (std::size_t i = 0; i < chains.size(); ++i) {
       const oci::Descriptor& descriptor = image->second->manifest.layers[i];
-      pins_.add(descriptor.digest);
-      pins_.add(chains[i]);
       const bool sound = TRY(blob(DamagedThing::layer_blob, descriptor, record));
       CHECK(layer({chains[i], parent, image->second->config.rootfs.diff_ids[i]}, descriptor, sound, record));
       parent = chains[i];
@@ -169,6 +184,9 @@ class Checker {
       tell(chain, "Sound");
       return {};
     }
+    // No room to make it again tells nothing of the layer.
+    if (!same && same.error().kind() == ErrorKind::exhausted)
+      return std::unexpected(std::move(same).error().wrap("make layer " + chain + " again to compare it"));
     const Error why = same ? Error(ErrorKind::internal, "its files are not what its blob says") : same.error();
     Damage& damage = add_damage(DamagedThing::layer, chain, record, why);
     if (!options_.repair) return {};

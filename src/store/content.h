@@ -97,8 +97,8 @@ class ContentStore {
   Result<bool> has_durably(const oci::Digest& digest) const;
   // The bytes of a small blob, at most `limit`.
   Result<std::string> read(const oci::Digest& digest, std::size_t limit = 8U << 20) const;
-  // Hashes the file again: `internal` when it is not what its name says.
-  Result<> verify(const oci::Digest& digest) const;
+  // Hashes the file again: `internal` when it is not what its name says, `cancelled` when `stop` fires.
+  Result<> verify(const oci::Digest& digest, const std::stop_token& stop = {}) const;
   Result<> remove(const oci::Digest& digest) const;
   Result<std::vector<BlobInfo>> list() const;
   std::string path(const oci::Digest& digest) const;
