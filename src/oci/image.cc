@@ -58,8 +58,8 @@ Result<Manifest> parse_manifest(std::string_view text) {
   if (!manifest.media_type.empty() && !is_manifest_type(manifest.media_type))
     return fail(ErrorKind::invalid, "image manifest has media type {:?}", manifest.media_type.substr(0, 100));
   if (manifest.layers.size() > max_layers)
-    return fail(ErrorKind::invalid, "max depth exceeded: the image manifest lists {} layers, at most {} can be stacked", manifest.layers.size(),
-                max_layers);
+    return fail(ErrorKind::invalid, "max depth exceeded: the image manifest lists {} layers, at most {} can be stacked",
+                manifest.layers.size(), max_layers);
   CHECK(check_descriptor(manifest.config, "image manifest's config"));
   for (const Descriptor& layer : manifest.layers) CHECK(check_descriptor(layer, "image manifest's layer"));
   return manifest;
