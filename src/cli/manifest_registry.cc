@@ -10,7 +10,8 @@
 #include "cli/registry_auth.h"
 #include "cli/version.h"
 #include "json/codec.h"
-#include "remote/search.h"
+#include "oci/foreign.h"
+#include "remote/document.h"
 
 namespace corten::cli {
 namespace {
@@ -23,12 +24,6 @@ std::string environment(std::initializer_list<const char*> names) {
     if (const char* value = std::getenv(name); value != nullptr && *value != '\0') return value;
   }
   return {};
-}
-
-// Layers that may not leave their place: the manifest says where they are.
-bool is_foreign(const oci::Descriptor& layer) {
-  return !layer.urls.empty() || layer.media_type.find("foreign") != std::string::npos ||
-         layer.media_type.find("nondistributable") != std::string::npos;
 }
 
 Error no_such(const oci::Reference& reference) {
@@ -129,7 +124,7 @@ Result<ManifestRegistry::Found> ManifestRegistry::look(const oci::Reference& ref
   ImageManifest image = image_of(reference, std::move(found));
   if (!whole) return image;
   const auto manifest = TRY(oci::parse_manifest(image.raw));
-  const auto text = TRY(remote::fetch_small_blob(from, reference.path, manifest.config));
+  const auto text = TRY(remote::fetch_document(from, reference.path, manifest.config));
   image.descriptor.platform =
       TRY_AS(json::from_text<oci::Platform>(text), fmt::format("the config of {}", reference.full()));
   return image;
@@ -149,7 +144,7 @@ Result<std::vector<ImageManifest>> ManifestRegistry::images(const std::vector<oc
 Result<> ManifestRegistry::bring_blob(remote::Registry& registry, const std::string& from, const std::string& to,
                                       const oci::Descriptor& blob) {
   const auto digest = TRY(oci::Digest::parse(blob.digest));
-  if (is_foreign(blob)) {
+  if (oci::is_foreign(blob)) {
     TRY(registry.mount_blob(to, digest, from));
     return {};
   }

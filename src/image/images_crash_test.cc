@@ -1,42 +1,11 @@
 // A process that ends between any two steps of what changes images leaves all of it or nothing.
-#include <signal.h>
-#include <sys/wait.h>
-
-#include <atomic>
-
+#include "image/crash_fixture.h"
 #include "image/images_fixture.h"
-#include "store/failpoint.h"
 
 namespace corten::image {
 namespace {
 
 using store::StringSource;
-
-std::atomic<int> crash_at = 0;  // layers are made by several threads
-void crash(const char*) {
-  if (--crash_at == 0) ::kill(::getpid(), SIGKILL);
-}
-
-// Runs `work` on a store of its own in a process that ends at the n-th failpoint; false once it gets to the end.
-template <class Work>
-bool crashes(const std::string& data, int n, Work work) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    auto store = store::Store::open(data);
-    auto images = Images::open(**store);
-    crash_at = n;
-    store::failpoint_hook = crash;
-    work(**store, **images);
-    store::failpoint_hook = nullptr;
-    images->reset();
-    store->reset();
-    ::_exit(0);
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) << status;
-  return status != 0;
-}
 
 // As Docker writes it: layers that are tars, and at the end what they are for.
 std::string docker_archive(const std::string& lower, const std::string& upper, const std::string& config) {

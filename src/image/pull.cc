@@ -5,14 +5,17 @@
 #include "image/images_impl.h"
 #include "image/pull_layers.h"
 #include "image/teller.h"
+#include "oci/foreign.h"
 #include "oci/platform.h"
+#include "remote/ask.h"
+#include "remote/document.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
 namespace {
 
 constexpr int max_index_depth = 4;
-constexpr std::int64_t max_config = 8 << 20;
+constexpr std::size_t max_config = 8U << 20;
 
 std::unexpected<Error> no_match(const oci::Platform& wanted) {
   return fail(ErrorKind::not_found, "no matching manifest for {} in the manifest list entries", wanted.text());
@@ -124,13 +127,10 @@ class Puller {
 
   Result<> check_manifest() const {
     for (const oci::Descriptor& layer : manifest_.layers) {
-      if (!oci::is_layer_type(layer.media_type) && !is_foreign_layer(layer))
+      if (!oci::is_layer_type(layer.media_type) && !oci::is_restricted_layer_type(layer.media_type))
         return fail(ErrorKind::invalid, "layer {} has the media type {:?}, which is none of a layer", layer.digest,
                     layer.media_type.substr(0, 100));
     }
-    if (manifest_.config.size > max_config)
-      return fail(ErrorKind::invalid, "the image's config has {} bytes, more than {}", manifest_.config.size,
-                  max_config);
     return {};
   }
 
@@ -142,15 +142,7 @@ class Puller {
       // Another text would be another image, under another id.
       return fail(ErrorKind::internal, "{} is damaged here: run `corten system check --repair`", digest.text());
     }
-    remote::BlobStream stream =
-        TRY(registry_.fetch_blob(reference_.path, manifest_.config, {.stop = stop_.get_token()}));
-    std::string text(stream.size(), '\0');
-    std::size_t have = 0;
-    std::byte past[1];
-    while (const std::size_t got = TRY(stream.read(
-               have < text.size() ? std::as_writable_bytes(std::span(text)).subspan(have) : std::span(past))))
-      have += got;
-    return text;
+    return remote::fetch_document(registry_, reference_.path, manifest_.config, max_config, stop_.get_token());
   }
 
   Result<> check_config() const {
@@ -201,38 +193,19 @@ class Puller {
   std::stop_callback<std::function<void()>> outer_;
 };
 
-// Asks the registry's mirrors and itself in turn, as long as another one may do better.
-template <class Ask>
-auto ask_registries(const oci::Reference& reference, const PullOptions& options, Ask ask)
-    -> decltype(ask(std::declval<remote::Registry&>())) {
-  std::optional<Error> last;
-  std::string refusal;  // of a mirror's image: it must not get lost behind "no route to host"
-  for (const remote::Endpoint& endpoint : TRY(options.hosts->for_pull(reference.domain))) {
-    const auto registry = remote::Registry::create(
-        options.hosts, endpoint, endpoint.mirror ? remote::Credentials{} : options.credentials, options.remote);
-    auto result = ask(*registry);
-    if (result || !remote::worth_another_endpoint(result.error())) return result;
-    last = std::move(result).error();
-    if (endpoint.mirror && last->kind() == ErrorKind::forbidden) refusal = last->text();
-  }
-  if (last && !refusal.empty())
-    return fail(last->kind(), "{}; what a mirror has was refused: {}", last->text(), refusal);
-  if (last) return std::unexpected(std::move(*last));
-  return fail(ErrorKind::unavailable, "no registry serves {}", reference.domain);
-}
-
 }  // namespace
 
 Result<PullResult> pull(Images& images, const oci::Reference& reference, const PullOptions& options) {
   const oci::Reference wanted = reference.with_default_tag();
-  return ask_registries(wanted, options, [&](remote::Registry& registry) {
-    return Puller(*images.impl_, wanted, options, registry).run();
-  });
+  return remote::ask_registries(
+      options.hosts, wanted.domain, options.credentials, options.remote,
+      [&](remote::Registry& registry) { return Puller(*images.impl_, wanted, options, registry).run(); });
 }
 
 Result<std::vector<std::string>> remote_tags(const oci::Reference& reference, const PullOptions& options) {
-  return ask_registries(reference, options,
-                        [&](remote::Registry& registry) { return registry.tags(reference.path, options.stop); });
+  return remote::ask_registries(
+      options.hosts, reference.domain, options.credentials, options.remote,
+      [&](remote::Registry& registry) { return registry.tags(reference.path, options.stop); });
 }
 
 }  // namespace corten::image

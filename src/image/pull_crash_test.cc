@@ -1,38 +1,10 @@
 // A daemon that is killed at any step of a pull leaves the image or nothing of it but beginnings of blobs, with which
 // the next pull goes on.
-#include <signal.h>
-#include <sys/wait.h>
-
+#include "image/crash_fixture.h"
 #include "image/pull_fixture.h"
-#include "store/failpoint.h"
 
 namespace corten::image {
 namespace {
-
-std::atomic<int> crash_at = 0;
-void crash(const char*) {
-  if (--crash_at == 0) ::kill(::getpid(), SIGKILL);
-}
-
-// Pulls in a process of its own that ends at the n-th failpoint; false once it gets to the end.
-bool crashes(const std::string& data, int n, const oci::Reference& reference, const PullOptions& options) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    auto store = store::Store::open(data);
-    auto images = Images::open(**store);
-    crash_at = n;
-    store::failpoint_hook = crash;
-    const bool pulled = image::pull(**images, reference, options).has_value();
-    store::failpoint_hook = nullptr;
-    images->reset();
-    store->reset();
-    ::_exit(pulled ? 0 : 1);
-  }
-  int status = 0;
-  EXPECT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) << status;
-  return status != 0;
-}
 
 TEST_F(PullTest, CrashesLeaveAllOrNothingAndTheNextPullGoesOn) {
 #if defined(__SANITIZE_THREAD__)
@@ -44,7 +16,9 @@ TEST_F(PullTest, CrashesLeaveAllOrNothingAndTheNextPullGoesOn) {
   int resumed = 0, n = 1;
   for (;; ++n) {
     const store::TempTree fresh;
-    const bool crashed = crashes(fresh.path(), n, reference("app:1"), silent);
+    const bool crashed = crashes(fresh.path(), n, [&](store::Store&, Images& images) {
+      if (!image::pull(images, reference("app:1"), silent)) ::_exit(1);
+    });
     auto store = store::Store::open(fresh.path());
     ASSERT_TRUE(store) << store.error().text();
     auto images = Images::open(**store);

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "image/layer_unpack.h"
+#include "oci/foreign.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -11,8 +12,6 @@ namespace {
 
 constexpr std::size_t piece = 256U << 10;
 constexpr std::chrono::milliseconds report_interval{100};
-constexpr std::string_view foreign_layer = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
-constexpr std::string_view nondistributable = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 // Layers made at a time: each takes a few megabytes of memory.
 constexpr std::size_t max_makers = 4;
 
@@ -35,10 +34,6 @@ class Pace {
 }  // namespace
 
 std::string short_digest(std::string_view digest) { return std::string(digest.substr(digest.find(':') + 1, 12)); }
-
-bool is_foreign_layer(const oci::Descriptor& layer) {
-  return layer.media_type == foreign_layer || layer.media_type.starts_with(nondistributable);
-}
 
 std::string retry_text(const remote::Wait& wait) {
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait.time).count();
@@ -189,7 +184,7 @@ Result<> LayerPull::receive(const Plan& plan, store::BlobWriter& writer, Incomin
   how.hasher = std::nullopt;  // the writer hashes
   how.stop = options_.stop.get_token();
   how.on_wait = [&](const remote::Wait& wait) { options_.tell({plan.id, retry_text(wait)}); };
-  remote::BlobStream stream = TRY(is_foreign_layer(plan.descriptor) && !plan.descriptor.urls.empty()
+  remote::BlobStream stream = TRY(oci::is_foreign(plan.descriptor)
                                       ? registry_.fetch_foreign(plan.descriptor, std::move(how))
                                       : registry_.fetch_blob(options_.repository, plan.descriptor, std::move(how)));
   std::vector<std::byte> buffer(piece);

@@ -27,8 +27,6 @@
 namespace corten::image {
 
 std::string short_digest(std::string_view digest);
-// Layers whose distribution is restricted, of whatever compression.
-bool is_foreign_layer(const oci::Descriptor& layer);
 // "Retrying in 5 seconds", and why where the registry asked for it.
 std::string retry_text(const remote::Wait& wait);
 

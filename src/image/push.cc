@@ -8,15 +8,13 @@
 #include "image/images_impl.h"
 #include "image/pull_layers.h"
 #include "image/teller.h"
+#include "oci/foreign.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
 namespace {
 
 constexpr std::chrono::milliseconds report_interval{100};
-
-// Where its distribution is restricted, its source is in the manifest and stays the only one.
-bool is_foreign(const oci::Descriptor& layer) { return !oci::is_layer_type(layer.media_type) && !layer.urls.empty(); }
 
 // A repository of the reference's registry for each blob that one is known to have: a name@digest is recorded by a
 // pull from there or a push to it, while a tag may never have left this machine.
@@ -125,7 +123,7 @@ class Pusher {
   }
 
   Result<> push_layer(const oci::Descriptor& layer) {
-    if (!is_foreign(layer)) return push_blob(layer, shown_id(layer));
+    if (!oci::is_foreign(layer)) return push_blob(layer, shown_id(layer));
     tell({shown_id(layer), "Skipped foreign layer"});
     return {};
   }

@@ -1,7 +1,6 @@
 #include "remote/search.h"
 
 #include <algorithm>
-#include <array>
 
 #include "http/headers.h"
 #include "json/codec.h"
@@ -104,23 +103,6 @@ Result<std::vector<SearchResult>> search(std::shared_ptr<const Hosts> hosts, con
     if (text) return parse_search_results(*text, static_cast<std::size_t>(limit));
     if (attempt >= transport.options().attempts || !is_transient(text.error())) return std::unexpected(text.error());
     CHECK(transport.wait(Wait::Reason::retry, transport.back_off(attempt), text.error().text(), stop));
-  }
-}
-
-Result<std::string> fetch_small_blob(Registry& registry, std::string_view repository, const oci::Descriptor& descriptor,
-                                     const std::stop_token& stop) {
-  if (descriptor.size < 0 || static_cast<std::uint64_t>(descriptor.size) > max_small_blob)
-    return fail(ErrorKind::invalid, "{} is said to have {} bytes, which is too much for a document",
-                printable(descriptor.digest, 100), descriptor.size);
-  FetchOptions options;
-  options.stop = stop;
-  auto stream = TRY(registry.fetch_blob(repository, descriptor, std::move(options)));
-  std::string text;
-  std::array<std::byte, 16 << 10> piece;
-  for (;;) {
-    const std::size_t count = TRY(stream.read(piece));
-    if (count == 0) return text;
-    text.append(reinterpret_cast<const char*>(piece.data()), count);
   }
 }
 

@@ -1,4 +1,4 @@
-// Looking things up that are not for a pull: what a registry's index has for a term, and small blobs as a whole.
+// What a registry's index has for a term.
 #pragma once
 
 #include <cstdint>
@@ -40,12 +40,5 @@ Result<std::vector<SearchResult>> search(std::shared_ptr<const Hosts> hosts, con
 
 // At most `limit` of the results in an index's answer.
 Result<std::vector<SearchResult>> parse_search_results(std::string_view text, std::size_t limit);
-
-inline constexpr std::uint64_t max_small_blob = 8 << 20;
-
-// All of a blob that is a document (an image's config): checked against its digest; `invalid` where it is larger than
-// max_small_blob.
-Result<std::string> fetch_small_blob(Registry& registry, std::string_view repository, const oci::Descriptor& descriptor,
-                                     const std::stop_token& stop = {});
 
 }  // namespace corten::remote

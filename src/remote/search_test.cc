@@ -106,17 +106,5 @@ TEST(Search, StopsReadingAnAnswerWithoutEnd) {
   EXPECT_THAT(found.error().text(), HasSubstr("larger than"));
 }
 
-TEST(SmallBlob, IsReadAsAWhole) {
-  TestRegistry registry;
-  const auto descriptor = registry.add_blob("{\"os\":\"linux\"}");
-  const auto client = registry.client();
-  EXPECT_EQ(fetch_small_blob(*client, "a/b", descriptor).value_or(""), "{\"os\":\"linux\"}");
-  auto huge = descriptor;
-  huge.size = 1LL << 40;
-  EXPECT_THAT(fetch_small_blob(*client, "a/b", huge).error().text(), HasSubstr("too much for a document"));
-  huge.size = -1;
-  EXPECT_FALSE(fetch_small_blob(*client, "a/b", huge));
-}
-
 }  // namespace
 }  // namespace corten::remote

@@ -4,7 +4,8 @@
 #include <charconv>
 
 #include "image/pull.h"
-#include "remote/registry.h"
+#include "remote/ask.h"
+#include "remote/document.h"
 #include "remote/search.h"
 #include "server/filters.h"
 
@@ -31,7 +32,7 @@ Result<std::vector<oci::Platform>> platforms_of(remote::Registry& registry, cons
     return platforms;
   }
   const auto manifest = TRY(oci::parse_manifest(found.bytes));
-  const auto config = remote::fetch_small_blob(registry, repository, manifest.config, stop);
+  const auto config = remote::fetch_document(registry, repository, manifest.config, remote::max_document, stop);
   if (!config) return platforms;
   auto platform = json::from_text<oci::Platform>(*config);
   if (platform && !(platform->os.empty() && platform->architecture.empty())) platforms.push_back(*std::move(platform));
@@ -56,14 +57,10 @@ Result<Value> look_at(remote::Registry& registry, const oci::Reference& referenc
 Result<> inspect(Call& call) {
   const oci::Reference reference = TRY(wanted(call));
   const RegistryAccess access = call.services.registry();
-  Result<Value> answer = fail(ErrorKind::internal, "no registry serves {}", reference.domain);
-  for (const auto& endpoint : TRY(access.hosts->for_pull(reference.domain))) {
-    const auto registry = remote::Registry::create(access.hosts, endpoint,
-                                                   endpoint.mirror ? remote::Credentials{} : credentials_of(call));
-    answer = look_at(*registry, reference, call.request.stop_token());
-    if (answer || !remote::worth_another_endpoint(answer.error())) break;
-  }
-  return call.answer(200, TRY(std::move(answer)));
+  const Value answer = TRY(remote::ask_registries(
+      access.hosts, reference.domain, credentials_of(call), {},
+      [&](remote::Registry& registry) { return look_at(registry, reference, call.request.stop_token()); }));
+  return call.answer(200, answer);
 }
 
 // Corten's own: {"Name": "docker.io/library/nginx", "Tags": ["1.27", …]} in the registry's order.

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <span>
 
 #include "base/id.h"
 #include "oci/image.h"
+#include "remote/document.h"
 #include "remote/text.h"
 
 namespace corten::trust {
@@ -14,23 +14,6 @@ namespace {
 constexpr std::size_t max_certificate_text = 256U << 10;
 constexpr std::string_view cosign_artifact_type = "application/vnd.dev.cosign.artifact.sig.v1+json";
 constexpr std::string_view signature_annotation = "dev.cosignproject.cosign/signature";
-
-Result<std::string> read_blob(remote::Registry& registry, std::string_view repository, const oci::Descriptor& blob,
-                              std::size_t limit, const std::stop_token& stop) {
-  if (blob.size <= 0 || static_cast<std::uint64_t>(blob.size) > limit)
-    return fail(ErrorKind::invalid, "it has {} bytes, want 1 to {}", blob.size, limit);
-  remote::FetchOptions how;
-  how.stop = stop;
-  remote::BlobStream stream = TRY(registry.fetch_blob(repository, blob, std::move(how)));
-  std::string text(static_cast<std::size_t>(blob.size), '\0');
-  std::size_t have = 0;
-  std::byte past[1];
-  while (const std::size_t got = TRY(
-             stream.read(have < text.size() ? std::as_writable_bytes(std::span(text)).subspan(have) : std::span(past))))
-    have += got;
-  if (have != text.size()) return fail(ErrorKind::invalid, "it has {} bytes, want {}", have, text.size());
-  return text;
-}
 
 remote::ResolveOptions until(const std::stop_token& stop) {
   remote::ResolveOptions options;
@@ -75,7 +58,7 @@ Result<Signature> read_layer(remote::Registry& registry, std::string_view reposi
   for (const std::string* text : {&out.signature, &out.certificate, &out.chain, &out.log, &out.timestamp})
     if (text->size() > max_certificate_text)
       return fail(ErrorKind::invalid, "it has an annotation of more than {} bytes", max_certificate_text);
-  out.payload = TRY(read_blob(registry, repository, layer, max_payload, stop));
+  out.payload = TRY(remote::fetch_document(registry, repository, layer, max_payload, stop));
   return out;
 }
 
@@ -99,7 +82,7 @@ Result<std::vector<Signature>> read_referrer(remote::Registry& registry, std::st
     return fail(ErrorKind::invalid, "it is not one bundle");
   Signature bundle;
   bundle.kind = "bundle";
-  bundle.payload = TRY(read_blob(registry, repository, artifact.layers[0], max_bundle, stop));
+  bundle.payload = TRY(remote::fetch_document(registry, repository, artifact.layers[0], max_bundle, stop));
   out.push_back(std::move(bundle));
   return out;
 }
