@@ -17,6 +17,14 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
+std::string raw_digest(std::string_view document) {
+  const std::string digest = hex_of(TestImage::digest_of(document));
+  std::string raw;
+  for (std::size_t i = 0; i < digest.size(); i += 2)
+    raw += static_cast<char>(std::stoi(digest.substr(i, 2), nullptr, 16));
+  return raw;
+}
+
 class CollectTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -189,6 +197,39 @@ TEST_F(CollectTest, Referrers) {
   EXPECT_EQ(found->signatures[0].payload, bundle);
   EXPECT_EQ(found->signatures[0].subject, subject().text());
   EXPECT_THAT(found->notes, SizeIs(1));
+}
+
+// Whoever may write to the repository may repeat a good signature with a lot of nothing around it.
+TEST_F(CollectTest, PaddedRepeatsDoNotMakeTheRecordTooLarge) {
+  const std::string digest = base64(raw_digest(image_.manifest)), signature = base64(key_.sign(image_.manifest));
+  oci::Index index;
+  index.media_type = oci::media_type::oci_index;
+  for (std::size_t i = 0; i < max_signatures; ++i) {
+    std::string bundle =
+        fmt::format(R"({{"mediaType":"{}","verificationMaterial":{{"publicKey":{{"hint":"{}"}}}},"messageSignature":)"
+                    R"({{"messageDigest":{{"algorithm":"SHA2_256","digest":"{}"}},"signature":"{}"}}}})",
+                    bundle_type, i, digest, signature);
+    bundle.append(max_bundle - bundle.size(), ' ');
+    oci::Manifest artifact;
+    artifact.media_type = oci::media_type::oci_manifest;
+    artifact.artifact_type = bundle_type;
+    artifact.config = registry_.add_blob("{}");
+    artifact.layers = {registry_.add_blob(bundle)};
+    artifact.layers[0].media_type = bundle_type;
+    const std::string text = json::to_text(artifact);
+    registry_.add_manifest(fmt::format("artifact{}", i), text);
+    oci::Descriptor entry;
+    entry.media_type = oci::media_type::oci_manifest;
+    entry.artifact_type = bundle_type;
+    entry.digest = oci::Digest::of(text).text();
+    entry.size = static_cast<std::int64_t>(text.size());
+    index.manifests.push_back(entry);
+  }
+  registry_.add_manifest("sha256-" + std::string(subject().hex()), json::to_text(index), oci::media_type::oci_index);
+  const auto record = admit(key_);
+  ASSERT_TRUE(record) << record.error().text();
+  EXPECT_LT(record->size(), 2 * max_bundle);
+  EXPECT_THAT(decode(*record)->signatures, SizeIs(1));
 }
 
 TEST(SignatureTag, Forms) {

@@ -43,7 +43,8 @@ class Admission {
   }
 
  private:
-  // Those that count are kept, the others are only spoken of.
+  // The first that counts of each signer is kept, so that repeats, which cost nobody a key, do not make the record too
+  // large; those that do not count are only spoken of.
   void take(const Found& found, const std::string& document) {
     for (const Signature& signature : found.signatures) {
       ++number_;
@@ -52,8 +53,9 @@ class Admission {
         add_reason(verdict_, signature_name(signature, number_) + ": " + signer.error().text());
         continue;
       }
+      if (std::ranges::find(verdict_.signers, *signer) != verdict_.signers.end()) continue;
+      verdict_.signers.push_back(*signer);
       evidence_.signatures.push_back(signature);
-      if (std::ranges::find(verdict_.signers, *signer) == verdict_.signers.end()) verdict_.signers.push_back(*signer);
     }
     for (const std::string& text : found.notes) add_reason(verdict_, text);
   }
