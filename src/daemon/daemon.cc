@@ -28,6 +28,7 @@
 #include "daemon/preflight.h"
 #include "daemon/reload.h"
 #include "engine/make_engine.h"
+#include "http/headers.h"
 #include "http/server.h"
 #include "json/codec.h"
 #include "server/router.h"
@@ -298,7 +299,8 @@ class Daemon {
               const MutexLock lock(info_mutex_);
               server::DaemonInfo info = info_;
               if (const std::string file = trust_.file(); !file.empty())
-                info.security_options.push_back("name=trust,policy=" + file);
+                // A comma would end the option, for Docker's clients as well.
+                info.security_options.push_back("name=trust,policy=" + http::percent_encode(file, "/ :=+@"));
               return info;
             },
             [this] {

@@ -12,6 +12,7 @@
 #include "oci/reference.h"
 #include "remote/text.h"
 #include "sys/files.h"
+#include "trust/repository.h"
 #include "trust/strict_json.h"
 
 namespace corten::trust {
@@ -154,15 +155,25 @@ Result<Rule> read_rule(const Value& value, const std::string& pattern, const std
   return rule;
 }
 
-// A pattern that could match nothing, because names are written out here, is one that protects nothing.
+// A pattern that could match nothing, because names are written out and made canonical here, is one that protects
+// nothing.
 Result<> check_pattern(const std::string& pattern) {
+  constexpr std::string_view below = "x/x";
   const bool prefix = pattern.ends_with("/*");
-  const std::string example = prefix ? pattern.substr(0, pattern.size() - 1) + "x/x" : pattern;
+  const std::string example = prefix ? pattern.substr(0, pattern.size() - 1).append(below) : pattern;
   const auto parsed = oci::parse_reference(example);
-  if (parsed && parsed->name_only() && parsed->name() == example) return {};
-  const auto meant = prefix ? Result<oci::Reference>(fail(ErrorKind::invalid, "-")) : parsed;
-  return fail(ErrorKind::invalid, "rule {:?}: want a repository with its registry{} or \"REGISTRY/PATH/*\"", pattern,
-              meant ? fmt::format(", as in {:?},", meant->name()) : std::string());
+  if (!parsed || !parsed->name_only())
+    return fail(ErrorKind::invalid, "rule {:?}: want a repository with its registry or \"REGISTRY/PATH/*\"", pattern);
+  std::string meant = canonical_repository(parsed->name());
+  if (meant == example) return {};
+  if (prefix) meant.replace(meant.size() - below.size(), below.size(), "*");
+  if (parsed->name() != example)
+    return fail(ErrorKind::invalid,
+                "rule {:?}: want a repository with its registry, as in {:?}, or \"REGISTRY/PATH/*\"", pattern, meant);
+  return fail(ErrorKind::invalid,
+              "rule {:?}: write {:?}: a rule has its registry in lower case and without \":443\", and docker.io for "
+              "every name of Docker Hub",
+              pattern, meant);
 }
 
 }  // namespace
@@ -221,11 +232,12 @@ Result<Policy> Policy::parse(std::string_view text, const std::string& directory
 }
 
 const Rule& Policy::rule_for(std::string_view repository) const {
+  const std::string name = canonical_repository(repository);
   const Rule* best = &default_;
   std::size_t length = 0;
   for (const Rule& rule : rules_) {
-    if (!matches_pattern(rule.pattern, repository)) continue;
-    const bool exact = rule.pattern == repository;
+    if (!matches_pattern(rule.pattern, name)) continue;
+    const bool exact = rule.pattern == name;
     if (const std::size_t weight = exact ? std::numeric_limits<std::size_t>::max() : rule.pattern.size();
         weight > length) {
       best = &rule;

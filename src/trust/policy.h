@@ -72,7 +72,8 @@ class Policy {
   static Result<Policy> load(const std::string& path);
   static Result<Policy> parse(std::string_view text, const std::string& directory);
 
-  // `repository` in full, "docker.io/library/nginx". The exact name before the longest beginning before the default.
+  // `repository` in full, "docker.io/library/nginx", however its registry is spelt (trust/repository.h). The exact name
+  // before the longest beginning before the default.
   const Rule& rule_for(std::string_view repository) const;
   bool accepts_everything() const;
   // Who is believed about when something was signed: keys of transparency logs, certificates of timestamp authorities.

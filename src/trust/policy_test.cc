@@ -54,6 +54,40 @@ TEST(Policy, LongestMatchWins) {
   EXPECT_TRUE(policy_of(R"({"default":"accept","repositories":{"a.b/*":"accept"}})").accepts_everything());
 }
 
+// However a pull spells a registry, the rule for it holds.
+TEST(Policy, EverySpellingOfARegistryMeetsItsRule) {
+  const Policy policy = policy_of(R"({"default":"accept","repositories":{
+    "docker.io/*":"reject", "docker.io/library/*":"reject", "docker.io/library/nginx":"reject",
+    "registry.example/team/*":"reject", "registry.example/shop":"reject", "registry.example:5000/*":"reject",
+    "localhost/*":"reject", "build:443/*":"reject", "127.0.0.1:5000/*":"reject", "[::1]/*":"reject"}})");
+  const auto rule = [&](std::string_view name) { return policy.rule_for(name).pattern; };
+  for (const std::string host :
+       {"docker.io", "Docker.IO", "docker.io:443", "registry-1.docker.io", "index.docker.io",
+        "Registry-1.Docker.io:443", "INDEX.docker.io", "registry.hub.docker.com", "registry.hub.docker.com:0443"}) {
+    EXPECT_EQ(rule(host + "/library/nginx"), "docker.io/library/nginx") << host;
+    EXPECT_EQ(rule(host + "/nginx"), "docker.io/library/nginx") << host;
+    EXPECT_EQ(rule(host + "/library/redis"), "docker.io/library/*") << host;
+    EXPECT_EQ(rule(host + "/team/app"), "docker.io/*") << host;
+  }
+  for (const std::string host :
+       {"registry.example", "Registry.Example", "registry.example:443", "REGISTRY.example:00443"}) {
+    EXPECT_EQ(rule(host + "/team/app"), "registry.example/team/*") << host;
+    EXPECT_EQ(rule(host + "/team/a/b"), "registry.example/team/*") << host;
+    EXPECT_EQ(rule(host + "/shop"), "registry.example/shop") << host;
+    EXPECT_EQ(rule(host + "/shop/more"), "default") << host;
+  }
+  EXPECT_EQ(rule("Registry.Example:05000/a"), "registry.example:5000/*");
+  EXPECT_EQ(rule("LOCALHOST:443/a"), "localhost/*");
+  EXPECT_EQ(rule("BUILD/a"), "build:443/*");
+  EXPECT_EQ(rule("[::FFFF:7f00:1]:5000/a"), "127.0.0.1:5000/*");
+  EXPECT_EQ(rule("[0:0::0:1]:443/a"), "[::1]/*");
+  // Other registries, whatever they are called.
+  for (const std::string name :
+       {"registry.example:80/team/app", "registry.example.test/team/app", "xregistry.example/team/app",
+        "registry-2.docker.io/library/nginx", "docker.io:5000/library/nginx", "docker.io.test/library/nginx"})
+    EXPECT_EQ(rule(name), "default") << name;
+}
+
 TEST(Policy, WhatIsMisspeltIsAnError) {
   EXPECT_EQ(error_of("{}"), "the policy has no \"default\": say \"accept\" or \"reject\"");
   EXPECT_EQ(error_of("[]"), "the policy is not an object");
@@ -77,13 +111,41 @@ TEST(Policy, WhatIsMisspeltIsAnError) {
 }
 
 TEST(Policy, PatternsThatCouldMatchNothingAreErrors) {
-  for (const std::string pattern :
-       {"nginx", "library/nginx", "nginx/*", "docker.io/nginx", "*", "docker.io/lib*", "a.b/c:1",
-        "docker.io/library/NGINX", "a.b//*", "https://a.b/c", "index.docker.io/library/x", ""})
+  for (const std::string pattern : {"nginx",
+                                    "library/nginx",
+                                    "nginx/*",
+                                    "docker.io/nginx",
+                                    "*",
+                                    "docker.io/lib*",
+                                    "a.b/c:1",
+                                    "docker.io/library/NGINX",
+                                    "a.b//*",
+                                    "https://a.b/c",
+                                    "index.docker.io/library/x",
+                                    "index.docker.io/*",
+                                    "",
+                                    "A.b/c",
+                                    "a.B/*",
+                                    "a.b:443/c",
+                                    "a.b:443/*",
+                                    "a.b:05000/*",
+                                    "registry-1.docker.io/*",
+                                    "NGINX/*",
+                                    "registry.hub.docker.com/library/x",
+                                    "[0:0::1]:5000/*"})
     EXPECT_NE(error_of(fmt::format(R"({{"default":"accept","repositories":{{"{}":"reject"}}}})", pattern)), "taken")
         << pattern;
   EXPECT_NE(error_of(R"({"default":"accept","repositories":{"nginx":"reject"}})").find("docker.io/library/nginx"),
             std::string::npos);
+  const auto said = [](std::string_view pattern) {
+    return error_of(fmt::format(R"({{"default":"accept","repositories":{{"{}":"reject"}}}})", pattern));
+  };
+  EXPECT_EQ(said("Registry.Example:443/team/*"),
+            "rule \"Registry.Example:443/team/*\": write \"registry.example/team/*\": a rule has its registry in lower "
+            "case and without \":443\", and docker.io for every name of Docker Hub");
+  EXPECT_NE(said("registry-1.docker.io/*").find("write \"docker.io/*\""), std::string::npos);
+  EXPECT_NE(said("registry-1.docker.io/nginx").find("write \"docker.io/library/nginx\""), std::string::npos);
+  EXPECT_NE(said("team/*").find("as in \"docker.io/team/*\""), std::string::npos);
 }
 
 TEST(Policy, ThresholdsAndKeys) {

@@ -6,6 +6,7 @@
 #include "oci/digest.h"
 #include "oci/reference.h"
 #include "remote/text.h"
+#include "trust/repository.h"
 #include "trust/timestamp.h"
 
 namespace corten::trust {
@@ -18,7 +19,7 @@ std::string short_id(std::string_view digest) { return std::string(digest.substr
 Result<> check_reference(const Claim& claim, std::string_view repository) {
   if (claim.reference.empty()) return fail(ErrorKind::invalid, "it does not say which repository it is for");
   const auto reference = oci::parse_reference(claim.reference);
-  if (!reference || reference->name() != repository)
+  if (!reference || canonical_repository(reference->name()) != canonical_repository(repository))
     return fail(ErrorKind::invalid, "it is for the repository {}", remote::printable(claim.reference, 200));
   return {};
 }

@@ -141,6 +141,11 @@ TEST(Verdict, TheRepositoryIsAskedForWhereTheRuleSaysSo) {
   EXPECT_TRUE(
       judged(hub, {cosign(key_a(), image.index, "index.docker.io/library/nginx")}, "docker.io/library/nginx").accepted);
   EXPECT_TRUE(judged(hub, {cosign(key_a(), image.index, "nginx")}, "docker.io/library/nginx").accepted);
+  // A registry has several spellings, on either side.
+  EXPECT_TRUE(judged(strict, {cosign(key_a(), image.index)}, "Example.Test:443/team/app").accepted);
+  EXPECT_TRUE(judged(strict, {cosign(key_a(), image.index, "EXAMPLE.test/team/app:1")}).accepted);
+  EXPECT_TRUE(judged(hub, {cosign(key_a(), image.index, "nginx")}, "registry-1.docker.io/library/nginx").accepted);
+  EXPECT_FALSE(judged(strict, {cosign(key_a(), image.index)}, "example.test:80/team/app").accepted);
   // The same image under another protected name.
   EXPECT_FALSE(judged(strict, {cosign(key_a(), image.index)}, "example.test/team/other").accepted);
   EXPECT_TRUE(judged(policy_of({key_a()}), {cosign(key_a(), image.index, "example.test/team/other")}).accepted);

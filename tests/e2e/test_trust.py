@@ -248,6 +248,38 @@ def test_a_policy_that_comes_later(client, guard, policy, repository, signer, st
     assert client("run", "--rm", name, "cat", "/second") == "second"
 
 
+def test_another_spelling_of_the_registry_is_no_way_round(client, guard, policy, repository, signer):
+    """The same registry and port; only the text is another."""
+    host, port = repository.registry.address.split(":")
+    odd = f"{host}:0{port}/{repository.name}:1"
+    client("pull", odd)
+    client("rmi", odd)
+    policy.write(rules={f"{repository.registry.address}/team/*": signed_by(signer)})
+    assert f'its rule "{repository.registry.address}/team/*" wants' in client.fails("pull", odd)
+    client("tag", "busybox", odd)
+    assert "there is no signature" in client.fails("run", "--rm", odd, "true", code=125)
+    client("rmi", odd)
+    repository.sign(signer, repository.digest("1"))
+    client("pull", odd)
+    assert client("run", "--rm", odd, "cat", "/second") == "second"
+    # A rule of that form would never match: the old policy stays.
+    policy.write(rules={f"{host}:0{port}/team/*": "accept"})
+    log = guard.log.read_text()
+    assert f"127.0.0.1:0{port}/team/*" in log and "stays as it was" in log
+
+
+def test_a_comma_in_the_name_of_the_file(make_daemon, tmp_path):
+    """Commas part the fields of a security option; docker refuses to show what does not fit."""
+    path = tmp_path / "a,b.json"
+    path.write_text('{"default": "accept"}')
+    daemon = make_daemon("--trust-policy", path)
+    shown = f"policy={str(path).replace(',', '%2C')}"
+    assert f"name=trust,{shown}" in daemon.corten.json("info", "--format", "{{json .SecurityOptions}}")
+    assert shown in daemon.corten("info")
+    if daemon.docker:  # shows names alone
+        assert "\n  trust\n" in daemon.docker("info")
+
+
 def test_names_smuggle_nothing(guard, policy, repository, signer, tmp_path):
     cli, name = guard.corten, f"{repository.full}:1"
     cli("pull", name)
@@ -433,7 +465,7 @@ def test_hostile_signatures(guard, policy, repository, signer):
     odd = {**good, "annotations": {"dev.cosignproject.cosign/signature": "\x1b[2J"}}
     repository.attach(digest, huge, bare, kind, odd)
     error = cli.fails("pull", name)
-    for part in ("it has 100", "no annotation with a signature", "text/plain", "its signature is not base64"):
+    for part in (f"{huge['size']} bytes", "no annotation with a signature", "text/plain", "its signature is not base64"):
         assert part in error
     assert "\x1b" not in error
     repository.attach(digest, huge, bare, kind, odd, good)
