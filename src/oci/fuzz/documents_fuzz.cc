@@ -5,9 +5,7 @@
 // With clang the same function is a libFuzzer target: oci_documents_fuzz src/oci/fuzz/corpus. The corpus has the cases
 // of the unit tests. Build: ninja oci_documents_fuzz (not part of "all"), best in the asan preset.
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/fuzz_driver.h"
 #include "oci/image.h"
 #include "oci/platform.h"
 #include "oci/reference.h"
@@ -191,15 +190,6 @@ std::string mutated(const std::vector<std::string>& seeds, std::mt19937_64& rand
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(argc > 1 ? std::atoi(argv[1]) : 10);
-  std::mt19937_64 random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : std::random_device()());
-  const std::vector<std::string> from = seeds();
-  std::size_t count = 0;
-  for (; std::chrono::steady_clock::now() < end; ++count) {
-    const std::string text = mutated(from, random);
-    if (argc > 3) std::ofstream(argv[3], std::ios::binary) << text;
-    LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
-  }
-  std::printf("%zu inputs\n", count);
+  return fuzz::drive(argc, argv, [from = seeds()](std::mt19937_64& random) { return mutated(from, random); });
 }
 #endif

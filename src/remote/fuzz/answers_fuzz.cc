@@ -1,16 +1,15 @@
 // Fuzz target: what a registry's answers are read with: manifests, error documents, challenges, URLs, search results,
 // X-Registry-Auth.
-// With clang it runs under libFuzzer, with g++ under the small driver below: remote_answers_fuzz [seconds] [random
+// With clang it runs under libFuzzer, with g++ under base/fuzz_driver.h: remote_answers_fuzz [seconds] [random
 // seed]. Build: ninja remote_answers_fuzz (not part of "all"), best in the asan preset.
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <string>
 #include <string_view>
 
+#include "base/fuzz_driver.h"
 #include "oci/image.h"
 #include "remote/auth.h"
 #include "remote/problem.h"
@@ -74,41 +73,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 #ifndef CORTEN_LIBFUZZER
 namespace {
 
-std::string mutated(std::mt19937_64& random) {
-  const auto below = [&random](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
-  static const std::string seeds[] = {
-      R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[]})",
-      R"({"schemaVersion":2,"manifests":[{"digest":"sha256:0","size":1}]})",
-      R"({"errors":[{"code":"DENIED","message":"a\u001b[2J\n","detail":null}]})",
-      R"(Bearer realm="https://auth.example/token?a=b",service="r \" x",scope="repository:a:pull", Basic realm=x)",
-      R"({"results":[{"name":"a/b","description":"x\u001b[2J\ny","star_count":7,"is_official":true}]})",
-      "https://user@host.example:5000/v2/a/../b?c=d#e",
-      "//[fe80::1%25eth0]:80/x",
-      "eyJ1c2VybmFtZSI6Im1lIiwicGFzc3dvcmQiOiJ4In0="};
-  std::string text = seeds[below(std::size(seeds))];
-  for (std::size_t edits = below(8); edits > 0; --edits) {
-    const std::size_t at = below(text.size() + 1);
-    switch (below(4)) {
-      case 0: text.erase(at, below(12)); break;
-      case 1: text.insert(at, 1, static_cast<char>(below(256))); break;
-      case 2: text.insert(at, seeds[below(std::size(seeds))].substr(below(12), below(60))); break;
-      default:
-        if (at < text.size()) text[at] = static_cast<char>(below(256));
-    }
-  }
-  return text;
-}
+const std::string seeds[] = {
+    R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[]})",
+    R"({"schemaVersion":2,"manifests":[{"digest":"sha256:0","size":1}]})",
+    R"({"errors":[{"code":"DENIED","message":"a\u001b[2J\n","detail":null}]})",
+    R"(Bearer realm="https://auth.example/token?a=b",service="r \" x",scope="repository:a:pull", Basic realm=x)",
+    R"({"results":[{"name":"a/b","description":"x\u001b[2J\ny","star_count":7,"is_official":true}]})",
+    "https://user@host.example:5000/v2/a/../b?c=d#e",
+    "//[fe80::1%25eth0]:80/x",
+    "eyJ1c2VybmFtZSI6Im1lIiwicGFzc3dvcmQiOiJ4In0="};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(argc > 1 ? std::atoi(argv[1]) : 10);
-  std::mt19937_64 random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : std::random_device()());
-  std::size_t count = 0;
-  for (; std::chrono::steady_clock::now() < end; ++count) {
-    const auto text = mutated(random);
-    LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
-  }
-  std::printf("%zu inputs\n", count);
+  return fuzz::drive(argc, argv, [](std::mt19937_64& random) { return fuzz::mutated(seeds, random); });
 }
 #endif

@@ -1,15 +1,14 @@
 // Fuzz target: what decides about trust is read from foreign text: signatures, bundles, log entries, records, policies.
-// With clang it runs under libFuzzer, with g++ under the small driver below: trust_fuzz [seconds] [random seed].
+// With clang it runs under libFuzzer, with g++ under base/fuzz_driver.h: trust_fuzz [seconds] [random seed].
 // Build: ninja trust_fuzz (not part of "all"), best in the asan preset.
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <string>
 #include <string_view>
 
+#include "base/fuzz_driver.h"
 #include "oci/digest.h"
 #include "remote/text.h"
 #include "trust/collect.h"
@@ -114,42 +113,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 #ifndef CORTEN_LIBFUZZER
 namespace {
 
-std::string mutated(std::mt19937_64& random) {
-  const auto below = [&random](std::size_t limit) { return static_cast<std::size_t>(random() % limit); };
-  static const std::string seeds[] = {
-      R"({"critical":{"identity":{"docker-reference":"a.b/c"},"image":{"docker-manifest-digest":"sha256:0"},"type":"cosign container image signature"},"optional":null})",
-      R"({"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"x"},"tlogEntries":[{"logIndex":"7","logId":{"keyId":"AAAA"},"integratedTime":"1","inclusionPromise":{"signedEntryTimestamp":"AAAA"},"canonicalizedBody":"AAAA"}]},"messageSignature":{"messageDigest":{"algorithm":"SHA2_256","digest":"AAAA"},"signature":"AAAA"}})",
-      R"({"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"certificate":{"rawBytes":"MIIB"}},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]}})",
-      R"({"SignedEntryTimestamp":"AAAA","Payload":{"body":"e30=","integratedTime":1,"logIndex":7,"logID":"00"}})",
-      R"({"repository":"a.b/c","documents":["{}"],"signatures":[{"kind":"cosign","subject":"sha256:0","payload":"{}","signature":"AAAA"}]})",
-      R"({"default":"reject","repositories":{"a.b/*":"accept","a.b/c":{"signedBy":{"threshold":1},"reference":"repository"}}})",
-      std::string(key),
-      std::string(certificate),
-      "sha256-" + std::string(64, 'a') + ".sig"};
-  std::string text = seeds[below(std::size(seeds))];
-  for (std::size_t edits = below(8); edits > 0; --edits) {
-    const std::size_t at = below(text.size() + 1);
-    switch (below(4)) {
-      case 0: text.erase(at, below(12)); break;
-      case 1: text.insert(at, 1, static_cast<char>(below(256))); break;
-      case 2: text.insert(at, seeds[below(std::size(seeds))].substr(below(12), below(60))); break;
-      default:
-        if (at < text.size()) text[at] = static_cast<char>(below(256));
-    }
-  }
-  return text;
-}
+const std::string seeds[] = {
+    R"({"critical":{"identity":{"docker-reference":"a.b/c"},"image":{"docker-manifest-digest":"sha256:0"},"type":"cosign container image signature"},"optional":null})",
+    R"({"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"x"},"tlogEntries":[{"logIndex":"7","logId":{"keyId":"AAAA"},"integratedTime":"1","inclusionPromise":{"signedEntryTimestamp":"AAAA"},"canonicalizedBody":"AAAA"}]},"messageSignature":{"messageDigest":{"algorithm":"SHA2_256","digest":"AAAA"},"signature":"AAAA"}})",
+    R"({"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"certificate":{"rawBytes":"MIIB"}},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]}})",
+    R"({"SignedEntryTimestamp":"AAAA","Payload":{"body":"e30=","integratedTime":1,"logIndex":7,"logID":"00"}})",
+    R"({"repository":"a.b/c","documents":["{}"],"signatures":[{"kind":"cosign","subject":"sha256:0","payload":"{}","signature":"AAAA"}]})",
+    R"({"default":"reject","repositories":{"a.b/*":"accept","a.b/c":{"signedBy":{"threshold":1},"reference":"repository"}}})",
+    std::string(key),
+    std::string(certificate),
+    "sha256-" + std::string(64, 'a') + ".sig"};
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(argc > 1 ? std::atoi(argv[1]) : 10);
-  std::mt19937_64 random(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : std::random_device()());
-  std::size_t count = 0;
-  for (; std::chrono::steady_clock::now() < end; ++count) {
-    const auto text = mutated(random);
-    LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
-  }
-  std::printf("%zu inputs\n", count);
+  return fuzz::drive(argc, argv, [](std::mt19937_64& random) { return fuzz::mutated(seeds, random); });
 }
 #endif
