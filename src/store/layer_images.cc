@@ -32,8 +32,10 @@ UniqueFd LayerImages::open(std::uint64_t number) const {
 }
 
 Result<LayerRoot> LayerImages::root(std::uint64_t number) {
+  std::uint64_t forgets = 0;
   {
     const MutexLock lock(mutex_);
+    forgets = forgets_;
     if (const auto known = places_.find(number); known != places_.end()) {
       recent_.splice(recent_.begin(), recent_, known->second);
       return known->second->second;
@@ -48,9 +50,12 @@ Result<LayerRoot> LayerImages::root(std::uint64_t number) {
   auto mount = mount_image(std::move(image), way_, again_);
   if (!mount) return std::unexpected(std::move(mount).error().wrap(fmt::format("layer image {}", number)));
   auto root = std::make_shared<const ImageMount>(std::move(*mount));
+  failpoint("image-mounted");
   LayerRoot gone;  // unmounted without the lock
   const MutexLock lock(mutex_);
   if (const auto known = places_.find(number); known != places_.end()) return known->second->second;
+  // Perhaps it was this one that is going to be removed: then nobody would take it out again.
+  if (forgets != forgets_) return LayerRoot(root);
   recent_.emplace_front(number, root);
   places_[number] = recent_.begin();
   if (recent_.size() > kept_mounts) {
@@ -64,6 +69,7 @@ Result<LayerRoot> LayerImages::root(std::uint64_t number) {
 void LayerImages::forget(std::uint64_t number) {
   LayerRoot gone;
   const MutexLock lock(mutex_);
+  ++forgets_;
   const auto known = places_.find(number);
   if (known == places_.end()) return;
   gone = std::move(known->second->second);

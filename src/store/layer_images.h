@@ -22,7 +22,7 @@ class LayerImages {
 
   // The layer's root, or null when the layer is a directory. The last ones asked for stay mounted.
   Result<LayerRoot> root(std::uint64_t number) EXCLUDES(mutex_);
-  // The layer is going to be removed.
+  // The layer is going to be removed, or has been.
   void forget(std::uint64_t number) EXCLUDES(mutex_);
   // Makes the directory `number` with the image of the tar, complete under its name or not there at all. Not synced.
   // Options but for the spill directory.
@@ -44,6 +44,7 @@ class LayerImages {
   bool again_;
   Mutex mutex_;
   Recent recent_ GUARDED_BY(mutex_);
+  std::uint64_t forgets_ GUARDED_BY(mutex_) = 0;  // calls of forget()
   std::map<std::uint64_t, Recent::iterator> places_ GUARDED_BY(mutex_);
 };
 

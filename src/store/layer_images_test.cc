@@ -9,6 +9,7 @@
 #include "oci/digest.h"
 #include "store/database.h"
 #include "store/failpoint.h"
+#include "store/layer_support.h"
 #include "store/layout.h"
 #include "store/overlay_catalog.h"
 #include "store/overlay_snapshots.h"
@@ -344,6 +345,47 @@ TEST_F(ImageLayers, CrashesLeaveAllOrNothing) {
         << "what a crash left goes, at " << n;
   }
   EXPECT_GT(n, 8) << "too few failpoints were passed for this to mean anything";
+}
+
+LayerImages* being_mounted = nullptr;
+
+TEST_F(ImageLayers, ThatGoWhileTheyAreMountedAreNotKept) {
+  const UniqueFd base = root_.open("snapshots");
+  const LayerSupport support = find_layer_support(root_.path() + "/snapshots", base.get(), {}, std::nullopt);
+  LayerImages images(base.get(), support.image_way, false);
+  StringSource tar(TarMaker().file("f", "x").done());
+  ASSERT_TRUE(images.write(50, tar, {}));
+  being_mounted = &images;
+  failpoint_hook = [](const char* name) {
+    if (std::string_view(name) == "image-mounted") being_mounted->forget(50);
+  };
+  const auto forgotten = images.root(50);
+  failpoint_hook = nullptr;
+  ASSERT_TRUE(forgotten && *forgotten);
+  const auto kept = images.root(50), again = images.root(50);
+  ASSERT_TRUE(kept && again);
+  EXPECT_NE(*kept, *forgotten);
+  EXPECT_EQ(*kept, *again);
+}
+
+std::string replaced_image;
+std::atomic<int> flushes_before_removal = 0;
+
+TEST_F(ImageLayers, ARepairIsOnTheDiskBeforeTheOldFilesGo) {
+  const std::string tar = TarMaker().file("f", "good").done();
+  const std::string base = layer("", tar);
+  replaced_image = root_.path() + "/snapshots/1/layer.erofs";
+  ASSERT_TRUE(spill(AT_FDCWD, replaced_image, std::string(8192, 'x')));
+  flushes_before_removal = 0;
+  failpoint_hook = [](const char* name) {
+    if (std::string_view(name) == "database-after-commit" && std::filesystem::exists(replaced_image))
+      ++flushes_before_removal;
+  };
+  EXPECT_FALSE(is_sound(base, tar, true));
+  failpoint_hook = nullptr;
+  EXPECT_EQ(flushes_before_removal, 1);
+  EXPECT_TRUE(eventually([&] { return !std::filesystem::exists(replaced_image); }));
+  EXPECT_TRUE(is_sound(base, tar));
 }
 
 TEST_F(ImageLayers, ABrokenImageIsAnErrorWhereverItIsNeeded) {

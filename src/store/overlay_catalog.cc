@@ -140,6 +140,12 @@ Result<std::uint64_t> OverlayCatalog::replace_layer(std::string_view chain_id, s
   return std::exchange(found->second.number, number);
 }
 
+Result<> OverlayCatalog::settle() {
+  // Only a transaction that writes is flushed, and with it all before it.
+  return database_.commit({{"INSERT OR REPLACE INTO objects(kind, id, json) VALUES('settle', '', '')"},
+                           {"DELETE FROM objects WHERE kind = 'settle'"}});
+}
+
 void OverlayCatalog::trust_layer(std::string_view chain_id) {
   const MutexLock lock(mutex_);
   if (const auto found = layers_.find(chain_id); found != layers_.end()) found->second.suspect = false;

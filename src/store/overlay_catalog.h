@@ -50,6 +50,8 @@ class OverlayCatalog {
   Result<std::uint64_t> remove_layer(std::string_view chain_id) EXCLUDES(mutex_);
   // Another directory for the same layer; returns the old number.
   Result<std::uint64_t> replace_layer(std::string_view chain_id, std::uint64_t number) EXCLUDES(mutex_);
+  // What was changed so far is on disk at return.
+  Result<> settle();
   void trust_layer(std::string_view chain_id) EXCLUDES(mutex_);
   // Chain ids and numbers of what may be in memory only.
   std::vector<std::pair<std::string, std::uint64_t>> unsynced() const EXCLUDES(mutex_);

@@ -122,8 +122,7 @@ class OverlaySnapshots : public Snapshots {
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
     CHECK(unpack(number, parent_of(layer), *tar, named(chain_id), new_form_));
     CHECK(drain(*tar));
-    janitor_.remove(layout::snapshot(TRY(take_place(chain_id, number))));
-    undo.cancel();
+    janitor_.remove(layout::snapshot(TRY(take_place(chain_id, number, undo))));
     return {};
   }
 
@@ -138,8 +137,7 @@ class OverlaySnapshots : public Snapshots {
     CHECK(drain(tar));
     const bool same = TRY(same_layer(layer.number, number, image));
     if (same || !repair) return same;
-    const std::uint64_t old = TRY(take_place(chain_id, number));
-    undo.cancel();
+    const std::uint64_t old = TRY(take_place(chain_id, number, undo));
     // Containers that run on an image have it open; under those that run on a directory the files would go.
     if (image || !keep_in_this_boot(old)) janitor_.remove(layout::snapshot(old));
     return false;
@@ -304,11 +302,15 @@ class OverlaySnapshots : public Snapshots {
     return [id = layer.info.parent] { return Result<std::string>(id); };
   }
 
-  // The snapshot `number` is the layer from now on. Gives the one that was, which is to be removed.
-  Result<std::uint64_t> take_place(std::string_view chain_id, std::uint64_t number) {
+  // The snapshot `number` is the layer from now on, and `undo` without effect. Gives the one that was, which is to be
+  // removed. After an error of the database the files of both stay: the next start knows which it has recorded.
+  template <class Undo>
+  Result<std::uint64_t> take_place(std::string_view chain_id, std::uint64_t number, Undo& undo) {
     const std::uint64_t old = TRY(catalog_->replace_layer(chain_id, number));
+    undo.cancel();
     images_.forget(old);
     janitor_.flush_soon();
+    CHECK_AS(catalog_->settle(), fmt::format("record layer {}", chain_id));
     return old;
   }
 
@@ -459,10 +461,11 @@ class OverlaySnapshots : public Snapshots {
   bool remove_directory(const std::string& name, const std::atomic<bool>& stop) {
     // First the record, then the files: a record without files would be a container that cannot start.
     if (!database_.flush()) return false;
-    // The end of a layer's mount drops what of it is in memory: too slow for whoever removes it.
-    if (const auto number = layout::parse_snapshot(name)) images_.forget(*number);
     if (auto removed = sys::remove_tree_until(base_fd_.get(), name, stop); !removed)
       log::warn("snapshot {} stays until the next start: {}", name, removed.error().text());
+    // Last, when nobody can mount it any more. The end of a layer's mount drops what of it is in memory: too slow for
+    // whoever removes it.
+    if (const auto number = layout::parse_snapshot(name)) images_.forget(*number);
     return true;
   }
 
