@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <limits>
 #include <random>
+#include <stdexcept>
 
 #include "store/archive.h"
 
@@ -53,6 +55,12 @@ std::string unpacked_by_zlib(const std::string& data) {
     if (stream.total_in == 0) break;
   }
   return out;
+}
+
+TEST(PiecePool, HasAsManyPiecesAfterThereWasNoMemoryForOne) {
+  PiecePool pool(1, std::numeric_limits<std::size_t>::max());
+  // Without the piece that could not be made, the second would wait for ever.
+  for (int i = 0; i < 2; ++i) EXPECT_THROW(pool.take(), std::length_error);
 }
 
 TEST(ParallelGzip, GivesTheSameBytesWhateverTheCuts) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/cleanup.h"
+
 namespace corten::store {
 
 struct PiecePool::State {
@@ -25,8 +27,14 @@ struct PiecePool::State {
       }
       --left;
     }
+    Cleanup undo([&] {
+      const MutexLock lock(mutex);
+      ++left;
+      returned.notify_one();
+    });
     auto piece = std::make_unique<Piece>();
     piece->memory.resize(size);
+    undo.cancel();
     return piece;
   }
   void give(std::unique_ptr<Piece> piece) EXCLUDES(mutex) {
