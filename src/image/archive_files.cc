@@ -67,6 +67,11 @@ class Watched : public store::ByteSource {
 
 }  // namespace
 
+ArchiveFiles::~ArchiveFiles() {
+  // All of them first: each waits for its threads, and the others' would work on meanwhile.
+  for (const auto& [digest, layer] : layers_) layer->give_up();
+}
+
 Result<> ArchiveFiles::read(store::ByteSource& tar) {
   const auto plain = TRY(store::decompress(tar));
   store::TarReader reader(*plain);

@@ -61,9 +61,13 @@ Result<std::unique_ptr<ArchiveLayer>> ArchiveLayer::packed(store::Store& store, 
   return out;
 }
 
-ArchiveLayer::~ArchiveLayer() {
+void ArchiveLayer::give_up() {
   unwanted_ = true;
   parent_.tell(fail(ErrorKind::cancelled, "nobody wants the layer"));
+}
+
+ArchiveLayer::~ArchiveLayer() {
+  give_up();
   if (feeder_.joinable()) feeder_.join();
 }
 

@@ -30,6 +30,8 @@ class ArchiveLayer {
   ArchiveLayer(const ArchiveLayer&) = delete;
   ArchiveLayer& operator=(const ArchiveLayer&) = delete;
   ~ArchiveLayer();
+  // Nobody wants it any more: its threads end soon. Waits for nothing.
+  void give_up();
 
   // Of a plain one.
   LayerIntake& intake() { return *intake_; }

@@ -3,6 +3,7 @@
 // module.
 #pragma once
 
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,8 +32,12 @@ class Disposal {
     if (files.empty()) return;
     const MutexLock lock(mutex_);
     for (UniqueFd& file : files) files_.push_back(std::move(file));
-    if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
-    changed_.notify_all();
+    try {
+      if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+      changed_.notify_all();
+    } catch (const std::system_error&) {
+      files = std::exchange(files_, {});  // closed at return: the caller waits, then
+    }
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <system_error>
 
 namespace corten::image {
 namespace {
@@ -22,17 +23,27 @@ LayerIntake::LayerIntake(store::Store& store, IntakeOptions options, std::option
       hash_(hashed_.get_future()),
       staged_(fail(ErrorKind::unavailable, "not staged")) {
   if (blob_) gzip_.emplace(*blob_);
-  hasher_ = std::thread([this] { hash(); });
-  if (options_.parent)
-    stager_ = std::thread([this] { stage(); });
-  else
-    stream_.leave(staging);
+}
+
+Result<> LayerIntake::start() {
+  try {
+    hasher_ = std::thread([this] { hash(); });
+    if (options_.parent)
+      stager_ = std::thread([this] { stage(); });
+    else
+      stream_.leave(staging);
+  } catch (const std::system_error& error) {
+    return fail(ErrorKind::exhausted, "start a thread for a layer: {}", error.code().message());
+  }
+  return {};
 }
 
 Result<std::unique_ptr<LayerIntake>> LayerIntake::open(store::Store& store, IntakeOptions options) {
   std::optional<store::BlobWriter> blob;
   if (options.compress) blob.emplace(TRY(store.content().writer()));
-  return std::unique_ptr<LayerIntake>(new LayerIntake(store, std::move(options), std::move(blob)));
+  std::unique_ptr<LayerIntake> out(new LayerIntake(store, std::move(options), std::move(blob)));
+  CHECK(out->start());
+  return out;
 }
 
 LayerIntake::~LayerIntake() {

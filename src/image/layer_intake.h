@@ -58,6 +58,7 @@ class LayerIntake : public store::ByteSink {
 
  private:
   LayerIntake(store::Store& store, IntakeOptions options, std::optional<store::BlobWriter> blob);
+  Result<> start();
   void hash();
   void stage();
   Result<> pass_on();

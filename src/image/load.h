@@ -66,6 +66,9 @@ class ArchiveFiles {
   using Here = std::function<bool(const oci::Digest& blob)>;
   ArchiveFiles(store::Store& store, const LoadOptions& options, Here here)
       : store_(store), content_(store.content()), options_(options), here_(std::move(here)) {}
+  ArchiveFiles(const ArchiveFiles&) = delete;
+  ArchiveFiles& operator=(const ArchiveFiles&) = delete;
+  ~ArchiveFiles();
   // Reads the tar to its end.
   Result<> read(store::ByteSource& tar);
 
