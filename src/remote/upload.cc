@@ -224,6 +224,7 @@ Result<UploadResult> Upload::put_stream(const Url& session) {
 }
 
 Result<UploadResult> Upload::run() {
+  session_lost_ = false;
   if (broken_) {
     auto resumed = resume();
     if (!resumed) return std::unexpected(std::move(resumed).error());

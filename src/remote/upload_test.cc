@@ -100,6 +100,18 @@ TEST(Upload, BeginsAnewAfterAFailure) {
   EXPECT_EQ(registry.count("POST "), 3U);
 }
 
+TEST(Upload, ALostSessionIsNoReasonToRepeatAnotherRefusal) {
+  TestRegistry registry;
+  std::atomic<int> puts = 0;
+  registry.lie([&](auto& request, auto& writer) {
+    if (request.method != "PUT") return false;
+    static_cast<void>(request.read_all());
+    return bool(writer.write_all(++puts == 1 ? 404 : 401, "{}"));
+  });
+  EXPECT_FALSE(registry.client()->upload("a", whole("bytes")));
+  EXPECT_EQ(registry.count("POST "), 2U);
+}
+
 // A file with these bytes and a request to upload it.
 class FileUpload {
  public:
