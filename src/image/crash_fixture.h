@@ -20,7 +20,8 @@ inline void crash(const char*) {
   if (--crash_at == 0) ::kill(::getpid(), SIGKILL);
 }
 
-// Runs `work` on a store of its own in a process that ends at the n-th failpoint; false once it gets to the end.
+// Runs `work` on a store of its own in a process that ends at the n-th failpoint; false once it gets to the end, or
+// ends in a way that it should not.
 template <class Work>
 bool crashes(const std::string& data, int n, Work work) {
   const pid_t child = ::fork();
@@ -37,8 +38,9 @@ bool crashes(const std::string& data, int n, Work work) {
   }
   int status = 0;
   EXPECT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)) << status;
-  return status != 0;
+  const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+  EXPECT_TRUE(status == 0 || killed) << status;
+  return killed;
 }
 
 }  // namespace corten::image

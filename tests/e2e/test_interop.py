@@ -14,7 +14,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import Cli, docker_program, wait_until
+from conftest import SLOWNESS, Cli, docker_program, wait_until
 
 # --- archives made here, from layers given as lists of entries
 
@@ -457,6 +457,7 @@ def test_progress_on_a_terminal_and_quiet(cli, busybox, tmp_path):
     assert "Loading" not in quiet
 
 
+@pytest.mark.skipif(SLOWNESS > 1, reason="sanitizers keep memory back")
 def test_loading_takes_little_memory(make_daemon, tmp_path):
     """One layer of 300 MB, then twenty of 10 MB: the daemon's peak stays far below their size."""
     daemon = make_daemon(image=False)
