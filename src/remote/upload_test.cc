@@ -148,10 +148,12 @@ TEST(Upload, ALostSessionIsNoReasonToGoOnAfterAnotherError) {
 TEST(Upload, GoesOnWithWhatTheRegistryHas) {
   const auto bytes = pattern(4'000'000);
   for (const std::size_t had : {std::size_t{1'500'000}, bytes.size(), std::size_t{0}}) {
+    Mutex mutex;  // one connection after the other, on threads of their own
     std::string session;
     std::atomic<int> puts = 0;
     TestRegistry registry;
     registry.lie([&](http::Request& request, http::ResponseWriter& writer) {
+      const MutexLock lock(mutex);
       const auto range = request.headers.get("Content-Range");
       if (request.method == "PUT" && puts++ == 0) {
         std::vector<std::byte> piece(10'000);
