@@ -4,7 +4,6 @@ namespace corten::oci {
 namespace {
 
 constexpr std::size_t max_document = 8U << 20;
-constexpr std::size_t max_layers = 990;  // what the snapshot driver stacks
 constexpr std::size_t max_manifests = 10'000;
 
 Result<> check_size(std::string_view text, std::string_view what) {

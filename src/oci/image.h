@@ -215,7 +215,10 @@ struct ImageConfig {
   }
 };
 
-// Documents from outside: bounded, checked (every diff id a digest, at most 500 layers), `invalid` otherwise.
+// The most layers that an image may have: what the snapshot driver stacks.
+inline constexpr std::size_t max_layers = 990;
+
+// Documents from outside: bounded, checked (every diff id a digest, at most max_layers of them), `invalid` otherwise.
 Result<ImageConfig> parse_image_config(std::string_view text);
 Result<Manifest> parse_manifest(std::string_view text);
 Result<Index> parse_index(std::string_view text);

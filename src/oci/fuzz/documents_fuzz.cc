@@ -104,7 +104,7 @@ void look_at_documents(std::string_view text) {
   if (manifest) {
     look_at_descriptor(manifest->config);
     for (const Descriptor& layer : manifest->layers) look_at_descriptor(layer);
-    require(manifest->layers.size() <= 500);
+    require(manifest->layers.size() <= max_layers);
     look_at_writing(*manifest, parse_manifest);
   } else {
     look_at_error(manifest.error());
@@ -116,7 +116,7 @@ void look_at_documents(std::string_view text) {
   }
   if (const auto config = parse_image_config(text)) {
     const auto chain = chain_ids(config->rootfs.diff_ids);
-    require(chain.size() == config->rootfs.diff_ids.size() && chain.size() <= 500);
+    require(chain.size() == config->rootfs.diff_ids.size() && chain.size() <= max_layers);
     for (const std::string& id : chain) require(Digest::parse(id).has_value());
     look_at_writing(*config, parse_image_config);
   } else {
