@@ -1,6 +1,7 @@
 #include "image/archive_layer.h"
 
 #include "base/cleanup.h"
+#include "base/thread.h"
 #include "store/archive.h"
 
 namespace corten::image {
@@ -52,12 +53,14 @@ Result<std::unique_ptr<ArchiveLayer>> ArchiveLayer::plain(store::Store& store, L
 
 Result<std::unique_ptr<ArchiveLayer>> ArchiveLayer::packed(store::Store& store, LayerSlots& slots, UniqueFd blob) {
   if (slots.waiting == LayerSlots::max_waiting) return std::unique_ptr<ArchiveLayer>();
-  ++slots.waiting;
   std::unique_ptr<ArchiveLayer> out(new ArchiveLayer());
-  out->staging_ = true;
-  out->feeder_ = std::thread([layer = out.get(), &store, &slots, fd = std::move(blob)]() mutable {
+  auto feeder = start_thread([layer = out.get(), &store, &slots, fd = std::move(blob)]() mutable {
     layer->fed_ = layer->feed(store, slots, std::move(fd));
   });
+  if (!feeder) return std::unique_ptr<ArchiveLayer>();
+  out->feeder_ = std::move(*feeder);
+  out->staging_ = true;
+  ++slots.waiting;
   return out;
 }
 

@@ -25,7 +25,7 @@ class ArchiveLayer {
  public:
   // A tar as it is, to be written to intake(), which also compresses it.
   static Result<std::unique_ptr<ArchiveLayer>> plain(store::Store& store, LayerSlots& slots);
-  // A compressed tar, from its blob, in the background; null where too many wait already.
+  // A compressed tar, from its blob, in the background; null where too many wait already, or there is no thread.
   static Result<std::unique_ptr<ArchiveLayer>> packed(store::Store& store, LayerSlots& slots, UniqueFd blob);
   ArchiveLayer(const ArchiveLayer&) = delete;
   ArchiveLayer& operator=(const ArchiveLayer&) = delete;

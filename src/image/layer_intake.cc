@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <system_error>
+
+#include "base/thread.h"
 
 namespace corten::image {
 namespace {
@@ -26,15 +27,11 @@ LayerIntake::LayerIntake(store::Store& store, IntakeOptions options, std::option
 }
 
 Result<> LayerIntake::start() {
-  try {
-    hasher_ = std::thread([this] { hash(); });
-    if (options_.parent)
-      stager_ = std::thread([this] { stage(); });
-    else
-      stream_.leave(staging);
-  } catch (const std::system_error& error) {
-    return fail(ErrorKind::exhausted, "start a thread for a layer: {}", error.code().message());
-  }
+  hasher_ = TRY(start_thread([this] { hash(); }));
+  if (options_.parent)
+    stager_ = TRY(start_thread([this] { stage(); }));
+  else
+    stream_.leave(staging);
   return {};
 }
 

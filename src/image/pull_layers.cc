@@ -1,8 +1,8 @@
 #include "image/pull_layers.h"
 
 #include <algorithm>
-#include <thread>
 
+#include "base/thread.h"
 #include "image/layer_unpack.h"
 #include "oci/foreign.h"
 #include "store/failpoint.h"
@@ -108,8 +108,15 @@ Result<> LayerPull::run() {
     std::vector<std::jthread> threads;
     const std::size_t fetchers = std::min<std::size_t>(std::max(options_.parallel, 1U), missing_.size());
     const std::size_t makers = std::min(max_makers, missing_.size());
-    for (std::size_t i = 0; i < fetchers; ++i) threads.emplace_back([this] { work(next_fetch_, &LayerPull::fetch); });
-    for (std::size_t i = 0; i < makers; ++i) threads.emplace_back([this] { work(next_make_, &LayerPull::make); });
+    for (std::size_t i = 0; i < fetchers + makers && !options_.stop.stop_requested(); ++i) {
+      auto thread = start_thread<std::jthread>([this, fetches = i < fetchers] {
+        fetches ? work(next_fetch_, &LayerPull::fetch) : work(next_make_, &LayerPull::make);
+      });
+      if (thread)
+        threads.push_back(std::move(*thread));
+      else
+        fail_with(std::move(thread).error());
+    }
   }
   const MutexLock lock(mutex_);
   if (failure_) return std::unexpected(*failure_);
@@ -124,14 +131,18 @@ void LayerPull::work(std::atomic<std::size_t>& next, Result<> (LayerPull::*job)(
     const std::size_t number = missing_[place];
     auto done = (this->*job)(number);
     if (done) continue;
-    {
-      const MutexLock lock(mutex_);
-      if (done.error().kind() == ErrorKind::invalid) states_[number].bad = true;
-      if (!failure_ && !options_.stop.stop_requested())
-        failure_ = std::move(done).error().wrap("layer " + plans_[number].descriptor.digest);
-    }
-    options_.stop.request_stop();
+    if (done.error().kind() == ErrorKind::invalid) set_bad(number);
+    fail_with(std::move(done).error().wrap("layer " + plans_[number].descriptor.digest));
   }
+}
+
+// The first one counts, and ends the others.
+void LayerPull::fail_with(Error error) {
+  {
+    const MutexLock lock(mutex_);
+    if (!failure_ && !options_.stop.stop_requested()) failure_ = std::move(error);
+  }
+  options_.stop.request_stop();
 }
 
 // --- from the registry into the content store
@@ -293,6 +304,11 @@ void LayerPull::set_blob(std::size_t number, std::shared_ptr<IncomingBlob> blob)
 bool LayerPull::is_bad(std::size_t number) {
   const MutexLock lock(mutex_);
   return states_[number].bad;
+}
+
+void LayerPull::set_bad(std::size_t number) {
+  const MutexLock lock(mutex_);
+  states_[number].bad = true;
 }
 
 void LayerPull::set_made(std::size_t number) {

@@ -81,7 +81,9 @@ class LayerPull {
   Result<std::shared_ptr<IncomingBlob>> blob_of(std::size_t number, const IncomingBlob* but) EXCLUDES(mutex_);
   void set_blob(std::size_t number, std::shared_ptr<IncomingBlob> blob) EXCLUDES(mutex_);
   void set_made(std::size_t number) EXCLUDES(mutex_);
+  void set_bad(std::size_t number) EXCLUDES(mutex_);
   bool is_bad(std::size_t number) EXCLUDES(mutex_);
+  void fail_with(Error error) EXCLUDES(mutex_);
   std::unexpected<Error> why_not() REQUIRES(mutex_);
 
   store::ContentStore& content() const { return impl_.store().content(); }

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <set>
-#include <thread>
 
+#include "base/thread.h"
 #include "image/images_impl.h"
 #include "image/pull_layers.h"
 #include "image/teller.h"
@@ -100,7 +100,13 @@ class Pusher {
   Result<> push_blobs() EXCLUDES(mutex_) {
     {
       std::vector<std::jthread> threads;
-      for (std::size_t i = 0; i < workers(); ++i) threads.emplace_back([this] { work(); });
+      for (std::size_t i = 0; i < workers() && !stop_.stop_requested(); ++i) {
+        auto thread = start_thread<std::jthread>([this] { work(); });
+        if (thread)
+          threads.push_back(std::move(*thread));
+        else
+          fail_with(std::move(thread).error());
+      }
     }
     const MutexLock lock(mutex_);
     if (failure_) return std::unexpected(*failure_);
@@ -113,13 +119,16 @@ class Pusher {
       const std::size_t number = next_.fetch_add(1);
       if (number > layers_.size() || stop_.stop_requested()) return;
       auto done = number < layers_.size() ? push_layer(layers_[number]) : push_blob(image_->manifest.config, "");
-      if (done) continue;
-      {
-        const MutexLock lock(mutex_);
-        if (!failure_) failure_ = std::move(done).error();
-      }
-      stop_.request_stop();
+      if (!done) fail_with(std::move(done).error());
     }
+  }
+
+  void fail_with(Error error) EXCLUDES(mutex_) {
+    {
+      const MutexLock lock(mutex_);
+      if (!failure_) failure_ = std::move(error);
+    }
+    stop_.request_stop();
   }
 
   Result<> push_layer(const oci::Descriptor& layer) {

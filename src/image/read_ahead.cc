@@ -3,11 +3,21 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/thread.h"
+
 namespace corten::image {
 
 ReadAhead::ReadAhead(store::ByteSource& source, std::function<void(std::span<const std::byte>)> seen,
                      std::function<void()> interrupt)
-    : source_(source), seen_(std::move(seen)), interrupt_(std::move(interrupt)), thread_([this] { work(); }) {}
+    : source_(source), seen_(std::move(seen)), interrupt_(std::move(interrupt)) {
+  auto thread = start_thread([this] { work(); });
+  if (thread) {
+    thread_ = std::move(*thread);
+    return;
+  }
+  const MutexLock lock(mutex_);
+  end_ = std::unexpected(std::move(thread).error());
+}
 
 ReadAhead::~ReadAhead() {
   bool running = false;
@@ -18,7 +28,7 @@ ReadAhead::~ReadAhead() {
     changed_.notify_all();
   }
   if (running && interrupt_) interrupt_();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void ReadAhead::work() {

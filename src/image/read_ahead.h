@@ -21,7 +21,7 @@ class ReadAhead : public store::ByteSource {
 
   // `source` is borrowed and used by the thread alone. `seen` gets every byte once, in order, on the reader's thread
   // (so that it is hashed while it is in the cache). `interrupt` makes a blocked read of the source fail: called where
-  // the reader ends before the source does.
+  // the reader ends before the source does. Where there is no thread to be had, the first read says so.
   ReadAhead(store::ByteSource& source, std::function<void(std::span<const std::byte>)> seen,
             std::function<void()> interrupt);
   ReadAhead(const ReadAhead&) = delete;

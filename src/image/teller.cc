@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/thread.h"
+
 namespace corten::image {
 namespace {
 
@@ -11,17 +13,19 @@ constexpr std::size_t max_waiting = 8192;
 }  // namespace
 
 Teller::Teller(TransferProgress listener) : listener_(std::move(listener)) {
-  if (listener_) thread_ = std::thread([this] { work(); });
+  if (!listener_) return;
+  if (auto thread = start_thread([this] { work(); })) thread_ = std::move(*thread);
 }
 
 Teller::~Teller() {
-  if (!thread_.joinable()) return;
+  if (!listener_) return;
   {
     const MutexLock lock(mutex_);
     ending_ = true;
     changed_.notify_all();
   }
-  thread_.join();
+  // Without a thread all is told now.
+  thread_.joinable() ? thread_.join() : work();
 }
 
 void Teller::tell(TransferEvent event) {

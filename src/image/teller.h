@@ -12,7 +12,8 @@ namespace corten::image {
 
 class Teller {
  public:
-  // `listener` may be empty, may block, and is called by one thread of ours, in the order of the events.
+  // `listener` may be empty, may block, and is called by one thread of ours, in the order of the events; where there is
+  // no thread to be had, at the end.
   explicit Teller(TransferProgress listener);
   Teller(const Teller&) = delete;
   Teller& operator=(const Teller&) = delete;

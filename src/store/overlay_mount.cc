@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <thread>
 
+#include "base/thread.h"
 #include "store/layout.h"
 #include "store/overlay_mount_parts.h"
 #include "store/tree.h"
@@ -80,13 +80,13 @@ Result<UniqueFd> mount_detached(const OverlayMount& mount) {
   if (mount.userns_fd < 0 || mount.upper.empty()) return DetachedMount(mount).make();
   // The thread takes ids of its own, and ends with them.
   Result<UniqueFd> out;
-  std::thread([&] { out = DetachedMount(mount).make(); }).join();
+  TRY(start_thread([&] { out = DetachedMount(mount).make(); })).join();
   return out;
 }
 
 Result<UniqueFd> mount_attached(const OverlayMount& mount) {
   Result<UniqueFd> out;
-  std::thread([&] { out = mount_in_own_namespace(mount); }).join();
+  TRY(start_thread([&] { out = mount_in_own_namespace(mount); })).join();
   return out;
 }
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/thread.h"
+
 namespace corten::store {
 namespace {
 
@@ -65,8 +67,7 @@ ParallelGzip::~ParallelGzip() {
 }
 
 Result<> ParallelGzip::add(PiecePtr piece) {
-  if (threads_.empty())
-    for (unsigned i = 0; i < gzip_threads(); ++i) threads_.emplace_back([this] { work(); });
+  if (threads_.empty()) CHECK(start());
   auto job = std::make_unique<Job>();
   job->in = std::move(piece);
   const MutexLock lock(mutex_);
@@ -74,6 +75,21 @@ Result<> ParallelGzip::add(PiecePtr piece) {
   any_ = true;
   jobs_.push_back(std::move(job));
   changed_.notify_one();
+  return {};
+}
+
+// Fewer threads than wanted are slower, nothing worse.
+Result<> ParallelGzip::start() {
+  while (threads_.size() < gzip_threads()) {
+    auto thread = start_thread([this] { work(); });
+    if (!thread && !threads_.empty()) return {};
+    if (!thread) {
+      const MutexLock lock(mutex_);
+      stop(std::unexpected(std::move(thread).error()));
+      return written_;
+    }
+    threads_.push_back(std::move(*thread));
+  }
   return {};
 }
 

@@ -31,7 +31,7 @@ class ParallelGzip {
   ~ParallelGzip();
 
   // Each of gzip_piece bytes but the last. Waits for nobody: the pieces' pool is the bound. An error is the first that
-  // the sink gave.
+  // the sink gave, or that there is no thread.
   Result<> add(PiecePtr piece) EXCLUDES(mutex_);
   // Waits until all is written. A stream of no bytes is one empty member.
   Result<> finish() EXCLUDES(mutex_);
@@ -42,6 +42,7 @@ class ParallelGzip {
     std::vector<std::uint8_t> out;
     bool taken = false, done = false;
   };
+  Result<> start() EXCLUDES(mutex_);
   void work() EXCLUDES(mutex_);
   Job* untaken_job() REQUIRES(mutex_);
   // Keeps the first error; what nobody works on is dropped.
