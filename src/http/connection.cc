@@ -23,7 +23,6 @@ using namespace std::chrono_literals;
 constexpr auto patience = 1000ms;
 constexpr auto refusal_timeout = 5000ms;
 constexpr auto linger_timeout = 1000ms;
-constexpr std::size_t max_linger = 4 << 20;
 constexpr unsigned char tls_handshake_record = 22;
 
 constexpr std::string_view plain_http_on_tls =
@@ -192,13 +191,13 @@ void ServerConnection::refuse(int status, std::string_view message) {
 void ServerConnection::linger() {
   stream_->end_of_writing();
   ::shutdown(fd_, SHUT_WR);
-  std::array<char, 8192> scrap;
-  std::size_t dropped = 0;
+  std::array<char, 32 << 10> scrap;
   const auto deadline = Deadline::after(linger_timeout);
-  while (dropped < max_linger) {
+  // Bounded by time, not by bytes: a client in the middle of a long upload writes many before it looks for an answer,
+  // and would take its own failing write for one.
+  while (deadline.poll_timeout() != 0) {
     const auto count = stream_->read_some(scrap, deadline);
     if (!count || *count == 0) return;
-    dropped += *count;
   }
 }
 
