@@ -164,8 +164,8 @@ Result<ClientResponse> Client::send(const ClientRequest& request) {
       connection = std::make_unique<ClientConnection>();
       connection->stream = TRY(std::move(stream));
     }
-    std::optional<SocketCutter> cutter;
-    if (request.stop.stop_possible()) cutter.emplace(request.stop, connection->stream->fd());
+    auto state = std::make_unique<ClientResponse::State>();
+    if (request.stop.stop_possible()) state->cutter.emplace(request.stop, connection->stream->fd());
     auto answer = exchange(*connection, request, state_->options);
     if (!answer) {
       if (request.stop.stop_requested()) return stopped();
@@ -175,10 +175,8 @@ Result<ClientResponse> Client::send(const ClientRequest& request) {
       }
       return std::unexpected(std::move(answer).error().error);
     }
-    auto state = std::make_unique<ClientResponse::State>();
     state->client = state_;
     state->stop = request.stop;
-    if (request.stop.stop_possible()) state->cutter.emplace(request.stop, connection->stream->fd());
     state->head = std::move(answer->head);
     state->reusable = state->head.keep_alive && answer->request_complete && state->head.status != 101;
     state->body.emplace(*connection->stream, connection->input, state->head.framing, state->head.length);
