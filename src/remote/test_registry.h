@@ -32,10 +32,10 @@ class TestRegistry {
   // True: the request has been answered.
   using Lie = std::function<bool(http::Request&, http::ResponseWriter&)>;
 
-  explicit TestRegistry(std::string host = "127.0.0.1") {
+  explicit TestRegistry(std::string host = "127.0.0.1") : host_(std::move(host)) {
     server_ = *http::Server::create(
         {}, [this](http::Request& request, http::ResponseWriter& writer) { serve(request, writer); });
-    EXPECT_TRUE(server_->listen(http::TcpEndpoint{.host = host, .port = 0, .tls = {}}));
+    EXPECT_TRUE(server_->listen(http::TcpEndpoint{.host = host_, .port = 0, .tls = {}}));
     EXPECT_TRUE(server_->start());
     const auto address = server_->addresses().back();
     port_ = address.substr(address.rfind(':') + 1);
@@ -44,7 +44,7 @@ class TestRegistry {
 
   // Before any client comes.
   void lie(Lie lie) { lie_ = std::move(lie); }
-  std::string domain() const { return "127.0.0.1:" + port_; }
+  std::string domain() const { return host_ + ":" + port_; }
   std::string url(std::string_view target) const { return "http://" + domain() + std::string(target); }
 
   oci::Descriptor add_blob(std::string bytes) EXCLUDES(mutex_) {
@@ -172,6 +172,7 @@ class TestRegistry {
     static_cast<void>(writer.write_empty(202));
   }
 
+  const std::string host_;
   Lie lie_;  // constant once a client has come
   std::unique_ptr<http::Server> server_;
   std::string port_;

@@ -235,7 +235,9 @@ TEST(Redirect, NeverReachesThisMachineOrItsLink) {
   for (const auto* place :
        {"file:///etc/passwd", "http://user:pw@h/", "http://2852039166/", "http://0xa9fea9fe/", ""}) {
     location = place;
+    const auto before = world.proxy.seen().size();
     EXPECT_FALSE(world.client(me)->fetch_blob("a", {.digest = oci::Digest::of("x").text(), .size = 1})) << place;
+    EXPECT_EQ(world.proxy.seen().size(), before + 1) << "nobody is asked for " << place;
   }
   EXPECT_THAT(inside.seen(), IsEmpty());
 }
@@ -245,7 +247,7 @@ TEST(Redirect, IsFollowedWithoutCredentials) {
   TestRegistry storage("127.0.0.2");
   const std::string bytes = "stored elsewhere";
   const auto descriptor = storage.add_blob(bytes);
-  const auto place = "http://127.0.0.2" + storage.domain().substr(9) + "/v2/a/blobs/" + descriptor.digest;
+  const auto place = storage.url("/v2/a/blobs/") + descriptor.digest;
   registry.lie([&](auto& request, auto& writer) {
     if (authorization(request) != basic_me) return ask(writer, "Basic realm=x");
     writer.headers().add("Location", place + "?signature=1");
@@ -264,7 +266,7 @@ TEST(Redirect, IsFollowedWithoutCredentials) {
 TEST(Redirect, TargetsCannotAskForCredentials) {
   TestRegistry registry;
   TestRegistry thief("127.0.0.2");
-  const auto there = "http://127.0.0.2" + thief.domain().substr(9);
+  const auto there = thief.url("");
   thief.lie([&](auto&, auto& writer) { return ask(writer, "Basic realm=x, Bearer realm=\"" + there + "/token\""); });
   registry.lie([&](auto&, auto& writer) {
     writer.headers().add("Location", there + "/v2/");

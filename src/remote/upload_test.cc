@@ -63,10 +63,6 @@ TEST(Upload, OfAStreamIsHashedOnItsWay) {
   EXPECT_EQ(done->digest, oci::Digest::of(bytes));
   EXPECT_EQ(done->size, bytes.size());
   EXPECT_EQ(registry.count("PATCH "), 1U);
-  request.digest_at_end = [&]() -> Result<oci::Digest> { return oci::Digest::of(bytes); };
-  EXPECT_EQ(registry.client()->upload("a", request)->digest, oci::Digest::of(bytes));
-  request.digest_at_end = []() -> Result<oci::Digest> { return oci::Digest::of("wrong"); };
-  EXPECT_THAT(registry.client()->upload("a", request).error().text(), HasSubstr("digest invalid"));
 }
 
 TEST(Upload, IsSparedByAMount) {
@@ -253,9 +249,14 @@ TEST(Upload, DoesNotGoWhereItMustNot) {
     if (!location.empty()) writer.headers().add("Location", location);
     return bool(writer.write_empty(202));
   });
-  for (const auto* place : {"http://169.254.169.254/x", "ftp://x/", "http://me@x/", ""}) {
+  for (const auto& [place, kind] : {std::pair{"http://169.254.169.254/x", ErrorKind::forbidden},
+                                    {"ftp://x/", ErrorKind::invalid},
+                                    {"http://me@x/", ErrorKind::invalid},
+                                    {"", ErrorKind::invalid}}) {
     location = place;
-    EXPECT_FALSE(registry.client()->upload("a", whole("bytes"))) << place;
+    const auto refused = registry.client()->upload("a", whole("bytes"));
+    ASSERT_FALSE(refused) << place;
+    EXPECT_EQ(refused.error().kind(), kind) << place << ": " << refused.error().text();
   }
 }
 
@@ -267,7 +268,7 @@ TEST(Upload, CarriesNoCredentialsToAnotherHost) {
       writer.headers().add("WWW-Authenticate", "Basic realm=x");
       return bool(writer.write_all(401, ""));
     }
-    writer.headers().add("Location", "http://127.0.0.2" + other.domain().substr(9) + "/v2/x/blobs/uploads/1");
+    writer.headers().add("Location", other.url("/v2/x/blobs/uploads/1"));
     return bool(writer.write_empty(202));
   });
   EXPECT_TRUE(registry.client({.username = "me", .password = "secret"})->upload("a", whole("bytes")));
@@ -275,7 +276,7 @@ TEST(Upload, CarriesNoCredentialsToAnotherHost) {
   EXPECT_EQ(other.seen()[0].authorization, "");
 }
 
-TEST(Manifest, IsPutAndDeleted) {
+TEST(Manifest, IsPut) {
   TestRegistry registry;
   const auto client = registry.client();
   const auto digest = client->put_manifest("a", "v1", oci::media_type::oci_manifest, test::simple_manifest);
