@@ -82,9 +82,10 @@ struct BlobStream::State {
         guard(transport->options().rate_window, transport->options().min_window_bytes) {}
 
   Result<> connect(bool first);
-  // Whether the answer continues where we are; takes what comes before that.
-  Result<> accept(http::ClientResponse& answer);
-  Result<> skip(http::ClientResponse& answer, std::uint64_t count);
+  // How many bytes the answer begins before where we are, if it is the blob's at all.
+  Result<std::uint64_t> accept(const http::ClientResponse& answer) const;
+  // Takes what comes before where we are.
+  Result<> skip();
   void close();
   // After a failure: pauses, or gives it back where it is for good.
   Result<> recover(Error failure);
@@ -103,6 +104,7 @@ struct BlobStream::State {
   std::uint64_t last_start;  // where the counting of attempts began
   int failures = 0;
   int resumed = 0;
+  std::uint64_t unwanted = 0;  // what the answer still has of bytes that are here already
   std::uint64_t discarded = 0;
   RateGuard guard;
   std::optional<Error> failed;
@@ -115,13 +117,13 @@ void BlobStream::State::close() { response.reset(); }
 
 Result<> BlobStream::State::connect(bool first) {
   auto answer = TRY(opener(position, first));
-  CHECK(accept(answer.response));
+  unwanted = TRY(accept(answer.response));
   response = std::move(answer.response);
   guard.restart();
   return {};
 }
 
-Result<> BlobStream::State::accept(http::ClientResponse& answer) {
+Result<std::uint64_t> BlobStream::State::accept(const http::ClientResponse& answer) const {
   const auto coding = answer.headers().get("Content-Encoding");
   if (coding && *coding != "identity")
     return fail(ErrorKind::invalid, "{}: the registry sent it in another coding than its digest is of", name());
@@ -137,20 +139,21 @@ Result<> BlobStream::State::accept(http::ClientResponse& answer) {
   }
   if (length && *length != size - start)
     return fail(ErrorKind::invalid, "{}: its size is {}, want {}", name(), start + *length, size);
-  return skip(answer, position - start);
+  return position - start;
 }
 
-Result<> BlobStream::State::skip(http::ClientResponse& answer, std::uint64_t count) {
+Result<> BlobStream::State::skip() {
   std::array<std::byte, 64 << 10> scrap;
-  while (count > 0) {
+  while (unwanted > 0) {
+    if (options.stop.stop_requested()) return fail(ErrorKind::cancelled, "context canceled");
     const auto before = SteadyClock::now();
-    const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(scrap.size(), count));
-    const std::size_t got = TRY(answer.read(std::span(scrap).first(want)));
-    if (got == 0) return fail(ErrorKind::unavailable, "{}: the registry ended it early", name());
-    if (!guard.account(got, SteadyClock::now() - before) || options.stop.stop_requested())
-      return fail(ErrorKind::deadline, "{}: the registry sends too slowly", name());
-    count -= got;
+    const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(scrap.size(), unwanted));
+    const std::size_t got = TRY(response->read(std::span(scrap).first(want)));
+    if (got == 0) return fail(ErrorKind::unavailable, "the registry ended it early");
+    unwanted -= got;
     discarded += got;
+    if (unwanted > 0 && !guard.account(got, SteadyClock::now() - before))
+      return fail(ErrorKind::deadline, "the registry sends too slowly");
   }
   return {};
 }
@@ -169,6 +172,7 @@ Result<> BlobStream::State::recover(Error failure) {
 
 Result<std::size_t> BlobStream::State::read_some(std::span<std::byte> into) {
   if (!response) CHECK(connect(false));
+  CHECK(skip());
   const auto before = SteadyClock::now();
   const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), size - position));
   const std::size_t count = TRY(response->read(into.first(want)));
