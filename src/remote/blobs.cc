@@ -86,14 +86,4 @@ Result<std::optional<std::uint64_t>> Registry::blob_exists(std::string_view repo
   return answer.response.content_length().value_or(0);
 }
 
-Result<> Registry::delete_blob(std::string_view repository, const oci::Digest& digest) {
-  Call call{.method = "DELETE", .target = TRY(repository_path(repository, "blobs/" + digest.text()))};
-  call.scope = {.repository = std::string(repository), .actions = "delete"};
-  auto answer = TRY(transport_->send(call));
-  if (answer.response.status() / 100 != 2)
-    return std::unexpected(write_refusal(*transport_, answer, "delete blob " + digest.text()));
-  drain(answer.response);
-  return {};
-}
-
 }  // namespace corten::remote

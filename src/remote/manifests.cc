@@ -148,16 +148,6 @@ Result<oci::Digest> Registry::put_manifest(std::string_view repository, std::str
   return digest;
 }
 
-Result<> Registry::delete_manifest(std::string_view repository, const oci::Digest& digest) {
-  const Call call =
-      manifest_call("DELETE", TRY(repository_path(repository, "manifests/" + digest.text())), repository, "delete");
-  auto answer = TRY(transport_->send(call));
-  if (answer.response.status() / 100 != 2)
-    return std::unexpected(write_refusal(*transport_, answer, "delete manifest " + digest.text()));
-  drain(answer.response);
-  return {};
-}
-
 Result<std::vector<oci::Descriptor>> Registry::referrers(std::string_view repository, const oci::Digest& digest,
                                                          std::string_view artifact_type, const std::stop_token& stop) {
   const auto what = "referrers of " + digest.text();

@@ -38,6 +38,8 @@ Error read_refusal(Transport& transport, Answer& answer, std::string_view reposi
   auto problem = transport.problem(answer);
   const oci::Reference name{
       .domain = transport.endpoint().domain, .path = std::string(repository), .tag = {}, .digest = {}};
+  // An outage's code is not to be believed: "unknown" must not pass for "there is none".
+  if (problem.status / 100 == 5) return to_error(problem).wrap(what);
   if (problem.code.empty() && !answer.own)
     return to_error(problem).wrap(fmt::format("{} from {}", what, answer.url.origin()));
   if (problem.code == "DENIED" || (problem.code.empty() && problem.status == 403))
@@ -60,10 +62,16 @@ Error write_refusal(Transport& transport, Answer& answer, std::string_view what)
 
 Result<Document> get_document(Transport& transport, const Call& call, std::size_t limit, std::string_view repository,
                               std::string_view what) {
+  return get_document(transport, call, limit, what,
+                      [&](Answer& answer) { return read_refusal(transport, answer, repository, what); });
+}
+
+Result<Document> get_document(Transport& transport, const Call& call, std::size_t limit, std::string_view what,
+                              const std::function<Error(Answer&)>& refusal) {
   for (int attempt = 1;; ++attempt) {
     auto answer = TRY(transport.send(call));
     Document document{answer.response.status(), answer.response.headers(), {}, answer.url};
-    if (document.status != 200) return std::unexpected(read_refusal(transport, answer, repository, what));
+    if (document.status != 200) return std::unexpected(refusal(answer));
     auto bytes = transport.document(answer.response, limit);
     if (bytes) {
       document.bytes = *std::move(bytes);
@@ -108,7 +116,6 @@ std::unique_ptr<Registry> Registry::create(std::shared_ptr<const Hosts> hosts, E
 }
 
 RateLimit Registry::rate_limit() const { return transport_->rate_limit(); }
-const Endpoint& Registry::endpoint() const { return transport_->endpoint(); }
 
 Result<> Registry::ping(const std::stop_token& stop) {
   Call call{.target = "/v2/"};

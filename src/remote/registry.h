@@ -58,8 +58,6 @@ struct UploadRequest {
   // In its place: an open file (borrowed) with exactly these bytes; needs digest and size. A registry that remembers
   // what came of a broken upload gets the rest only.
   int file = -1;
-  // After the stream's end, where the caller hashes it anyway; saves hashing it a second time.
-  std::function<Result<oci::Digest>()> digest_at_end;
   std::string mount_from;                       // a repository of this registry that may have it; needs digest
   std::function<void(std::uint64_t)> progress;  // bytes sent so far; falls when the upload is begun anew
   OnWait on_wait;
@@ -105,14 +103,11 @@ class Registry {
   Result<oci::Digest> put_manifest(std::string_view repository, std::string_view tag_or_digest,
                                    std::string_view media_type, std::string_view bytes,
                                    const std::stop_token& stop = {});
-  Result<> delete_manifest(std::string_view repository, const oci::Digest& digest);
-  Result<> delete_blob(std::string_view repository, const oci::Digest& digest);
   // Manifests whose subject is `digest`, of one artifact type unless empty; by the API or the tag "sha256-<hex>".
   Result<std::vector<oci::Descriptor>> referrers(std::string_view repository, const oci::Digest& digest,
                                                  std::string_view artifact_type = "", const std::stop_token& stop = {});
 
   RateLimit rate_limit() const;
-  const Endpoint& endpoint() const;
 
  private:
   explicit Registry(std::shared_ptr<class Transport> transport);

@@ -1,6 +1,7 @@
 // Internal: what the parts of Registry share.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,9 @@ struct Document {
 };
 Result<Document> get_document(Transport& transport, const Call& call, std::size_t limit, std::string_view repository,
                               std::string_view what);
+// The same for what is no registry's document: `refusal` says what another status than 200 means.
+Result<Document> get_document(Transport& transport, const Call& call, std::size_t limit, std::string_view what,
+                              const std::function<Error(Answer&)>& refusal);
 // The registry's own URL that Link names as rel="next"; nullopt where there is none, `invalid` for another place's.
 Result<std::optional<std::string>> next_page(const http::Headers& headers, const Url& url);
 

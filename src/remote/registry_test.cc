@@ -289,5 +289,20 @@ TEST(Referrers, UseTheInterfaceOrTheTag) {
   EXPECT_EQ(old.client()->referrers("a", subject, "sig")->size(), 1U);
 }
 
+TEST(Refusals, OfAServerThatIsOutOfOrderSayNothingOfWhatThereIs) {
+  for (const auto* code : {"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "DENIED", "UNAUTHORIZED"}) {
+    TestRegistry registry;
+    registry.lie([&](auto&, auto& writer) {
+      return bool(writer.write_all(503, fmt::format(R"({{"errors":[{{"code":"{}","message":"out"}}]}})", code)));
+    });
+    const auto client = registry.client();
+    const auto kind = [&](const auto& result) { return result ? ErrorKind::internal : result.error().kind(); };
+    EXPECT_EQ(kind(client->referrers("a", oci::Digest::of("x"))), ErrorKind::unavailable) << code;
+    EXPECT_EQ(kind(client->resolve(reference(registry, "a"))), ErrorKind::unavailable) << code;
+    EXPECT_EQ(kind(client->fetch_blob("a", {.digest = oci::Digest::of("x").text(), .size = 1})), ErrorKind::unavailable)
+        << code;
+  }
+}
+
 }  // namespace
 }  // namespace corten::remote

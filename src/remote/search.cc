@@ -4,8 +4,8 @@
 
 #include "http/headers.h"
 #include "json/codec.h"
+#include "remote/registry_impl.h"
 #include "remote/text.h"
-#include "remote/transport.h"
 
 namespace corten::remote {
 namespace {
@@ -44,6 +44,16 @@ Result<Endpoint> index_of(const Hosts& hosts, const std::string& domain) {
   Url url = TRY(parse_authority(hub_index, true));
   url.port = 443;
   return Endpoint{.domain = domain, .bases = {url}};
+}
+
+// In the words of Docker's daemon.
+Error refusal(Transport& transport, Answer& answer) {
+  const int status = answer.response.status();
+  if (status == 429) return to_error(transport.problem(answer));
+  if (status == 404)
+    return {ErrorKind::internal,
+            fmt::format("Unexpected status code 404: {} has no search", transport.endpoint().domain)};
+  return {ErrorKind::internal, fmt::format("Unexpected status code {}", status)};
 }
 
 }  // namespace
@@ -92,18 +102,9 @@ Result<std::vector<SearchResult>> search(std::shared_ptr<const Hosts> hosts, con
   Call call{.target = fmt::format("/v1/search?q={}&n={}", http::percent_encode(term.words), limit)};
   call.headers.add("X-Docker-Token", "true");
   call.stop = stop;
-  for (int attempt = 1;; ++attempt) {
-    auto answer = TRY(transport.send(call));
-    const int status = answer.response.status();
-    if (status == 429) return std::unexpected(to_error(transport.problem(answer)));
-    if (status == 404)
-      return fail(ErrorKind::internal, "Unexpected status code 404: {} has no search", transport.endpoint().domain);
-    if (status != 200) return fail(ErrorKind::internal, "Unexpected status code {}", status);
-    const auto text = transport.document(answer.response, max_answer);
-    if (text) return parse_search_results(*text, static_cast<std::size_t>(limit));
-    if (attempt >= transport.options().attempts || !is_transient(text.error())) return std::unexpected(text.error());
-    CHECK(transport.wait(Wait::Reason::retry, transport.back_off(attempt), text.error().text(), stop));
-  }
+  const auto document = TRY(get_document(transport, call, max_answer, "the search's answer",
+                                         [&](Answer& answer) { return refusal(transport, answer); }));
+  return parse_search_results(document.bytes, static_cast<std::size_t>(limit));
 }
 
 }  // namespace corten::remote

@@ -50,7 +50,6 @@ class Upload {
   Result<std::optional<UploadResult>> resume();
   Result<UploadResult> put_stream(const Url& session);
   Result<> commit(const Url& session, const oci::Digest& digest, Call call);
-  Result<oci::Digest> digest_of_stream();
   Result<http::BodySource> open();
   Call call(std::string method) const;
 
@@ -110,7 +109,7 @@ Result<Url> Upload::session_url(const Answer& answer) {
 
 Result<http::BodySource> Upload::open() {
   passage_ = {};
-  if (!request_.digest && !request_.digest_at_end) passage_.hasher.emplace();
+  if (!request_.digest) passage_.hasher.emplace();
   auto source = request_.open();
   if (!source) {
     passage_.source_failure = source.error();
@@ -196,14 +195,6 @@ Result<std::optional<UploadResult>> Upload::resume() {
   return std::nullopt;
 }
 
-Result<oci::Digest> Upload::digest_of_stream() {
-  if (request_.digest) return *request_.digest;
-  if (passage_.hasher) return passage_.hasher->finish();
-  auto digest = request_.digest_at_end();
-  if (!digest) passage_.source_failure = digest.error();
-  return digest;
-}
-
 Result<UploadResult> Upload::put_stream(const Url& session) {
   Call patch = call("PATCH");
   patch.url = session;
@@ -218,7 +209,7 @@ Result<UploadResult> Upload::put_stream(const Url& session) {
   drain(answer.response);
   const Url next = answer.response.headers().has("Location") ? TRY(session_url(answer)) : session;
   const auto size = passage_.sent;
-  const auto digest = TRY(digest_of_stream());
+  const auto digest = request_.digest ? *request_.digest : passage_.hasher->finish();
   CHECK(commit(next, digest, call("PUT")));
   return UploadResult{.digest = digest, .size = size};
 }
