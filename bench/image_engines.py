@@ -161,9 +161,6 @@ class Docker(Moves, engines.Docker):
 class Podman(Moves, engines.Podman):
     insecure = ("--tls-verify=false",)
 
-    def pull(self, name):
-        return self.command("pull", *self.insecure, "-q", name)
-
     def prepare(self, _=None):
         self.choice = ("--cgroups", "disabled")
         self.call("info")

@@ -85,7 +85,7 @@ def further(results):
 HOW = """- The image is made by `bench/make-image` from packages of the Debian mirror: four layers, gzip level 6. The registry is the `docker-registry` package on
   loopback, its blobs in the page cache. It shares the two processors with the engine it serves.
 - Data roots lie on an ext4 of their own with the defaults of mke2fs, in a file, unless `--same-disk` is said.
-- Each engine goes through pull, save, remove, load, push and remove in its turn, in three rounds; Podman and containerd in the first. Whatever is dirty is written out
+- Each engine goes through pull, save, remove, load, push and remove in its turn, {rounds}. Whatever is dirty is written out
   before each step; writing that an engine leaves to the kernel after its step is not in its figure, for none of them.
 - Not yet compressed: the image was loaded from an archive of plain tars. Docker compresses when it pushes; Corten has done so while it loaded,
   which the sum of both accounts for. Every push goes to a registry that has none of the layers.
@@ -100,3 +100,10 @@ HOW = """- The image is made by `bench/make-image` from packages of the Debian m
   ext4 is one directory with all layers, unpacked by tar, which is better for ext4 than the four directories and the overlay that engines mount.
 - Docker's client is the one of the package (20.10), as in the other table.
 """
+
+
+def how(results):
+    count = results["images"]["rounds"] if present(results) else 0
+    number = {3: "three"}.get(count, count)
+    rounds = "in one round" if count == 1 else f"in {number} rounds; Podman and containerd in the first"
+    return HOW.replace("{rounds}", rounds)

@@ -105,7 +105,7 @@ class Images:
                 self.engines[engine.name] = engine
                 self.figures["engines"][engine.name] = {}
             except (Failed, OSError) as error:
-                self.results["missed"][f"images with {engine.name}"] = str(error)
+                self.results["unmeasured"][f"images with {engine.name}"] = str(error)
                 say(f"{engine.name} is not measured: {error}")
 
     def floors(self):
@@ -276,7 +276,7 @@ class Images:
         try:
             work()
         except (Failed, OSError, subprocess.TimeoutExpired) as error:
-            self.results["missed"][what] = str(error)
+            self.results["unmeasured"][what] = str(error)
             say(f"{what} failed: {error}")
             return False
         say(f"{what}: {time.monotonic() - begin:.0f} s")

@@ -132,7 +132,7 @@ def honesty(results):
         lines.append(f"`cortend` makes moves into control groups cheap for the whole machine until it reboots (docs/cgroups.md). That had already "
                      f"happened here before the run (a move takes {moves:.2f} ms), so Docker, Podman, crun and runc profit from it in all figures; on a "
                      "freshly booted machine they are slower than shown.")  # fmt: skip
-    for name, reason in results.get("missed", {}).items():
+    for name, reason in results.get("unmeasured", {}).items():
         lines.append(f"Not measured: {name}: {reason}")
     if results.get("priority"):
         lines.append("Other work kept the machine busy: the part with images ran before it (`--priority`: session and niceness), for all engines alike.")
@@ -246,5 +246,5 @@ def page(results):
         honesty="\n\n".join(honesty(results)),
         further=listed(further(results)),
         further_images=listed(image_report.further(results)) if images else "",
-        how_images=image_report.HOW,
+        how_images=image_report.how(results),
     )
