@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/text.h"
 #include "base/unique_fd.h"
 #include "cli/terminal.h"
 
@@ -101,12 +102,6 @@ Result<std::string> collect(Child& child, int fd, const std::string& program, Cl
   }
 }
 
-std::string trimmed(std::string_view text) {
-  const auto from = text.find_first_not_of(" \t\r\n");
-  if (from == std::string_view::npos) return {};
-  return std::string(text.substr(from, text.find_last_not_of(" \t\r\n") - from + 1));
-}
-
 Error failure(const std::string& program, int status, const std::string& said) {
   if (said.find("credentials not found") != std::string::npos) return Error(ErrorKind::not_found, said);
   // A helper's answer is shown only as far as an error message goes.
@@ -155,7 +150,8 @@ Result<std::string> run_credential_helper(std::string_view name, std::string_vie
   Child child(pid);
   if (child.watch() < 0) return sys_fail("watch {}", program);
   std::string out = TRY(collect(child, from.get(), program, deadline));
-  if (const int status = child.reap(); status != 0) return std::unexpected(failure(program, status, trimmed(out)));
+  if (const int status = child.reap(); status != 0)
+    return std::unexpected(failure(program, status, std::string(trim(out))));
   return out;
 }
 

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/text.h"
+
 namespace corten::client {
 namespace {
 
@@ -21,19 +23,13 @@ ErrorKind kind_of_status(int status) {
   }
 }
 
-std::string trimmed(std::string_view text) {
-  const auto from = text.find_first_not_of(" \t\r\n");
-  if (from == std::string_view::npos) return {};
-  return std::string(text.substr(from, text.find_last_not_of(" \t\r\n") - from + 1));
-}
-
 // What the daemon says is wrong.
 std::string error_message(int status, const std::string& body) {
   if (auto parsed = json::parse(body); parsed && parsed->is_object()) {
     const auto* message = parsed->get_object().if_contains("message");
-    if (message != nullptr && message->is_string()) return trimmed(std::string_view(message->get_string()));
+    if (message != nullptr && message->is_string()) return std::string(trim(message->get_string()));
   }
-  const std::string text = trimmed(body);
+  const std::string text(trim(body));
   return text.empty() ? fmt::format("status {} ({})", status, http::reason_phrase(status)) : text;
 }
 
@@ -110,7 +106,7 @@ std::string query_text(const Parameters& parameters) {
 
 Result<json::Value> decode(http::ClientResponse response) {
   const std::string body = TRY(response.read_all());
-  if (trimmed(body).empty()) return json::Value();
+  if (trim(body).empty()) return json::Value();
   return wrap(json::parse(body), "read the daemon's answer");
 }
 
@@ -326,7 +322,7 @@ Result<std::optional<json::Value>> JsonLines::next() {
   for (;;) {
     const auto end = buffer_.find('\n');
     if (end != std::string::npos || ended_) {
-      const std::string line = trimmed(std::string_view(buffer_).substr(0, end));
+      const std::string line(trim(std::string_view(buffer_).substr(0, end)));
       buffer_.erase(0, end == std::string::npos ? std::string::npos : end + 1);
       if (!line.empty()) return TRY(json::parse(line));
       if (ended_ && buffer_.empty()) return std::nullopt;

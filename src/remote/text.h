@@ -6,11 +6,13 @@
 #include <string>
 #include <string_view>
 
+#include "base/text.h"
+
 namespace corten::remote {
 
 // ASCII only.
 std::string lower(std::string_view text);
-std::string_view trim(std::string_view text);
+using corten::trim;
 // On one line without control characters and broken UTF-8 (each becomes a space or '?'), cut with "..." behind `limit`
 // bytes.
 std::string printable(std::string_view text, std::size_t limit);

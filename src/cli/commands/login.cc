@@ -1,4 +1,5 @@
 // login and logout: credentials for registries, checked by the daemon, kept in config.json or by a helper.
+#include "base/text.h"
 #include "cli/commands/all.h"
 #include "cli/files.h"
 #include "cli/json_get.h"
@@ -19,12 +20,6 @@ constexpr Flag login_flags[] = {
 };
 
 constexpr std::size_t longest_password = 64 << 10;
-
-std::string trimmed(std::string_view text) {
-  const auto from = text.find_first_not_of(" \t\r\n\v\f");
-  if (from == std::string_view::npos) return {};
-  return std::string(text.substr(from, text.find_last_not_of(" \t\r\n\v\f") - from + 1));
-}
 
 Result<> check_flags(const FlagValues& flags) {
   if (flags.changed("password-stdin")) {
@@ -54,13 +49,14 @@ Result<std::string> ask(Context& context, std::string_view question, bool echo) 
   CHECK(context.flush());
   auto typed = read_typed_line(context.in(), context.out(), question, echo);
   if (!echo || !typed) context.print("\n");
-  return trimmed(TRY(std::move(typed)));
+  if (!typed) return typed;
+  return std::string(trim(*typed));
 }
 
 // Asks at the terminal for what the command line has not given.
 Result<> complete(Context& context, RegistryCredentials& credentials, const std::string& known_user) {
-  credentials.username = trimmed(credentials.username);
-  credentials.password = trimmed(credentials.password);
+  credentials.username = std::string(trim(credentials.username));
+  credentials.password = std::string(trim(credentials.password));
   if (!credentials.username.empty() && !credentials.password.empty()) return {};
   if (!is_terminal(context.in()))
     return fail(ErrorKind::invalid, "Error: Cannot perform an interactive login from a non TTY device");
@@ -139,7 +135,7 @@ Outcome run_login(Context& context, const Invocation& invocation) {
     known.identity_token.clear();
     if (!known.username.empty() && !known.password.empty() && TRY(log_in_again(context, config, known))) return done();
   }
-  CHECK(complete(context, credentials, trimmed(known.username)));
+  CHECK(complete(context, credentials, std::string(trim(known.username))));
   CHECK(log_in(context, config, std::move(credentials)));
   return done();
 }
