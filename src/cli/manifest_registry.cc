@@ -70,24 +70,32 @@ Result<remote::ResolvedManifest> resolve(remote::Registry& registry, const oci::
   return found;
 }
 
-// An image of a list, with what the list says of it. What else an entry says (annotations, urls) is not what Docker's
-// client keeps.
-Result<ImageManifest> listed(remote::Registry& registry, const oci::Reference& list, const oci::Descriptor& entry,
-                             bool whole) {
-  oci::Reference part = list;
-  part.digest = entry.digest;
-  ImageManifest image{.reference = part.full(), .descriptor = {}, .raw = {}};
-  if (whole) {
-    image = image_of(part, TRY(resolve(registry, part)));
-  } else {
-    image.descriptor.media_type = entry.media_type;
-    image.descriptor.digest = entry.digest;
-    image.descriptor.size = entry.size;
-  }
+Result<ImageManifest> with_platform(ImageManifest image, const oci::Descriptor& entry) {
   if (oci::is_index_type(image.descriptor.media_type))
-    return fail(ErrorKind::invalid, "unsupported manifest type: {} is a manifest list", part.full());
+    return fail(ErrorKind::invalid, "unsupported manifest type: {} is a manifest list", image.reference);
   image.descriptor.platform = entry.platform.value_or(oci::Platform{});
   return image;
+}
+
+oci::Reference part_of(oci::Reference list, const oci::Descriptor& entry) {
+  list.digest = entry.digest;
+  return list;
+}
+
+// An image of a list, with what the list says of it and nothing asked for. What else an entry says (annotations, urls)
+// is not what Docker's client keeps.
+Result<ImageManifest> as_listed(const oci::Reference& list, const oci::Descriptor& entry) {
+  ImageManifest image{.reference = part_of(list, entry).full(), .descriptor = {}, .raw = {}};
+  image.descriptor.media_type = entry.media_type;
+  image.descriptor.digest = entry.digest;
+  image.descriptor.size = entry.size;
+  return with_platform(std::move(image), entry);
+}
+
+// The same with its manifest.
+Result<ImageManifest> listed(remote::Registry& registry, const oci::Reference& list, const oci::Descriptor& entry) {
+  const oci::Reference part = part_of(list, entry);
+  return with_platform(image_of(part, TRY(resolve(registry, part))), entry);
 }
 
 }  // namespace
@@ -117,9 +125,14 @@ Result<ManifestRegistry::Found> ManifestRegistry::look(const oci::Reference& ref
   auto found = TRY(std::move(answer));
   if (oci::is_index_type(found.descriptor.media_type)) {
     const auto entries = TRY(oci::parse_index(found.bytes)).manifests;
-    if (whole && entries.size() > most_images)
+    if (!whole) {
+      std::vector<ImageManifest> images;
+      for (const auto& entry : entries) images.push_back(TRY(as_listed(reference, entry)));
+      return images;
+    }
+    if (entries.size() > most_images)
       return fail(ErrorKind::invalid, "{} lists more than {} manifests", reference.full(), most_images);
-    return TRY(gather(entries.size(), [&](std::size_t i) { return listed(from, reference, entries[i], whole); }));
+    return TRY(gather(entries.size(), [&](std::size_t i) { return listed(from, reference, entries[i]); }));
   }
   ImageManifest image = image_of(reference, std::move(found));
   if (!whole) return image;

@@ -150,8 +150,9 @@ Result<> ManifestStore::save(const oci::Reference& list, const oci::Reference& i
 
 Result<> ManifestStore::remove(const oci::Reference& list) const {
   std::error_code error;
-  std::filesystem::remove_all(folder(list), error);
+  const auto removed = std::filesystem::remove_all(folder(list), error);
   if (error) return sys_fail_text(error.value(), "remove " + folder(list));
+  if (removed == 0) return std::unexpected(no_such(list));
   return {};
 }
 

@@ -38,6 +38,7 @@ class ManifestStore {
   bool has(const oci::Reference& list) const;
   // A file is complete or not there.
   Result<> save(const oci::Reference& list, const oci::Reference& image, const ImageManifest& manifest) const;
+  // Also of what cannot be read. not_found as above.
   Result<> remove(const oci::Reference& list) const;
 
  private:

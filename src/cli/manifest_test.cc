@@ -177,9 +177,14 @@ TEST_F(Manifests, InDamagedFilesAreSaidToBe) {
     const auto pushed = run({"manifest", "push", list()});
     EXPECT_EQ(pushed.code, 1) << text;
     EXPECT_THAT(pushed.err, StartsWith(folder() + "/one: ")) << text;
+    const auto inspected = run({"manifest", "inspect", list()});
+    EXPECT_EQ(inspected.code, 1) << text;
+    EXPECT_THAT(inspected.err, StartsWith(folder() + "/one: ")) << text;
   }
   EXPECT_EQ(run({"manifest", "rm", list()}).code, 0) << "what cannot be read can be removed";
   EXPECT_FALSE(std::filesystem::exists(folder()));
+  EXPECT_EQ(run({"manifest", "rm", list()}).code, 1) << "and then it is no more";
+  EXPECT_TRUE(registry_.seen().empty());
 }
 
 TEST_F(Manifests, NeedCredentialsOfTheirRegistryOnly) {

@@ -101,7 +101,9 @@ Outcome run_inspect(Context& context, const Invocation& invocation) {
     show(context, TRY(store.get(list, reference)), verbose);
     return done();
   }
-  if (const auto images = store.images(reference)) return show_list(context, reference, *images, verbose);
+  const auto images = store.images(reference);
+  if (images) return show_list(context, reference, *images, verbose);
+  if (images.error().kind() != ErrorKind::not_found) return std::unexpected(images.error());
   ManifestRegistry registry(context, invocation.flags.boolean("insecure"));
   const auto found = TRY(registry.look(reference, verbose));
   if (const auto* image = std::get_if<ImageManifest>(&found)) {
@@ -193,13 +195,7 @@ Outcome run_push(Context& context, const Invocation& invocation) {
 Outcome run_rm(Context& context, const Invocation& invocation) {
   const ManifestStore store(context);
   std::vector<std::string> errors;
-  const auto remove = [&](const std::string& name) -> Result<> {
-    const oci::Reference list = TRY(named(name));
-    // A list that cannot be read can still be removed.
-    const auto images = store.images(list);
-    if (!images && images.error().kind() == ErrorKind::not_found) return std::unexpected(images.error());
-    return store.remove(list);
-  };
+  const auto remove = [&](const std::string& name) -> Result<> { return store.remove(TRY(named(name))); };
   for (const auto& name : invocation.arguments) {
     if (auto removed = remove(name); !removed) errors.push_back(removed.error().text());
   }
