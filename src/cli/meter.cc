@@ -18,20 +18,36 @@ constexpr std::string_view clear_line = "\r\x1b[2K";
 
 }  // namespace
 
+StatusLine::StatusLine(const Context& context, bool wanted)
+    : fd_(context.err()), wanted_(wanted && can_redraw(context.err())) {}
+
+std::size_t StatusLine::columns() const {
+  const auto size = window_size(fd_);
+  return size && size->columns > 0 ? size->columns : 80;
+}
+
+void StatusLine::show(std::string_view text) {
+  if (!wanted_) return;
+  drawn_ = true;
+  // What a terminal has broken into two rows could not be taken back.
+  (void)write_all(fd_, std::string(clear_line) + cut_to_columns(printable(text), columns() - 1, false));
+}
+
+void StatusLine::clear() {
+  if (std::exchange(drawn_, false)) (void)write_all(fd_, clear_line);
+}
+
 TransferMeter::TransferMeter(const Context& context, std::string label, bool wanted, std::optional<std::uint64_t> total)
-    : fd_(context.err()), label_(std::move(label)), wanted_(wanted && can_redraw(context.err())), total_(total) {}
+    : line_(context, wanted), label_(std::move(label)), total_(total) {}
 
 void TransferMeter::add(std::uint64_t bytes) {
   bytes_ += bytes;
-  if (!wanted_) return;
+  if (!line_.wanted()) return;
   const auto time = std::chrono::steady_clock::now();
   rate_.take(static_cast<std::int64_t>(bytes_), time);
-  if (drawn_ && time < next_) return;
+  if (line_.drawn() && time < next_) return;
   next_ = time + between_drawings;
-  drawn_ = true;
-  const auto size = window_size(fd_);
-  const std::size_t columns = size && size->columns > 0 ? size->columns : 80;
-  (void)write_all(fd_, std::string(clear_line) + meter_line(label_, bytes_, total_, rate_, time, columns));
+  line_.show(meter_line(label_, bytes_, total_, rate_, time, line_.columns()));
 }
 
 std::string meter_line(std::string_view label, std::uint64_t bytes, std::optional<std::uint64_t> total,
@@ -52,10 +68,6 @@ std::string meter_line(std::string_view label, std::uint64_t bytes, std::optiona
   for (const std::string& part : more)
     if (line.size() + 3 + part.size() < columns) line += "   " + part;
   return line;
-}
-
-void TransferMeter::clear() {
-  if (std::exchange(drawn_, false)) (void)write_all(fd_, clear_line);
 }
 
 Waiting::Waiting(const Context& context, std::string label) {

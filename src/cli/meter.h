@@ -13,6 +13,27 @@
 
 namespace corten::cli {
 
+// One line of any text, cut to the window; gone with its owner. Nothing is drawn where it could not be taken back.
+class StatusLine {
+ public:
+  StatusLine(const Context& context, bool wanted);
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+  ~StatusLine() { clear(); }
+
+  bool wanted() const { return wanted_; }
+  bool drawn() const { return drawn_; }
+  // Of the window, 80 where it does not say.
+  std::size_t columns() const;
+  void show(std::string_view text);
+  void clear();
+
+ private:
+  int fd_;
+  bool wanted_;
+  bool drawn_ = false;
+};
+
 // How many bytes have passed, with a bar where their sum is known. Nothing is drawn unless standard error is a terminal
 // that can be drawn on.
 class TransferMeter {
@@ -20,20 +41,17 @@ class TransferMeter {
   TransferMeter(const Context& context, std::string label, bool wanted, std::optional<std::uint64_t> total = {});
   TransferMeter(const TransferMeter&) = delete;
   TransferMeter& operator=(const TransferMeter&) = delete;
-  ~TransferMeter() { clear(); }
 
   void add(std::uint64_t bytes);
   // Takes the line away; it comes back with the next bytes.
-  void clear();
+  void clear() { line_.clear(); }
 
  private:
-  int fd_;
+  StatusLine line_;
   std::string label_;
-  bool wanted_;
   std::optional<std::uint64_t> total_;
   std::uint64_t bytes_ = 0;
   TransferRate rate_;
-  bool drawn_ = false;
   std::chrono::steady_clock::time_point next_{};
 };
 

@@ -37,7 +37,6 @@ class ProgressBoard {
   using Time = TransferRate::Time;
 
   void take(const LayerProgress& message, Time now);
-  bool empty() const { return layers_.empty(); }
   void clear() { *this = ProgressBoard(); }
 
   // The lines as they are now, at most canvas.rows of them. Of foreign text no control characters are left.

@@ -245,9 +245,7 @@ std::string registry_auth_for(Context& context, const oci::Reference& reference)
     context.warn(fmt::format("WARNING: going on without credentials for {}: {}", key, credentials.error().text()));
     return registry_auth_header({});
   }
-  const bool empty = credentials->username.empty() && credentials->password.empty() &&
-                     credentials->identity_token.empty() && credentials->registry_token.empty();
-  return registry_auth_header(empty ? RegistryCredentials{} : *credentials);
+  return registry_auth_header(credentials->empty() ? RegistryCredentials{} : *credentials);
 }
 
 }  // namespace corten::cli

@@ -24,6 +24,10 @@ struct RegistryCredentials {
   std::string identity_token;
   std::string registry_token;
   std::string server_address;
+  // But for the address, which stands also where nothing is known of it.
+  bool empty() const {
+    return username.empty() && password.empty() && identity_token.empty() && registry_token.empty();
+  }
   bool operator==(const RegistryCredentials&) const = default;
 };
 

@@ -13,7 +13,6 @@ class TransferRate {
 
   // `bytes`: all so far. The first call begins.
   void take(std::int64_t bytes, Time now);
-  bool begun() const { return begun_; }
   Time start() const { return start_; }
   // Bytes in a second; falls while nothing is taken.
   double at(Time now) const;

@@ -5,6 +5,7 @@
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/json_get.h"
+#include "cli/meter.h"
 #include "cli/registry_auth.h"
 #include "cli/style.h"
 #include "cli/terminal.h"
@@ -45,32 +46,14 @@ Result<std::string> all_credentials(Context& context, client::Client& client) {
       context.warn(fmt::format("WARNING: going on without credentials for {}: {}", key, credentials.error().text()));
       continue;
     }
-    RegistryCredentials known = *credentials;
-    known.server_address.clear();
-    if (known != RegistryCredentials{}) out[key] = registry_auth_json(*credentials);
+    if (!credentials->empty()) out[key] = registry_auth_json(*credentials);
   }
   return out.empty() ? std::string() : http::base64_encode(json::write(out));
 }
 
-// What is being looked at: one line on standard error, for terminals that can take it back.
-class Running {
- public:
-  Running(const Context& context, bool wanted) : fd_(context.err()), wanted_(wanted && can_redraw(context.err())) {}
-  ~Running() { show(""); }
-  Running(const Running&) = delete;
-  Running& operator=(const Running&) = delete;
-  void show(std::string_view text) const {
-    if (wanted_) static_cast<void>(write_all(fd_, fmt::format("\r\x1b[2K{}", text)));
-  }
-
- private:
-  int fd_;
-  bool wanted_;
-};
-
 // The report at the stream's end.
 Result<json::Value> follow(const Context& context, http::ClientResponse answer, bool quiet) {
-  const Running running(context, !quiet);
+  StatusLine running(context, !quiet);
   client::JsonLines messages(std::move(answer));
   json::Value report;
   while (auto next = TRY(messages.next())) {
@@ -78,7 +61,7 @@ Result<json::Value> follow(const Context& context, http::ClientResponse answer, 
       return fail(ErrorKind::internal, "{}", error);
     if (const auto* found = next->is_object() ? next->get_object().if_contains("aux") : nullptr) report = *found;
     const std::string id = text_at(*next, "id");
-    if (!id.empty()) running.show(printable(fmt::format("{}: {}", id, text_at(*next, "status"))));
+    if (!id.empty()) running.show(fmt::format("{}: {}", id, text_at(*next, "status")));
   }
   if (!report.is_object()) return fail(ErrorKind::internal, "the daemon ended the check without a report");
   return report;
