@@ -184,8 +184,8 @@ class Checker {
       tell(chain, "Sound");
       return {};
     }
-    // No room to make it again tells nothing of the layer.
-    if (!same && same.error().kind() == ErrorKind::exhausted)
+    // No room to make it again tells nothing of the layer, and neither does what the kernel cannot do.
+    if (!same && (same.error().kind() == ErrorKind::exhausted || same.error().kind() == ErrorKind::unavailable))
       return std::unexpected(std::move(same).error().wrap("make layer " + chain + " again to compare it"));
     const Error why = same ? Error(ErrorKind::internal, "its files are not what its blob says") : same.error();
     Damage& damage = add_damage(DamagedThing::layer, chain, record, why);

@@ -13,7 +13,6 @@
 
 #include "base/unique_fd.h"
 #include "store/overlay_format.h"
-#include "store/stream.h"
 #include "store/tree.h"
 
 namespace corten::store {
@@ -64,6 +63,38 @@ bool same_status(const struct stat& a, const struct stat& b, TreeKind kind) {
   if (kind == TreeKind::image && a.st_nlink != b.st_nlink) return false;
   if (kind == TreeKind::unpacked && S_ISDIR(a.st_mode)) return true;
   return a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
+}
+
+// Whose error it is shows when the other one is read by itself.
+template <class ReadOther>
+Result<bool> judged(Result<bool> same, ReadOther read_other) {
+  if (same) return same;
+  const bool is_unlike = TRY(unlike(std::move(same).error()));
+  CHECK(read_other());
+  return is_unlike;
+}
+
+Result<std::size_t> read_at(int fd, std::uint64_t offset, std::span<std::byte> buffer) {
+  for (std::size_t have = 0;;) {
+    const ssize_t got = ::pread(fd, buffer.data() + have, buffer.size() - have, static_cast<off_t>(offset + have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return sys_fail("read");
+    have += static_cast<std::size_t>(got);
+    if (got == 0 || have == buffer.size()) return have;
+  }
+}
+
+Result<bool> same_bytes(int one, int other) {
+  if (TRY(status_of(one)).st_size != TRY(status_of(other)).st_size) return false;
+  // Only clean pages go; whether any do is the kernel's business.
+  for (const int fd : {one, other}) static_cast<void>(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+  std::vector<std::byte> a(piece), b(piece);
+  for (std::uint64_t at = 0;; at += piece) {
+    const std::size_t have = TRY(read_at(one, at, a));
+    if (have != TRY(read_at(other, at, b))) return false;
+    if (!std::ranges::equal(std::span(a).first(have), std::span(b).first(have))) return false;
+    if (have < piece) return true;
+  }
 }
 
 // Two trees side by side; no walk calls itself.
@@ -128,23 +159,18 @@ class TreeComparer {
 
 }  // namespace
 
-Result<bool> same_file(int one, int other) {
-  if (TRY(status_of(one)).st_size != TRY(status_of(other)).st_size) return false;
-  for (const int fd : {one, other}) {
-    // Only clean pages go; whether any do is the kernel's business.
-    static_cast<void>(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
-    if (::lseek(fd, 0, SEEK_SET) != 0) return sys_fail("seek");
-  }
-  FdSource left(one), right(other);
-  std::vector<std::byte> a(piece), b(piece);
-  for (;;) {
-    const std::size_t have = TRY(read_full(left, a));
-    if (have != TRY(read_full(right, b))) return false;
-    if (!std::ranges::equal(std::span(a).first(have), std::span(b).first(have))) return false;
-    if (have < piece) return true;
-  }
+Result<bool> unlike(Error why) {
+  if (why.kind() == ErrorKind::exhausted || why.kind() == ErrorKind::unavailable)
+    return std::unexpected(std::move(why));
+  return false;
 }
 
-Result<bool> same_tree(int one, int other, TreeKind kind) { return TreeComparer(kind).run(one, other); }
+Result<bool> same_file(int one, int other) {
+  return judged(same_bytes(one, other), [&] { return same_bytes(other, other); });
+}
+
+Result<bool> same_tree(int one, int other, TreeKind kind) {
+  return judged(TreeComparer(kind).run(one, other), [&] { return TreeComparer(kind).run(other, other); });
+}
 
 }  // namespace corten::store

@@ -7,6 +7,13 @@
 
 namespace corten::store {
 
+// In all comparisons `one` is what is there, of which nothing is believed, and `other` was made just now. What cannot
+// be read of `one` is not the same; an error of reading `other` is an error.
+
+// What an error of reading `one` says: that it is not the same. That something is exhausted or unavailable says
+// nothing, and stays an error.
+Result<bool> unlike(Error why);
+
 // Byte for byte, from the disk where that can be had: what lies in memory may be better than what it came from. Takes
 // regular files open for reading.
 Result<bool> same_file(int one, int other);

@@ -1,6 +1,7 @@
 #include "store/layer_compare.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -45,6 +46,34 @@ class LayerCompare : public testing::Test {
 };
 
 TEST_F(LayerCompare, EqualTreesAreTheSame) { EXPECT_TRUE(same()); }
+
+TEST_F(LayerCompare, WhatCannotBeReadIsNotTheSame) {
+  // Its first page is nobody's: reading it is EIO. Like it, the other one has no size.
+  const UniqueFd unreadable(::open("/proc/self/mem", O_RDONLY | O_CLOEXEC));
+  const UniqueFd empty(::openat(base_.get(), "empty", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  char byte = 0;
+  ASSERT_EQ(::pread(unreadable.get(), &byte, 1, 0), -1);
+  ASSERT_EQ(errno, EIO);
+  const auto same = same_file(unreadable.get(), empty.get());
+  ASSERT_TRUE(same) << same.error().text();
+  EXPECT_FALSE(*same);
+  const auto fresh = same_file(empty.get(), unreadable.get());
+  ASSERT_FALSE(fresh) << "what was made just now must be readable";
+  EXPECT_EQ(fresh.error().sys_errno(), EIO);
+}
+
+TEST_F(LayerCompare, NoMoreDescriptorsSayNothing) {
+  const UniqueFd one = open("a"), other = open("b");
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 3;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto same = same_tree(one.get(), other.get());
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(same);
+  EXPECT_EQ(same.error().kind(), ErrorKind::exhausted) << same.error().text();
+}
 
 TEST_F(LayerCompare, OneBitOfAFileIsSeen) {
   const UniqueFd file = open("b/dir/file", O_RDWR);

@@ -99,22 +99,22 @@ std::optional<erofs::Compression> LayerImages::compression(std::uint64_t number)
 }
 
 Result<bool> LayerImages::same(std::uint64_t old, std::uint64_t made) const {
-  UniqueFd there = open(old), fresh = open(made);
+  UniqueFd fresh = open(made);
   if (!fresh) return sys_fail("open layer image {}", made);
-  if (!there) return false;
+  UniqueFd there = open(old);
+  if (!there) return unlike(sys_fail("open layer image {}", old).error());
   struct stat status{}, wanted{};
   if (::fstat(there.get(), &status) != 0 || ::fstat(fresh.get(), &wanted) != 0) return sys_fail("stat");
-  if (const auto same = same_file(there.get(), fresh.get()); !same || *same) return same && *same;
+  if (TRY(same_file(there.get(), fresh.get()))) return true;
   // Another version of the LZ4 library makes other bytes of the same files, and nobody but who reads them can tell.
   // What is not compressed may only differ by what is dead in it (a file that the tar has twice), and then in its size.
   const bool plain = compression_of(there.get()) != erofs::Compression::lz4;
   if (plain && status.st_size == wanted.st_size) return false;
   // A mount of its own: what others have in memory of it may be better than what is on the disk.
-  const auto old_files = mount_image(std::move(there), way_, again_);
-  if (!old_files) return false;
+  auto old_files = mount_image(std::move(there), way_, again_);
+  if (!old_files) return unlike(std::move(old_files).error());
   const auto new_files = TRY(mount_image(std::move(fresh), way_, again_));
-  const auto same = same_tree(old_files->root.get(), new_files.root.get(), TreeKind::image);
-  return same && *same;
+  return same_tree(old_files->root.get(), new_files.root.get(), TreeKind::image);
 }
 
 }  // namespace corten::store

@@ -326,16 +326,16 @@ class OverlaySnapshots : public Snapshots {
     return boot && *boot == catalog_->boot();
   }
 
-  // What is not there or cannot be read is not the same.
   Result<bool> same_layer(std::uint64_t old, std::uint64_t made, bool image) const {
     if (image) return images_.same(old, made);
     const auto open = [&](std::uint64_t number) {
       return UniqueFd(::openat(base_fd_.get(), layout::snapshot_files(number).c_str(),
                                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     };
-    const UniqueFd there = open(old), fresh = open(made);
+    const UniqueFd fresh = open(made);
     if (!fresh) return sys_fail("open layer {}", made);
-    if (!there) return false;
+    const UniqueFd there = open(old);
+    if (!there) return unlike(sys_fail("open layer {}", old).error());
     return same_tree(there.get(), fresh.get());
   }
 
