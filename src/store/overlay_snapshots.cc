@@ -420,18 +420,43 @@ class OverlaySnapshots : public Snapshots {
     return ::faccessat(base_fd_.get(), layout::snapshot_image(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
   }
 
-  // What the layers below have at a path, or none.
+  // What the layers below have at a path, or none: as a mount of them would show it.
   Result<UniqueFd> find_below(const std::vector<std::uint64_t>& chain, const std::string& path) {
     for (const std::uint64_t number : chain) {
       const LayerRoot root = TRY(images_.root(number));
-      auto fd = sys::open_beneath(root ? root->root.get() : base_fd_.get(),
-                                  root ? path : layout::snapshot_files(number) + "/" + path, O_PATH | O_NOFOLLOW,
-                                  sys::Resolve::no_symlinks);
-      struct stat status{};
-      if (!fd || ::fstat(fd->get(), &status) != 0) continue;
-      return is_whiteout(status) ? UniqueFd() : std::move(*fd);
+      UniqueFd files;
+      if (!root) {
+        files = UniqueFd(::openat(base_fd_.get(), layout::snapshot_files(number).c_str(),
+                                  O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (!files) return sys_fail("open layer {}", number);
+      }
+      const int top = root ? root->root.get() : files.get();
+      auto found = sys::open_beneath(top, path, O_PATH | O_NOFOLLOW, sys::Resolve::no_symlinks);
+      if (found) {
+        struct stat status{};
+        if (::fstat(found->get(), &status) != 0) return sys_fail("stat {:?} in layer {}", path, number);
+        return is_whiteout(status) ? UniqueFd() : std::move(*found);
+      }
+      const int why = found.error().sys_errno();
+      // On the way to it is something else, or nothing any more: it hides what is further down.
+      if (why == ENOTDIR || why == ELOOP) return UniqueFd();
+      if (why != ENOENT)
+        return std::unexpected(std::move(found).error().wrap(fmt::format("look into layer {}", number)));
+      if (TRY(hides_below(top, path))) return UniqueFd();
     }
     return UniqueFd();
+  }
+
+  // Whether one of the directories that lead to a path is opaque. Of the top one nobody asks, overlayfs neither.
+  static Result<bool> hides_below(int top, const std::string& path) {
+    for (std::size_t end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
+      const auto directory =
+          sys::open_beneath(top, path.substr(0, end), O_RDONLY | O_DIRECTORY | O_NOFOLLOW, sys::Resolve::no_symlinks);
+      if (!directory && directory.error().sys_errno() == ENOENT) return false;
+      if (!directory) return std::unexpected(directory.error());
+      if (is_opaque(directory->get())) return true;
+    }
+    return false;
   }
 
   Result<OverlayMount> view_of(std::string_view chain_id) {

@@ -197,6 +197,34 @@ TEST_P(SnapshotsContract, HardLinksIntoLowerLayersBecomeCopies) {
   EXPECT_EQ(status.st_mode & 07777, 04755U);
 }
 
+// What a layer takes away is not there for those above it, wherever on the way it was taken.
+TEST_P(SnapshotsContract, WhatWasTakenAwayIsNotFoundBelow) {
+  const std::string lower =
+      layer("", TarMaker().dir("a").file("a/b", "secret").dir("a/d", 0700).file("a/d/e", "x").done());
+  const std::string middles[] = {TarMaker().file(".wh.a", "").done(), TarMaker().file("a/.wh..wh..opq", "").done(),
+                                 TarMaker().dir("a").file("a/.wh.b", "").file("a/.wh.d", "").done(),
+                                 TarMaker().file("a", "no directory").done(),
+                                 TarMaker().symlink("a", "elsewhere").done()};
+  for (const std::string& tar : middles) {
+    const std::string middle = layer(lower, tar);
+    for (const char* target : {"a/b", "a/d/e"}) {
+      StringSource link(TarMaker().hard_link("stolen", target).done());
+      const auto refused = snapshots_->apply_layer("sha256:refused", middle, link);
+      ASSERT_FALSE(refused) << target;
+      EXPECT_THAT(refused.error().text(), testing::HasSubstr("hard link to")) << refused.error().text();
+    }
+    // Nor does a directory take its looks from there.
+    const std::string top = layer(middle, TarMaker().file("a/d/new", "new").done());
+    ASSERT_TRUE(snapshots_->prepare(top, top));
+    const UniqueFd c = mounted(top);
+    struct stat status{};
+    ASSERT_EQ(::fstatat(c.get(), "a/d", &status, 0), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0755U);
+    EXPECT_EQ(slurp(c.get(), "a/d/new"), "new");
+    EXPECT_FALSE(exists(c.get(), "a/b"));
+  }
+}
+
 TEST_P(SnapshotsContract, WhiteoutAndNewEntryInOneLayer) {
   const std::string base = layer("", base_tar());
   const std::string upper = layer(base, TarMaker()
