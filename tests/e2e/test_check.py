@@ -7,10 +7,7 @@ import pathlib
 import tarfile
 
 import pytest
-
 from conftest import Failed
-from test_registry import pushed, registry  # noqa: F401  (fixtures)
-from test_registry import pytestmark  # noqa: F401
 
 
 def flip(path):
@@ -32,7 +29,7 @@ def layer_files(daemon):
     return sorted((daemon.data_root / "snapshots").glob("*/layer.erofs"))
 
 
-def test_damage_is_found_and_repaired(registry, pushed, daemon):  # noqa: F811
+def test_damage_is_found_and_repaired(registry, pushed, daemon):
     cli, name = daemon.corten, f"{registry.address}/{pushed}:1"
     cli("pull", "-q", name)
     assert "0 damaged" in cli("system", "check")
@@ -53,7 +50,7 @@ def test_damage_is_found_and_repaired(registry, pushed, daemon):  # noqa: F811
     cli("rmi", name)
 
 
-def test_a_damaged_layer_is_made_again(registry, pushed, daemon):  # noqa: F811
+def test_a_damaged_layer_is_made_again(registry, pushed, daemon):
     cli, name = daemon.corten, f"{registry.address}/{pushed}:1"
     before = set(layer_files(daemon))
     cli("pull", "-q", name)
@@ -69,7 +66,7 @@ def test_a_damaged_layer_is_made_again(registry, pushed, daemon):  # noqa: F811
     cli("rmi", name)
 
 
-def test_an_image_that_could_not_be_read_comes_back(registry, pushed, daemon):  # noqa: F811
+def test_an_image_that_could_not_be_read_comes_back(registry, pushed, daemon):
     cli, name = daemon.corten, f"{registry.address}/{pushed}:1"
     cli("pull", "-q", name)
     _, manifest = registry.manifest(pushed, "1")

@@ -3,67 +3,34 @@
 import json
 import os
 import pathlib
-import shutil
-import socket
-import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
-from conftest import wait_until
+from registries import Registry
 
-REGISTRY = shutil.which("docker-registry")
-pytestmark = pytest.mark.skipif(
-    REGISTRY is None or shutil.which("skopeo") is None, reason="needs docker-registry and skopeo"
-)
 USER, PASSWORD = "me", "hush:me"
-# bcrypt of the password
-HTPASSWD = "me:$2b$05$abcdefghijklmnopqrstuuZ220xePn9l6TghRHEg4azwRjwLle/7S\n"
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    """The address of a registry with basic authentication."""
-    base = tmp_path_factory.mktemp("guarded")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    (base / "htpasswd").write_text(HTPASSWD)
-    (base / "config.yml").write_text(
-        "version: 0.1\n"
-        f"storage: {{filesystem: {{rootdirectory: {base}/data}}}}\n"
-        f"http: {{addr: '{address}'}}\n"
-        f"auth: {{htpasswd: {{realm: guarded, path: {base}/htpasswd}}}}\n"
-    )
-    with open(base / "log", "wb") as log:
-        process = subprocess.Popen([REGISTRY, "serve", base / "config.yml"], stdout=log, stderr=log)
+def basic(tmp_path_factory):
+    """With a password, and without TLS."""
+    registry = Registry(tmp_path_factory.mktemp("guarded"), password=PASSWORD, tls=False)
+    yield registry
+    registry.stop()
 
-    def answers():
-        try:
-            urllib.request.urlopen(f"http://{address}/v2/", timeout=5)
-        except urllib.error.HTTPError as error:
-            return error.code == 401
-        except OSError:
-            return False
 
-    wait_until(answers, 20, "docker-registry to answer")
-    yield address
-    process.kill()
-    process.wait()
+@pytest.fixture(scope="module")
+def guarded(basic):
+    return basic.address
 
 
 @pytest.fixture
-def image(guarded, daemon, tmp_path):
+def image(basic, daemon, tmp_path):
     """An image in the registry and nowhere else."""
     daemon.corten("tag", "busybox", "made:1")
     daemon.corten("save", "-o", tmp_path / "made.tar", "made:1")
     daemon.corten("rmi", "made:1")
-    subprocess.run(
-        ["skopeo", "--tmpdir", tmp_path, "copy", "-q", "--dest-tls-verify=false", f"--dest-creds={USER}:{PASSWORD}",
-         f"docker-archive:{tmp_path}/made.tar", f"docker://{guarded}/made:1"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return f"{guarded}/made:1"
+    basic.put(tmp_path / "made.tar", "made:1", f"--dest-creds={USER}:{PASSWORD}")
+    return f"{basic.address}/made:1"
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import tarfile
 import urllib.request
 
 import pytest
-from test_registry import Registry, guarded, pushed, registry  # noqa: F401
 
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -71,7 +70,7 @@ def clients(daemon, tmp_path):
 
 
 @pytest.fixture
-def images(registry, request):  # noqa: F811
+def images(registry, request):
     """Names of images for three platforms, in repositories of their own."""
     base = request.node.name.split("[")[0].replace("_", "-")
     put_image(registry, f"{base}/x86", "1", "amd64")
@@ -96,7 +95,7 @@ def same(clients, *line, insecure=True):
     return ours
 
 
-def test_inspect_prints_the_same(clients, images, registry):  # noqa: F811
+def test_inspect_prints_the_same(clients, images, registry):
     corten, docker = clients
     for name in (images["x86"], images["oci"], images["prefix"] + "/no:such", "A:1", images["x86"] + "@sha256:12"):
         same(clients, "inspect", name)
@@ -161,7 +160,7 @@ def test_help_is_the_same(clients):
         assert ours == as_ours(wanted)
 
 
-def test_push_brings_what_is_elsewhere(clients, images, registry):  # noqa: F811
+def test_push_brings_what_is_elsewhere(clients, images, registry):
     corten = clients[0]
     name = images["prefix"] + "/all:1"
     corten("manifest", "create", name, images["x86"], images["oci2"])
@@ -178,7 +177,7 @@ def test_push_brings_what_is_elsewhere(clients, images, registry):  # noqa: F811
     assert corten("image", "inspect", "-f", "{{index .RepoDigests 0}}", name) == name[:-2] + "@" + out[2]
 
 
-def test_behind_a_password(clients, guarded, daemon, tmp_path):  # noqa: F811
+def test_behind_a_password(clients, guarded, daemon, tmp_path):
     corten, docker = clients
     daemon.corten("tag", "busybox", f"{guarded.address}/one:1")
     name = f"{guarded.address}/one:1"
@@ -198,7 +197,7 @@ def test_behind_a_password(clients, guarded, daemon, tmp_path):  # noqa: F811
     assert "denied" in corten.fails("tags", f"{guarded.address}/all") or "no basic auth" in corten.fails("tags", f"{guarded.address}/all")
 
 
-def test_digests_of_images(registry, pushed, daemon):  # noqa: F811
+def test_digests_of_images(registry, pushed, daemon):
     """Pulled and pushed, by tag and by digest: what `image inspect` and `images --digests` say, in either client."""
     corten = daemon.corten
     name = f"{registry.address}/{pushed}"

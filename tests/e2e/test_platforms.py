@@ -12,7 +12,7 @@ import tarfile
 import urllib.request
 
 import pytest
-from test_registry import pytestmark, registry  # noqa: F401
+from registries import repository_name
 
 EMULATOR = "/usr/bin/qemu-aarch64-static"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -108,10 +108,10 @@ needs_emulator = pytest.mark.skipif(
 
 
 @pytest.fixture
-def index(registry, daemon, tmp_path):  # noqa: F811
+def index(registry, daemon, tmp_path):
     """The name of an image for several platforms in the registry. Each has /which, with its platform's name."""
     cli = daemon.corten
-    name = "multi/" + tmp_path.name.replace("[", "-").replace("]", "").strip("-_").lower()
+    name = repository_name(tmp_path, "multi")
     entries = []
 
     def add(platform, files=None):
@@ -221,7 +221,7 @@ def test_an_image_that_is_here_for_another_machine(index, cli):
     assert platform_of(cli, index) == "linux/amd64"
 
 
-def test_an_image_that_exists_for_one_machine_only(registry, index, cli):  # noqa: F811
+def test_an_image_that_exists_for_one_machine_only(registry, index, cli):
     """Docker takes it all the same, and says so; it is not run where another platform was asked for."""
     single = index.rsplit(":", 1)[0] + ":linux-arm64"
     said = cli("pull", "--platform", "linux/s390x", single)

@@ -3,22 +3,22 @@
 import json
 
 import pytest
+from registries import repository_name
 from test_api import Unix
-from test_registry import pytestmark, registry  # noqa: F401
 
 
 @pytest.fixture
-def image(registry, daemon, tmp_path):  # noqa: F811
+def image(registry, daemon, tmp_path):
     """A two-layer image tagged for the registry; the repository's name."""
     cli = daemon.corten
     cli("run", "--name", "maker", "busybox", "sh", "-c", "head -c 3000000 /dev/urandom > /random")
-    name = "push/" + tmp_path.name.replace("[", "-").replace("]", "").strip("-_").lower()
+    name = repository_name(tmp_path, "push")
     cli("commit", "maker", f"{registry.address}/{name}:1")
     cli("rm", "maker")
     return name
 
 
-def test_push_and_pull_back(registry, image, docker, daemon):  # noqa: F811
+def test_push_and_pull_back(registry, image, docker, daemon):
     full = f"{registry.address}/{image}"
     said = docker("push", f"{full}:1")
     digest, manifest = registry.manifest(image, "1")
@@ -34,7 +34,7 @@ def test_push_and_pull_back(registry, image, docker, daemon):  # noqa: F811
     assert docker("run", "--rm", f"{full}:1", "stat", "-c", "%s", "/random").strip() == "3000000"
 
 
-def test_nothing_is_sent_twice(registry, image, docker):  # noqa: F811
+def test_nothing_is_sent_twice(registry, image, docker):
     full = f"{registry.address}/{image}"
     docker("push", "-q", f"{full}:1")
     docker("tag", f"{full}:1", f"{full}:2")
@@ -44,7 +44,7 @@ def test_nothing_is_sent_twice(registry, image, docker):  # noqa: F811
     assert registry.manifest(image, "2")[0] == registry.manifest(image + "-copy", "1")[0]
 
 
-def test_what_cannot_be_pushed(registry, image, docker):  # noqa: F811
+def test_what_cannot_be_pushed(registry, image, docker):
     full = f"{registry.address}/{image}"
     assert f"tag does not exist: {full}:9" in docker.fails("push", f"{full}:9")
     assert f"does not exist locally with the tag: {full}/x" in docker.fails("push", f"{full}/x")
@@ -64,7 +64,7 @@ def post(daemon, path, headers=None):
 NOBODY = {"X-Registry-Auth": "e30="}
 
 
-def test_the_lines_of_the_answer(registry, image, daemon):  # noqa: F811
+def test_the_lines_of_the_answer(registry, image, daemon):
     path = f"/images/{registry.address}/{image}/push"
     status, lines = post(daemon, path + "?tag=1", NOBODY)
     assert status == 200
@@ -93,12 +93,12 @@ def test_the_lines_of_the_answer(registry, image, daemon):  # noqa: F811
         ("tag=1&platform=%7B", NOBODY, 400, "failed to parse platform"),
     ],
 )
-def test_requests_that_make_no_sense(registry, image, daemon, query, headers, status, text):  # noqa: F811
+def test_requests_that_make_no_sense(registry, image, daemon, query, headers, status, text):
     answer = post(daemon, f"/images/{registry.address}/{image}/push?{query}", headers)
     assert answer[0] == status and text in answer[1][0]["message"]
 
 
-def test_another_platform(registry, image, daemon):  # noqa: F811
+def test_another_platform(registry, image, daemon):
     platform = "%7B%22os%22:%22linux%22,%22architecture%22:%22s390x%22%7D"
     _, lines = post(daemon, f"/images/{registry.address}/{image}/push?tag=1&platform={platform}", NOBODY)
     assert lines[-1]["error"].endswith("does not match the specified platform (linux/s390x)")

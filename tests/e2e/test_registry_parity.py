@@ -5,10 +5,9 @@ import json
 import re
 import shutil
 import subprocess
-import warnings
 
 import pytest
-from test_registry import Registry, free_port, pushed, registry  # noqa: F401
+from registries import free_port
 
 
 @pytest.fixture
@@ -52,18 +51,6 @@ def both(daemon, tmp_path):
         return found
 
     return differences
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    """A registry for "me" with "secret", whose check of it takes a moment instead of a quarter of a second."""
-    registry = Registry(tmp_path_factory.mktemp("guarded"), password="secret")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import crypt
-    (registry.base / "users").write_text("me:" + crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)) + "\n")
-    yield registry
-    registry.stop()
 
 
 def test_login(both, guarded):
@@ -182,7 +169,7 @@ def test_helpers_keep_what_either_client_gives_them(both, guarded, daemon, tmp_p
         assert warning.startswith(f"WARNING: going on without credentials for {name}.localhost: ") and warning.endswith(why)
 
 
-def test_pull_and_push(both, registry, guarded, pushed, daemon):  # noqa: F811
+def test_pull_and_push(both, registry, guarded, pushed, daemon):
     name, at = f"{registry.address}/{pushed}", guarded.address
     nobody = f"127.0.0.1:{free_port()}"
     digest = registry.manifest(pushed, "1")[0]

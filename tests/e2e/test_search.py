@@ -9,7 +9,6 @@ import threading
 import urllib.parse
 
 import pytest
-from test_registry import Registry, guarded, pushed, registry  # noqa: F401
 
 RESULTS = [
     {"name": "busybox", "description": "Busybox base\nimage. " + "x" * 60, "star_count": 12, "is_official": True},
@@ -122,7 +121,7 @@ def put_tags(registry, name, tags):
         )  # fmt: skip
 
 
-def test_tags(registry, pushed, daemon):  # noqa: F811
+def test_tags(registry, pushed, daemon):
     cli = daemon.corten
     put_tags(registry, pushed, ["1.9", "1.10", "1.10-slim", "1.10-rc1", "latest", "edge"])
     name = f"{registry.address}/{pushed}"
@@ -139,7 +138,7 @@ def test_tags(registry, pushed, daemon):  # noqa: F811
     assert [line["ID"] for line in lines if line["ID"]] == [cli("images", "-q", "--no-trunc", f"{name}:1.9")]
 
 
-def test_tags_that_there_are_not(registry, daemon):  # noqa: F811
+def test_tags_that_there_are_not(registry, daemon):
     cli = daemon.corten
     assert f"repository {registry.address}/no/such not found" in cli.fails("tags", f"{registry.address}/no/such", code=1)
     assert "without tag and digest" in cli.fails("tags", "busybox:1", code=1)
@@ -156,7 +155,7 @@ def get(daemon, path, header=""):
     return int(head.split()[1]), json.loads(body)
 
 
-def test_distribution(registry, pushed, daemon):  # noqa: F811
+def test_distribution(registry, pushed, daemon):
     digest, manifest = registry.manifest(pushed, "1")
     name = f"{registry.address}/{pushed}"
     for reference in (f"{name}:1", f"{name}@{digest}"):
@@ -176,7 +175,7 @@ def test_distribution(registry, pushed, daemon):  # noqa: F811
     )  # fmt: skip
 
 
-def test_distribution_needs_the_password(guarded, daemon):  # noqa: F811
+def test_distribution_needs_the_password(guarded, daemon):
     daemon.corten("tag", "busybox", f"{guarded.address}/shut:1")
     daemon.corten("login", "-u", "me", "--password-stdin", guarded.address, input="secret")
     daemon.corten("push", "-q", f"{guarded.address}/shut:1")
@@ -217,14 +216,14 @@ def test_a_search_sends_credentials_when_asked(daemon, index, tmp_path):
     assert {seen for _, seen in Index.seen} == {None, wanted}
 
 
-def test_a_mirror_answers_for_docker_hub(make_daemon, registry, pushed):  # noqa: F811
+def test_a_mirror_answers_for_docker_hub(make_daemon, registry, pushed):
     daemon = make_daemon("--registry-mirror", f"http://{registry.address}", image=False)
     assert daemon.corten("tags", "-q", pushed) == "1"
     status, body = get(daemon, f"/distribution/{pushed}:1/json")
     assert status == 200 and body["Descriptor"]["digest"] == registry.manifest(pushed, "1")[0]
 
 
-def test_docker_py(daemon, registry, index, pushed):  # noqa: F811
+def test_docker_py(daemon, registry, index, pushed):
     docker = pytest.importorskip("docker")
     client = docker.DockerClient(base_url=daemon.host)
     name = f"{registry.address}/{pushed}"

@@ -9,16 +9,11 @@ import shutil
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 import uuid
 
 import pytest
-from conftest import wait_until
-from test_registry import REGISTRY, free_port
-
-pytestmark = pytest.mark.skipif(REGISTRY is None, reason="needs docker-registry")
+from registries import Registry
 
 SERVICE, ISSUER = "test-registry", "test-issuer"
 PUBLIC = "public/"  # what anybody may pull
@@ -95,29 +90,15 @@ def strict(tmp_path_factory):
     Tokens.folder = base
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tokens)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"127.0.0.1:{free_port()}"
-    (base / "config.yml").write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {base}/data}}}}\nhttp: {{addr: '{address}'}}\n"
-        f"auth:\n  token:\n    realm: http://127.0.0.1:{server.server_address[1]}/token\n    service: {SERVICE}\n"
-        f"    issuer: {ISSUER}\n    rootcertbundle: {base}/cert.pem\n"
+    registry = Registry(
+        base,
+        more=f"auth:\n  token:\n    realm: http://127.0.0.1:{server.server_address[1]}/token\n    service: {SERVICE}\n"
+        f"    issuer: {ISSUER}\n    rootcertbundle: {base}/cert.pem\n",
     )
-    with open(base / "log", "wb") as log:
-        process = subprocess.Popen([REGISTRY, "serve", base / "config.yml"], stdout=log, stderr=log)
-    wait_until(lambda: answers(address), 20, "docker-registry to answer")
-    yield address
-    process.kill()
-    process.wait()
+    yield registry.address
+    registry.stop()
     server.shutdown()
     server.server_close()
-
-
-def answers(address):
-    try:
-        urllib.request.urlopen(f"http://{address}/v2/", timeout=5)
-    except urllib.error.HTTPError as error:
-        return error.code == 401
-    except OSError:
-        return False
 
 
 @pytest.fixture

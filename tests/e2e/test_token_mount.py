@@ -1,7 +1,7 @@
 """Mounts between repositories that need a token for both, and what may not be written to; test_token.py has the rest."""
 
 import pytest
-from test_registry import Registry, pytestmark  # noqa: F401
+from registries import Registry
 from token_server import TokenServer
 
 
