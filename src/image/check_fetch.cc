@@ -35,9 +35,7 @@ class Fetcher {
     CHECK(is_manifest ? manifest(registry, place, writer) : blob(registry, place, writer));
     const store::BlobInfo got = TRY(writer.seal());
     if (got.digest != digest) return fail(ErrorKind::invalid, "the registry sent {} instead", got.digest.text());
-    // A crash from here on leaves it missing instead of damaged, which the next check finds as well.
-    if (content_.has(digest)) CHECK(content_.remove(digest));
-    TRY(writer.commit(digest));
+    TRY(writer.replace(digest));
     return {};
   }
 

@@ -137,17 +137,32 @@ Result<UniqueFd> BlobWriter::read_back() {
 Result<BlobInfo> BlobWriter::commit(const std::optional<oci::Digest>& digest, std::optional<std::uint64_t> size,
                                     bool flush_name) {
   UniqueFd fd = std::move(fd_);
-  if (digest_.empty()) digest_ = hasher_.finish();
   const bool kept = std::exchange(keep_, false);
-  BlobInfo info{digest_, size_};
-  if (size && *size != size_)
-    return fail(ErrorKind::invalid, "blob {} has {} bytes, {} were announced", info.digest.text(), size_, *size);
-  if (digest && *digest != info.digest)
-    return fail(ErrorKind::invalid, "blob is {}, {} was announced", info.digest.text(), digest->text());
-  const std::string hex(info.digest.hex());
-  if (flush_name ? TRY(store_->has_durably(info.digest)) : store_->has(info.digest))
-    return info;  // the destructor drops ours
+  CHECK(expect(digest, size));
+  if (flush_name ? TRY(store_->has_durably(digest_)) : store_->has(digest_))
+    return BlobInfo{digest_, size_};  // the destructor drops ours
   keep_ = kept;
+  return give_name(std::move(fd), flush_name);
+}
+
+Result<BlobInfo> BlobWriter::replace(const oci::Digest& digest) {
+  UniqueFd fd = std::move(fd_);
+  CHECK(expect(digest, std::nullopt));
+  return give_name(std::move(fd), true);
+}
+
+Result<> BlobWriter::expect(const std::optional<oci::Digest>& digest, std::optional<std::uint64_t> size) {
+  if (digest_.empty()) digest_ = hasher_.finish();
+  if (size && *size != size_)
+    return fail(ErrorKind::invalid, "blob {} has {} bytes, {} were announced", digest_.text(), size_, *size);
+  if (digest && *digest != digest_)
+    return fail(ErrorKind::invalid, "blob is {}, {} was announced", digest_.text(), digest->text());
+  return {};
+}
+
+Result<BlobInfo> BlobWriter::give_name(UniqueFd fd, bool flush_name) {
+  const BlobInfo info{digest_, size_};
+  const std::string hex(info.digest.hex());
   if (!fd) fd = TRY(reader());
   failpoint("blob-written");
   if (::fsync(fd.get()) != 0) return sys_fail("flush blob {}", info.digest.text());

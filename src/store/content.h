@@ -54,11 +54,15 @@ class BlobWriter : public ByteSink {
   // visible for sure after a crash only when ContentStore::flush_names has returned.
   Result<BlobInfo> commit(const std::optional<oci::Digest>& digest = std::nullopt,
                           std::optional<std::uint64_t> size = std::nullopt, bool flush_name = true);
+  // As commit, but takes the place of a blob that is there, in one step: for one that is damaged.
+  Result<BlobInfo> replace(const oci::Digest& digest);
 
  private:
   friend class ContentStore;
   BlobWriter(const ContentStore& store, bool partial, std::string name, UniqueFd fd);
   Result<> take_over(std::uint64_t size, const std::stop_token& stop);
+  Result<> expect(const std::optional<oci::Digest>& digest, std::optional<std::uint64_t> size);
+  Result<BlobInfo> give_name(UniqueFd fd, bool flush_name);
   Result<> append(std::span<const std::byte> bytes);
   Result<> require_reserve();
   int directory() const;

@@ -8,10 +8,41 @@
 #include <filesystem>
 
 #include "base/cleanup.h"
+#include "store/failpoint.h"
 #include "store/store_fixture.h"
 
 namespace corten::store {
 namespace {
+
+const ContentStore* watched = nullptr;
+int times_seen = 0;
+
+// Whatever happens to the writer: some blob has the name.
+void name_is_there(const char*) {
+  ++times_seen;
+  EXPECT_EQ(watched->list()->size(), 1U);
+}
+
+TEST(Content, ReplacesADamagedBlobInOneStep) {
+  const TempTree tree;
+  const auto content = *ContentStore::open(tree.path() + "/content");
+  const auto put = content->put("sound");
+  ASSERT_TRUE(put);
+  ASSERT_TRUE(spill(AT_FDCWD, content->path(put->digest), "wrong"));
+  auto wrong = content->writer();
+  ASSERT_TRUE(wrong && wrong->write(std::as_bytes(std::span(std::string_view("other")))));
+  EXPECT_EQ(wrong->replace(put->digest).error().kind(), ErrorKind::invalid);
+  auto writer = content->writer();
+  ASSERT_TRUE(writer && writer->write(std::as_bytes(std::span(std::string_view("sound")))));
+  ASSERT_TRUE(writer->seal());
+  watched = content.get();
+  failpoint_hook = name_is_there;
+  const auto done = writer->replace(put->digest);
+  failpoint_hook = nullptr;
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_GT(times_seen, 2);
+  EXPECT_TRUE(content->verify(put->digest));
+}
 
 class PartialTest : public testing::Test {
  protected:
