@@ -90,12 +90,17 @@ Result<Credentials> parse_registry_auth(std::string_view header) {
   header = trim(header);
   if (header.empty()) return Credentials{};
   const auto text = header.size() <= max_auth_header ? base64_decode(header) : std::nullopt;
-  const auto bad = [] { return fail(ErrorKind::invalid, "invalid X-Registry-Auth header: want base64url of JSON"); };
-  if (!text) return bad();
-  if (trim(*text).empty() || trim(*text) == "null") return Credentials{};
-  auto credentials = credentials_of(json::from_text<AuthConfig>(*text));
-  if (!credentials) return bad();
-  return std::move(*credentials);
+  if (text)
+    if (auto credentials = parse_auth_config(*text)) return credentials;
+  return fail(ErrorKind::invalid, "invalid X-Registry-Auth header: want base64url of JSON");
+}
+
+Result<Credentials> parse_auth_config(std::string_view json) {
+  json = trim(json);
+  if (json.empty() || json == "null") return Credentials{};
+  auto credentials = json.size() <= max_auth_header ? credentials_of(json::from_text<AuthConfig>(json)) : std::nullopt;
+  if (!credentials) return fail(ErrorKind::invalid, "invalid registry credentials");
+  return *std::move(credentials);
 }
 
 Result<std::map<std::string, Credentials>> parse_registry_config(std::string_view header) {

@@ -34,6 +34,8 @@ struct Credentials {
 // "registrytoken"}. Empty text and an empty object give empty credentials. `invalid` otherwise; nothing of the value is
 // in the error's text.
 Result<Credentials> parse_registry_auth(std::string_view header);
+// The JSON within it, as POST /auth and old clients' bodies have it bare.
+Result<Credentials> parse_auth_config(std::string_view json);
 // The value of X-Registry-Config: base64url of {"<registry>": what X-Registry-Auth has in it}. By domain: the key
 // "https://index.docker.io/v1/" is docker.io. At most 1,000 registries from 1 MiB; errors as above.
 Result<std::map<std::string, Credentials>> parse_registry_config(std::string_view header);
@@ -52,7 +54,7 @@ std::vector<Challenge> parse_challenges(const http::Headers& headers);
 // What a request needs to be allowed to do.
 struct Scope {
   std::string repository;             // empty: nothing in particular (ping)
-  std::string actions = "pull";       // "pull", "pull,push", "pull,delete"
+  std::string actions = "pull";       // "pull", "pull,push"
   std::string other_repository = "";  // to be mounted from
   // "repository:a/b:pull", sorted; what goes to the token server.
   std::vector<std::string> texts() const;

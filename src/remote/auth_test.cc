@@ -37,6 +37,18 @@ TEST(RegistryAuth, RefusesWhatIsNone) {
   EXPECT_THAT(injected.error().text(), Not(HasSubstr("secret")));
 }
 
+TEST(RegistryAuth, IsReadBareToo) {
+  EXPECT_TRUE(parse_auth_config("")->empty());
+  EXPECT_TRUE(parse_auth_config(" null\n")->empty());
+  EXPECT_EQ(parse_auth_config(R"({"auth":"bWU6cDp3"})")->password, "p:w");
+  for (const auto& text : {std::string("[]"), std::string("bWU6cDp3"), std::string(R"({"auth":"secret"})"),
+                           R"({"password":")" + std::string(100'000, 'a') + R"("})"}) {
+    const auto refused = parse_auth_config(text);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_EQ(refused.error().text(), "invalid registry credentials");
+  }
+}
+
 TEST(RegistryConfig, ReadsOneForEachRegistry) {
   const auto read = [](std::string_view json) { return parse_registry_config(http::base64_encode(json)); };
   EXPECT_TRUE(parse_registry_config("")->empty());
