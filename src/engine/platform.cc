@@ -1,7 +1,5 @@
 #include "engine/platform.h"
 
-#include <algorithm>
-
 #include "image/images.h"
 #include "oci/platform.h"
 #include "sys/binfmt.h"
@@ -9,13 +7,7 @@
 namespace corten::engine {
 namespace {
 
-// What images say of themselves reaches terminals and logs.
-std::string shown(std::string text) {
-  text.resize(std::min<std::size_t>(text.size(), 100));
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
-  return text;
-}
+using oci::shown;
 
 // What keeps this machine from running programs for `architecture`, and what to do about it; nullopt where nothing
 // does, and the program is to blame. `not_found`: the kernel has found no interpreter, else no way to execute the
@@ -53,11 +45,8 @@ Result<std::optional<std::string>> check_platform(const std::string& wanted, con
         "was requested",
         shown(image.text()), host.text());
   }
-  const oci::Platform platform = TRY(oci::parse_platform(wanted));
-  if (oci::matches(platform, image)) return std::nullopt;
-  return fail(ErrorKind::not_found,
-              "image with reference {} was found but its platform ({}) does not match the specified platform ({})",
-              reference, shown(image.text()), platform.text());
+  CHECK(oci::require_platform(TRY(oci::parse_platform(wanted)), image, reference));
+  return std::nullopt;
 }
 
 Error explain_foreign_program(Error error, const oci::Platform& image) {

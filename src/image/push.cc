@@ -9,6 +9,7 @@
 #include "image/pull_layers.h"
 #include "image/teller.h"
 #include "oci/foreign.h"
+#include "oci/platform.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -229,10 +230,7 @@ Result<ImagePtr> image_to_push(const Catalog& catalog, const oci::Reference& ref
   const auto tag = tags.find(reference.tag);
   if (tag == tags.end()) return fail(ErrorKind::not_found, "tag does not exist: {}", reference.familiar());
   ImagePtr image = catalog.images.at(tag->second);
-  if (options.platform && !oci::matches(*options.platform, image->config.platform))
-    return fail(ErrorKind::not_found,
-                "image with reference {} was found but its platform ({}) does not match the specified platform ({})",
-                reference.familiar(), image->config.platform.text(), options.platform->text());
+  if (options.platform) CHECK(oci::require_platform(*options.platform, image->config.platform, reference.familiar()));
   return image;
 }
 

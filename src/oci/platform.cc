@@ -212,6 +212,19 @@ bool matches(const Platform& want, const Platform& have) {
   return a.os == b.os && a.architecture == b.architecture;
 }
 
+Result<> require_platform(const Platform& want, const Platform& image, std::string_view name) {
+  if (matches(want, image)) return {};
+  return fail(ErrorKind::not_found,
+              "image with reference {} was found but its platform ({}) does not match the specified platform ({})",
+              name, shown(image.text()), want.text());
+}
+
+std::string shown(std::string_view text) {
+  std::string out(text.substr(0, 100));
+  std::ranges::replace_if(out, [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
+  return out;
+}
+
 const Descriptor* best_entry(const std::vector<Descriptor>& entries, const Platform& want) {
   constexpr unsigned unnamed = std::numeric_limits<unsigned>::max();
   const Descriptor* best = nullptr;

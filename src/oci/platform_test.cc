@@ -143,6 +143,17 @@ TEST(Platform, EntriesThatNameNoneComeLastAndAttestationsNever) {
   EXPECT_EQ(taken(list, "linux/amd64"), 2);
 }
 
+TEST(Platform, ARefusalCarriesNothingOfTheImagesOntoATerminal) {
+  const Platform want{.architecture = "amd64", .os = "linux"};
+  EXPECT_TRUE(require_platform(want, want, "x:1"));
+  const auto refused =
+      require_platform(want, {.architecture = "a\x1b[2J\n" + std::string(200, 'b'), .os = "linux"}, "x:1");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::not_found);
+  EXPECT_EQ(refused.error().text(), "image with reference x:1 was found but its platform (linux/a?[2J?" +
+                                        std::string(88, 'b') + ") does not match the specified platform (linux/amd64)");
+}
+
 TEST(Platform, ThisMachineRunsItsOwnImages) {
   EXPECT_TRUE(matches(best_host_platform(), host_platform()));
   EXPECT_EQ(best_host_platform().architecture, host_platform().architecture);
