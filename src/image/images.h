@@ -85,6 +85,8 @@ struct CommitOptions {
 
 struct LoadOptions {
   Progress progress = {};
+  // Told once for each image, before its lines.
+  std::function<void(const std::string& id)> loaded = {};
   // How far a file that looks like a layer has been read, now and then and at its end. The id is 12 hexadecimal digits.
   std::function<void(std::string_view id, std::uint64_t current, std::uint64_t total)> layer = {};
   std::optional<oci::Platform> platform = std::nullopt;  // images for others are left out

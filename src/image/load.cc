@@ -299,6 +299,7 @@ Result<std::vector<std::string>> Images::Impl::load(store::ByteSource& tar, cons
     const auto id = TRY(ImageLoader(*this, files, image).run(options.platform));
     left_out = left_out || !id;
     if (!id) continue;
+    if (options.loaded) options.loaded(*id);
     std::vector<std::string> lines;
     for (const std::string& name : image.names) lines.push_back("Loaded image: " + familiar_of(name));
     if (lines.empty()) lines.push_back("Loaded image ID: " + *id);

@@ -230,14 +230,17 @@ TEST_P(LoadTest, ChoosesByPlatform) {
   const std::string both = tar.file("manifest.json", "[" + manifest_entry("amd", "x:amd", {layer}) + "," +
                                                          manifest_entry("arm", "x:arm", {layer}) + "]")
                                .done();
+  std::vector<std::string> told;
   const auto load_for = [&](const std::string& platform) {
     store::StringSource source(both);
-    return images_->load(source, {.platform = *oci::parse_platform(platform)});
+    return images_->load(source, {.loaded = [&](const std::string& id) { told.push_back(id); },
+                                  .platform = *oci::parse_platform(platform)});
   };
   const auto loaded = load_for("linux/arm64");
   ASSERT_TRUE(loaded) << loaded.error().text();
   EXPECT_EQ(*loaded, std::vector<std::string>{"Loaded image: x:arm"});
   EXPECT_FALSE(images_->resolve("x:amd"));
+  EXPECT_EQ(told, std::vector<std::string>{(*images_->resolve("x:arm"))->id});
   const auto none = load_for("linux/s390x");
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().text(), "the archive has no image for linux/s390x");
