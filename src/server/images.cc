@@ -5,6 +5,7 @@
 #include "image/changes.h"
 #include "json/codec.h"
 #include "server/filters.h"
+#include "server/image_routes.h"
 #include "server/progress_stream.h"
 #include "server/router.h"
 
@@ -42,29 +43,17 @@ class BodySink : public store::ByteSink {
   std::string type_;
 };
 
-Result<oci::Platform> platform_of_json(std::string_view text) {
-  const auto platform = json::from_text<oci::Platform>(text);
-  if (!platform) return fail(ErrorKind::invalid, "failed to parse platform: {}", platform.error().text());
-  if (platform->os.empty() || platform->architecture.empty())
-    return fail(ErrorKind::invalid, "both OS and Architecture must be provided");
-  return *platform;
-}
-
 // Since API 1.48; older clients' parameter of that name means nothing here.
 Result<std::optional<oci::Platform>> wanted_platform(const Call& call) {
   const std::string text = call.query("platform");
   if (text.empty() || call.version < ApiVersion{1, 48}) return std::nullopt;
-  return platform_of_json(text);
+  return parse_platform_json(text);
 }
 
 // An image has one platform; of another one that is asked for there is nothing to tell or to remove.
 Result<> check_platform(const Call& call, const oci::Platform& wanted) {
   const image::ImagePtr image = TRY(call.services.images.resolve(call.path("name")));
-  const oci::Platform& platform = image->config.platform;
-  if (oci::matches(wanted, platform)) return {};
-  return fail(ErrorKind::not_found,
-              "image with reference {} was found but its platform ({}) does not match the specified platform ({})",
-              call.path("name"), platform.text().substr(0, 100), wanted.text());
+  return oci::require_platform(wanted, image->config.platform, call.path("name"));
 }
 
 // As their root or as a mount.
@@ -233,7 +222,7 @@ Array deleted_items(Call& call, const std::vector<image::DeleteItem>& items) {
 
 Result<> remove(Call& call) {
   for (const std::string_view platform : call.request.query.all("platforms"))
-    CHECK(check_platform(call, TRY(platform_of_json(platform))));
+    CHECK(check_platform(call, TRY(parse_platform_json(platform))));
   image::RemoveOptions options;
   options.force = call.flag("force");
   options.prune_parents = !call.flag("noprune");
@@ -289,12 +278,8 @@ Result<> load(Call& call) {
   image::LoadOptions options;
   options.platform = TRY(wanted_platform(call));
   ProgressStream stream(call);
-  std::string told;  // one event for each image, however many names it has
-  options.progress = [&](std::string_view text) {
-    stream.line(Object{{"stream", std::string(text) + "\n"}});
-    const auto image = call.services.images.resolve(text.substr(text.find(": ") + 2));
-    if (image && std::exchange(told, (*image)->id) != (*image)->id) publish(call, "load", (*image)->id, (*image)->id);
-  };
+  options.progress = [&](std::string_view text) { stream.line(Object{{"stream", std::string(text) + "\n"}}); };
+  options.loaded = [&](const std::string& id) { publish(call, "load", id, id); };
   if (!call.flag("quiet"))
     options.layer = [&](std::string_view id, std::uint64_t current, std::uint64_t total) {
       stream.event({.id = std::string(id), .status = "Loading layer", .current = current, .total = total});

@@ -22,9 +22,4 @@ class ProgressStream {
   Result<> written_;
 };
 
-// POST /images/create with fromImage.
-Result<> pull_image(Call& call);
-// POST /images/{name...}/push.
-Result<> push_image(Call& call);
-
 }  // namespace corten::server

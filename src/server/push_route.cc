@@ -1,5 +1,6 @@
 // POST /images/{name...}/push.
 #include "image/push.h"
+#include "server/image_routes.h"
 #include "server/progress_stream.h"
 
 namespace corten::server {
@@ -15,18 +16,13 @@ Result<remote::Credentials> credentials_of(Call& call) {
   if (!header.empty()) return remote::parse_registry_auth(header);
   const std::string body = TRY(call.request.read_all(max_auth_body));
   if (body.empty()) return fail(ErrorKind::invalid, "Bad parameters and missing X-Registry-Auth: EOF");
-  return wrap(remote::parse_registry_auth(http::base64_encode(body)), "Bad parameters and missing X-Registry-Auth");
+  return wrap(remote::parse_auth_config(body), "Bad parameters and missing X-Registry-Auth");
 }
 
-// Since API 1.46, {"os":"linux","architecture":"arm64"}.
 Result<std::optional<oci::Platform>> platform_of(const Call& call) {
   const std::string text = call.query("platform");
   if (text.empty()) return std::nullopt;
-  if (!text.starts_with('{')) return TRY(oci::parse_platform(text));
-  oci::Platform platform = TRY_AS(json::from_text<oci::Platform>(text), "failed to parse platform");
-  if (platform.os.empty() || platform.architecture.empty())
-    return fail(ErrorKind::invalid, "both OS and Architecture must be provided");
-  return platform;
+  return text.starts_with('{') ? TRY(parse_platform_json(text)) : TRY(oci::parse_platform(text));
 }
 
 Result<image::PushOptions> push_options(Call& call) {
@@ -48,24 +44,13 @@ Result<oci::Reference> wanted(const Call& call) {
   return reference;
 }
 
-void publish_push(Call& call, const oci::Reference& reference) {
-  engine::Event event;
-  event.type = "image";
-  event.action = "push";
-  event.actor_id = reference.familiar();
-  if (const auto image = call.services.images.resolve(reference.full()))
-    for (const auto& [key, value] : (*image)->config.config.labels) event.attributes.emplace(key, value);
-  event.attributes["name"] = reference.familiar_name();
-  call.services.engine.events().publish(std::move(event));
-}
-
 Result<> push_one(Call& call, ProgressStream& stream, const oci::Reference& reference,
                   const image::PushOptions& options) {
   const image::PushResult result = TRY(image::push(call.services.images, reference, options));
   stream.status(fmt::format("{}: digest: {} size: {}", result.tag, result.digest, result.size));
   stream.line(Object{{"progressDetail", Object{}},
                      {"aux", Object{{"Tag", result.tag}, {"Digest", result.digest}, {"Size", result.size}}}});
-  publish_push(call, reference);
+  publish_transfer(call, "push", reference, reference.full());
   return {};
 }
 

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "image/pull.h"
+#include "server/image_routes.h"
 #include "server/progress_stream.h"
 #include "trust/collect.h"
 
@@ -9,7 +10,6 @@ namespace corten::server {
 namespace {
 
 using json::Object;
-using json::Value;
 
 Result<image::PullOptions> pull_options(Call& call) {
   const RegistryAccess access = call.services.registry();
@@ -26,17 +26,6 @@ Result<image::PullOptions> pull_options(Call& call) {
   return options;
 }
 
-void publish_pull(Call& call, const oci::Reference& reference, const std::string& id) {
-  engine::Event event;
-  event.type = "image";
-  event.action = "pull";
-  event.actor_id = reference.familiar();
-  event.attributes["name"] = reference.familiar_name();
-  if (const auto image = call.services.images.resolve(id))
-    for (const auto& [key, value] : (*image)->config.config.labels) event.attributes.emplace(key, value);
-  call.services.engine.events().publish(std::move(event));
-}
-
 Result<> pull_one(Call& call, ProgressStream& stream, const oci::Reference& reference,
                   const image::PullOptions& options) {
   const image::PullResult result = TRY(image::pull(call.services.images, reference, options));
@@ -44,7 +33,7 @@ Result<> pull_one(Call& call, ProgressStream& stream, const oci::Reference& refe
   stream.status("Digest: " + result.digest);
   stream.status(result.changed ? "Status: Downloaded newer image for " + name
                                : "Status: Image is up to date for " + name);
-  publish_pull(call, reference.with_default_tag(), result.image_id);
+  publish_transfer(call, "pull", reference.with_default_tag(), result.image_id);
   return {};
 }
 
@@ -71,8 +60,8 @@ Result<> pull_all(Call& call, ProgressStream& stream, const oci::Reference& repo
 }
 
 Result<> login(Call& call) {
-  const Value body = TRY(call.body());
-  remote::Credentials credentials = TRY(remote::parse_registry_auth(http::base64_encode(json::write(body))));
+  const std::string body = TRY(call.body_text());
+  remote::Credentials credentials = TRY(remote::parse_auth_config(body));
   const std::string domain = remote::domain_of_server(credentials.server_address);
   const RegistryAccess access = call.services.registry();
   const auto registry =
@@ -87,40 +76,6 @@ constexpr std::array table{
 };
 
 }  // namespace
-
-void ProgressStream::line(const json::Object& object) {
-  if (!written_) return;
-  if (!call_.response.head_sent()) written_ = call_.response.begin_stream(200, "application/json");
-  if (written_) written_ = call_.response.write(json::write(object) + "\r\n");
-}
-
-void ProgressStream::event(const image::TransferEvent& event) {
-  Object object{{"status", event.status}};
-  if (event.total != 0) {
-    object["progressDetail"] = Object{{"current", event.current}, {"total", event.total}};
-  } else if (event.size != 0) {
-    // Docker's clients know no such member and show no bar; ours adds it to the sum.
-    object["progressDetail"] = Object{{"size", event.size}};
-  } else {
-    object["progressDetail"] = Object{};
-  }
-  if (!event.id.empty()) object["id"] = event.id;
-  line(object);
-}
-
-Result<> ProgressStream::finish(const Result<>& how) {
-  if (how) return written_;
-  if (!call_.response.head_sent()) {
-    // A registry's 401 is not ours: Docker's client takes one for a question to the user, and waits for an answer even
-    // where there is nobody. Docker's daemon says 500 here too.
-    if (how.error().kind() == ErrorKind::unauthorized)
-      return std::unexpected(Error(how.error()).as(ErrorKind::internal));
-    return how;
-  }
-  const std::string text = how.error().text();
-  line(Object{{"errorDetail", Object{{"message", text}}}, {"error", text}});
-  return written_;
-}
 
 Result<> pull_image(Call& call) {
   const oci::Reference reference = TRY(wanted(call));

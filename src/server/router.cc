@@ -88,17 +88,19 @@ Result<std::int64_t> Call::number(std::string_view name, std::int64_t fallback) 
   return value;
 }
 
-Result<json::Value> Call::body(bool optional) {
+Result<std::string> Call::body_text(bool optional) {
   const auto type = request.headers.get("Content-Type");
-  const std::string text = TRY(request.read_all(max_json_body));
-  if (text.empty() && optional) return json::Value(json::Object());
+  std::string text = TRY(request.read_all(max_json_body));
+  if (text.empty() && optional) return "{}";
   if (text.empty()) return fail(ErrorKind::invalid, "invalid JSON: got EOF while reading request body");
   const std::string_view plain = type.value_or("").substr(0, type.value_or("").find(';'));
   if (plain != "application/json")
     return fail(ErrorKind::invalid, "unsupported Content-Type header ({}): must be 'application/json'",
                 type.value_or(""));
-  return json::parse(text);
+  return text;
 }
+
+Result<json::Value> Call::body(bool optional) { return json::parse(TRY(body_text(optional))); }
 
 Router::Router(Services services) : services_(std::move(services)) {
   for (const auto& table :

@@ -30,6 +30,7 @@ struct Call {
   Result<std::int64_t> number(std::string_view name, std::int64_t fallback) const;
 
   // The body as JSON. An absent body is {} when `optional`.
+  Result<std::string> body_text(bool optional = false);
   Result<json::Value> body(bool optional = false);
   template <class T>
   Result<T> body_as(bool optional = false) {
