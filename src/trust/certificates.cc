@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t max_der = 64U << 10;
 constexpr int max_chain_depth = 6;
 constexpr int security_level = 2;  // 112 bits: no SHA-1, no short RSA keys
-constexpr int max_identities = 16;
+constexpr std::size_t max_identities = 16;
 constexpr const char* issuer_v2 = "1.3.6.1.4.1.57264.1.8";  // a DER UTF8String
 constexpr const char* issuer_v1 = "1.3.6.1.4.1.57264.1.1";  // the text's bytes as they are
 
@@ -100,7 +100,8 @@ Result<std::vector<std::string>> Certificate::identities() const {
     if (!is_name(text))
       return fail(ErrorKind::invalid, "the certificate's name {:?} has characters that no name has",
                   remote::printable(text, 100));
-    if (i == max_identities) return fail(ErrorKind::invalid, "the certificate has more than {} names", max_identities);
+    if (out.size() == max_identities)
+      return fail(ErrorKind::invalid, "the certificate has more than {} names", max_identities);
     out.emplace_back(text);
   }
   return out;

@@ -17,14 +17,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-std::string raw_digest(std::string_view document) {
-  const std::string digest = hex_of(TestImage::digest_of(document));
-  std::string raw;
-  for (std::size_t i = 0; i < digest.size(); i += 2)
-    raw += static_cast<char>(std::stoi(digest.substr(i, 2), nullptr, 16));
-  return raw;
-}
-
 class CollectTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -46,6 +38,23 @@ class CollectTest : public testing::Test {
     manifest.config = registry_.add_blob("{}");
     manifest.layers = layers;
     registry_.add_manifest("sha256-" + std::string(subject().hex()) + ".sig", json::to_text(manifest));
+  }
+  // A bundle as a referrer: its manifest, and how an index names that.
+  std::pair<oci::Manifest, oci::Descriptor> add_bundle(const std::string& bundle, const std::string& tag) {
+    oci::Manifest artifact;
+    artifact.media_type = oci::media_type::oci_manifest;
+    artifact.artifact_type = bundle_type;
+    artifact.config = registry_.add_blob("{}");
+    artifact.layers = {registry_.add_blob(bundle)};
+    artifact.layers[0].media_type = bundle_type;
+    const std::string text = json::to_text(artifact);
+    registry_.add_manifest(tag, text);
+    oci::Descriptor entry;
+    entry.media_type = oci::media_type::oci_manifest;
+    entry.artifact_type = bundle_type;
+    entry.digest = oci::Digest::of(text).text();
+    entry.size = static_cast<std::int64_t>(text.size());
+    return {artifact, entry};
   }
   oci::Digest subject() const { return oci::Digest::of(image_.manifest); }
   Result<Found> find() { return find_cosign(*client_, "team/app", subject(), {}); }
@@ -157,21 +166,9 @@ TEST_F(CollectTest, ManifestsThatAreNone) {
 // Referrers of before 1.1 are an index under the tag sha256-<hex>.
 TEST_F(CollectTest, Referrers) {
   const std::string bundle = R"({"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"})";
-  oci::Manifest artifact;
-  artifact.media_type = oci::media_type::oci_manifest;
-  artifact.artifact_type = bundle_type;
-  artifact.config = registry_.add_blob("{}");
-  artifact.layers = {registry_.add_blob(bundle)};
-  artifact.layers[0].media_type = bundle_type;
-  const std::string text = json::to_text(artifact);
-  registry_.add_manifest("artifact", text);
+  const auto [artifact, entry] = add_bundle(bundle, "artifact");
   oci::Index index;
   index.media_type = oci::media_type::oci_index;
-  oci::Descriptor entry;
-  entry.media_type = oci::media_type::oci_manifest;
-  entry.artifact_type = bundle_type;
-  entry.digest = oci::Digest::of(text).text();
-  entry.size = static_cast<std::int64_t>(text.size());
   oci::Descriptor gone = entry;
   gone.digest = oci::Digest::of("gone").text();
   oci::Descriptor other = gone;
@@ -201,7 +198,8 @@ TEST_F(CollectTest, Referrers) {
 
 // Whoever may write to the repository may repeat a good signature with a lot of nothing around it.
 TEST_F(CollectTest, PaddedRepeatsDoNotMakeTheRecordTooLarge) {
-  const std::string digest = base64(raw_digest(image_.manifest)), signature = base64(key_.sign(image_.manifest));
+  const std::string digest = base64(raw_of_hex(hex_of(TestImage::digest_of(image_.manifest)))),
+                    signature = base64(key_.sign(image_.manifest));
   oci::Index index;
   index.media_type = oci::media_type::oci_index;
   for (std::size_t i = 0; i < max_signatures; ++i) {
@@ -210,20 +208,7 @@ TEST_F(CollectTest, PaddedRepeatsDoNotMakeTheRecordTooLarge) {
                     R"({{"messageDigest":{{"algorithm":"SHA2_256","digest":"{}"}},"signature":"{}"}}}})",
                     bundle_type, i, digest, signature);
     bundle.append(max_bundle - bundle.size(), ' ');
-    oci::Manifest artifact;
-    artifact.media_type = oci::media_type::oci_manifest;
-    artifact.artifact_type = bundle_type;
-    artifact.config = registry_.add_blob("{}");
-    artifact.layers = {registry_.add_blob(bundle)};
-    artifact.layers[0].media_type = bundle_type;
-    const std::string text = json::to_text(artifact);
-    registry_.add_manifest(fmt::format("artifact{}", i), text);
-    oci::Descriptor entry;
-    entry.media_type = oci::media_type::oci_manifest;
-    entry.artifact_type = bundle_type;
-    entry.digest = oci::Digest::of(text).text();
-    entry.size = static_cast<std::int64_t>(text.size());
-    index.manifests.push_back(entry);
+    index.manifests.push_back(add_bundle(bundle, fmt::format("artifact{}", i)).second);
   }
   registry_.add_manifest("sha256-" + std::string(subject().hex()), json::to_text(index), oci::media_type::oci_index);
   const auto record = admit(key_);

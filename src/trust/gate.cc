@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/log.h"
 #include "oci/digest.h"
 #include "remote/text.h"
 #include "trust/collect.h"
@@ -37,6 +38,7 @@ class Admission {
         if (verdict_.signers.size() >= rule_.threshold) return kept(image);
       }
     }
+    verdict_.action = rule_.action;
     verdict_.rule = rule_.pattern;
     verdict_.wanted = rule_.wanted();
     return std::unexpected(refusal(repository_, verdict_));
@@ -81,14 +83,20 @@ class Admission {
 
 struct Known {
   std::vector<Evidence> evidence;
+  std::vector<std::string> damaged;       // what is wrong with records that cannot be read
   std::vector<std::string> repositories;  // each once; "" for an image without a name
 };
 
 Known known_of(const Resident& resident) {
   Known out;
   for (const std::string& record : resident.records) {
-    // A damaged record is no evidence; the refusal then says that there is no signature.
-    if (auto evidence = decode(record)) out.evidence.push_back(std::move(*evidence));
+    // A damaged record is no evidence, and no reason to hide what others say.
+    if (auto evidence = decode(record)) {
+      out.evidence.push_back(std::move(*evidence));
+    } else {
+      log::warn("image {}: what was kept of its signatures is damaged: {}", resident.id, evidence.error().text());
+      out.damaged.push_back("what was kept of its signatures is damaged: " + evidence.error().text());
+    }
   }
   out.repositories = resident.repositories;
   std::ranges::sort(out.repositories);
@@ -96,6 +104,79 @@ Known known_of(const Resident& resident) {
   out.repositories.erase(rest.begin(), rest.end());
   if (out.repositories.empty()) out.repositories.emplace_back();
   return out;
+}
+
+struct Judged {
+  std::string repository;
+  Verdict verdict;
+};
+
+// All that the policy has to say of one image.
+struct Opinion {
+  std::string id;
+  bool ancestor = false;
+  std::vector<Evidence> evidence;
+  std::vector<Judged> verdicts;
+
+  std::optional<Error> problem() const {
+    for (const auto& [repository, verdict] : verdicts) {
+      if (verdict.accepted) continue;
+      const Error error = refusal(repository, verdict);
+      const bool absent = evidence.empty() && !repository.empty() && verdict.action != Action::reject;
+      return Error(error.kind(),
+                   fmt::format("{}image {}: {}{}", ancestor ? "what the image was made from: " : "", short_digest(id),
+                               error.text(), absent ? "; if the registry has one by now, pull the image again" : ""));
+    }
+    return std::nullopt;
+  }
+};
+
+Opinion opinion_of(const Policy& policy, const Resident& resident, bool ancestor, Timestamp time) {
+  Known known = known_of(resident);
+  Opinion out{.id = resident.id, .ancestor = ancestor, .evidence = {}, .verdicts = {}};
+  for (const std::string& repository : known.repositories) {
+    Verdict verdict = judge(policy, repository, known.evidence, resident.id, time);
+    if (verdict.action == Action::signed_by)
+      for (const std::string& text : known.damaged) add_reason(verdict, text);
+    out.verdicts.push_back({repository, std::move(verdict)});
+  }
+  out.evidence = std::move(known.evidence);
+  return out;
+}
+
+// The image, then what it stands on, until `keep_on` has enough. `forbidden` where there is no end of it.
+Result<> walk(const Policy& policy, const Resident& image, const FindResident& find,
+              const std::function<bool(const Opinion&)>& keep_on) {
+  const Timestamp time = now();
+  if (!keep_on(opinion_of(policy, image, false, time)) || policy.accepts_everything()) return {};
+  std::string parent = image.parent;
+  for (std::size_t depth = 0; !parent.empty(); ++depth) {
+    if (depth == max_ancestors)
+      return fail(
+          ErrorKind::forbidden,
+          "image {}: it stands on more than {} images that were committed one from the other, and the signature "
+          "policy cannot be held against all of them; make it anew, from fewer",
+          short_digest(image.id), max_ancestors);
+    const std::optional<Resident> below = TRY_AS(find(parent), "what the image was made from");
+    if (!below) return {};  // removed since
+    // One without a name is a step of a build, about which there is no rule.
+    if (!below->repositories.empty() && !keep_on(opinion_of(policy, *below, true, time))) return {};
+    parent = below->parent;
+  }
+  return {};
+}
+
+json::Value verdict_json(const Opinion& opinion, const Judged& judged) {
+  const auto& [repository, verdict] = judged;
+  return json::Object{{"Image", opinion.id},
+                      {"Ancestor", opinion.ancestor},
+                      {"Repository", repository},
+                      {"Rule", verdict.rule},
+                      {"Action", action_name(verdict.action)},
+                      {"Wants", verdict.wanted},
+                      {"Accepted", verdict.accepted},
+                      {"SignedBy", json::to_json(verdict.signers)},
+                      {"NotCounted", json::to_json(verdict.reasons)}};
 }
 
 }  // namespace
@@ -112,20 +193,18 @@ Result<> Gate::load(const std::string& path, bool required) {
   }
   auto policy = std::make_shared<const Policy>(TRY_AS(Policy::load(path), "signature policy"));
   const MutexLock lock(mutex_);
-  policy_ = std::move(policy);
-  file_ = path;
+  loaded_ = {std::move(policy), path};
   return {};
 }
 
-std::shared_ptr<const Policy> Gate::policy() const {
+Gate::Loaded Gate::loaded() const {
   const MutexLock lock(mutex_);
-  return policy_;
+  return loaded_;
 }
 
-std::string Gate::file() const {
-  const MutexLock lock(mutex_);
-  return file_;
-}
+std::shared_ptr<const Policy> Gate::policy() const { return loaded().policy; }
+
+std::string Gate::file() const { return loaded().file; }
 
 Result<std::string> Gate::admit(const Arrival& arrival) const {
   const auto policy = this->policy();
@@ -137,45 +216,39 @@ Result<std::string> Gate::admit(const Arrival& arrival) const {
   return Admission(*policy, rule, arrival).run();
 }
 
-Result<> Gate::check(const Resident& resident) const {
+Result<> Gate::check(const Resident& image, const FindResident& find) const {
   const auto policy = this->policy();
   if (policy->accepts_everything()) return {};
-  const Known known = known_of(resident);
-  const Timestamp time = now();
-  for (const std::string& repository : known.repositories) {
-    const Verdict verdict = judge(*policy, repository, known.evidence, resident.id, time);
-    if (verdict.accepted) continue;
-    Error error = refusal(repository, verdict);
-    const bool absent = known.evidence.empty() && !repository.empty() && !verdict.wanted.starts_with("to reject");
-    return fail(error.kind(), "image {}: {}{}", resident.id.substr(0, 19), error.text(),
-                absent ? "; if the registry has one by now, pull the image again" : "");
-  }
+  std::optional<Error> problem;
+  CHECK(walk(*policy, image, find, [&](const Opinion& opinion) {
+    problem = opinion.problem();
+    return !problem;
+  }));
+  if (problem) return std::unexpected(*std::move(problem));
   return {};
 }
 
-json::Value Gate::describe(const Resident& resident) const {
-  const auto policy = this->policy();
-  const Known known = known_of(resident);
-  const Timestamp time = now();
-  json::Array verdicts;
-  for (const std::string& repository : known.repositories) {
-    const Verdict verdict = judge(*policy, repository, known.evidence, resident.id, time);
-    verdicts.push_back(json::Object{{"Repository", repository},
-                                    {"Rule", verdict.rule},
-                                    {"Wants", verdict.wanted},
-                                    {"Accepted", verdict.accepted},
-                                    {"SignedBy", json::to_json(verdict.signers)},
-                                    {"NotCounted", json::to_json(verdict.reasons)}});
-  }
-  json::Array signatures;
-  for (const Evidence& evidence : known.evidence) {
-    for (const Signature& signature : evidence.signatures)
-      signatures.push_back(
-          json::Object{{"Repository", evidence.repository}, {"Kind", signature.kind}, {"Digest", signature.subject}});
-  }
-  return json::Object{{"Id", resident.id},
-                      {"Policy", file()},
-                      {"Accepted", check(resident).has_value()},
+Result<json::Value> Gate::describe(const Resident& image, const FindResident& find) const {
+  const Loaded loaded = this->loaded();
+  json::Array verdicts, signatures;
+  std::optional<Error> problem;
+  const auto walked = walk(*loaded.policy, image, find, [&](const Opinion& opinion) {
+    if (!problem) problem = opinion.problem();
+    for (const Judged& one : opinion.verdicts) verdicts.push_back(verdict_json(opinion, one));
+    for (const Evidence& evidence : opinion.evidence)
+      for (const Signature& signature : evidence.signatures)
+        signatures.push_back(json::Object{{"Image", opinion.id},
+                                          {"Repository", evidence.repository},
+                                          {"Kind", signature.kind},
+                                          {"Digest", signature.subject}});
+    return true;
+  });
+  if (!walked && walked.error().kind() != ErrorKind::forbidden) return std::unexpected(walked.error());
+  if (!walked && !problem) problem = walked.error();
+  return json::Object{{"Id", image.id},
+                      {"Policy", loaded.file},
+                      {"Accepted", !problem},
+                      {"Refusal", problem ? problem->text() : std::string()},
                       {"Verdicts", std::move(verdicts)},
                       {"Signatures", std::move(signatures)}};
 }

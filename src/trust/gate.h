@@ -2,10 +2,12 @@
 //
 // Names are what rules are about. At pull it is the repository that is pulled from. At run it is every repository whose
 // name the image has, and every one that it was ever pulled from: a name that is put on an image adds a rule and takes
-// none away.
+// none away. An image that was committed here stands on others: their rules hold for it, too.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,7 +36,14 @@ struct Resident {
   std::string id;
   std::vector<std::string> repositories;  // of its names and of where it was pulled from, in full
   std::vector<std::string> records;       // what pull kept of its signatures (Gate::admit)
+  std::string parent;                     // id of the image that it was committed from here, "" where there is none
 };
+
+// An image by its id; nullopt where it has been removed.
+using FindResident = std::function<Result<std::optional<Resident>>(const std::string& id)>;
+// More images, one committed from the other, are refused. Above what layers can be stacked to, so that only commits
+// without a layer get there, and what leads to itself.
+inline constexpr std::size_t max_ancestors = 1000;
 
 // Thread-safe. A check uses the policy of the moment it begins.
 class Gate {
@@ -52,15 +61,22 @@ class Gate {
   // The record to be kept with the image, "" where the policy asks for no signature. `forbidden` where it refuses;
   // unavailable and its kin where the registry could not be asked for signatures.
   Result<std::string> admit(const Arrival& arrival) const;
-  // `forbidden` names the repository, the rule, and each signature with why it does not count.
-  Result<> check(const Resident& resident) const;
-  // The same in JSON, for whoever asks: one object for each repository.
-  json::Value describe(const Resident& resident) const;
+  // The image and the named ones that it was committed from, one on the other, as far as they are here. `forbidden`
+  // names the repository, the rule, and each signature with why it does not count.
+  Result<> check(const Resident& image, const FindResident& find) const;
+  // The same in JSON, for whoever asks: one object for each image's repository, and what `check` would say.
+  Result<json::Value> describe(const Resident& image, const FindResident& find) const;
 
  private:
+  // What is in force at one moment.
+  struct Loaded {
+    std::shared_ptr<const Policy> policy = std::make_shared<const Policy>();
+    std::string file;
+  };
+  Loaded loaded() const EXCLUDES(mutex_);
+
   mutable Mutex mutex_;
-  std::shared_ptr<const Policy> policy_ GUARDED_BY(mutex_) = std::make_shared<const Policy>();
-  std::string file_ GUARDED_BY(mutex_);
+  Loaded loaded_ GUARDED_BY(mutex_);
 };
 
 }  // namespace corten::trust

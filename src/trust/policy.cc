@@ -183,6 +183,15 @@ bool matches_pattern(std::string_view pattern, std::string_view text) {
   return pattern == text;
 }
 
+std::string_view action_name(Action action) {
+  switch (action) {
+    case Action::accept: return "accept";
+    case Action::reject: return "reject";
+    case Action::signed_by: return "signedBy";
+  }
+  return "unknown";
+}
+
 std::string Rule::wanted() const {
   std::string out = threshold > 1 ? fmt::format("{} signatures by", threshold) : "a signature by";
   std::string separator = " ";

@@ -30,6 +30,8 @@
 namespace corten::trust {
 
 enum class Action : std::uint8_t { accept, reject, signed_by };
+// As in the file: "accept", "reject", "signedBy".
+std::string_view action_name(Action action);
 
 struct ListedKey {
   PublicKey key;

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "trust/gate.h"
 #include "trust/trust_fixture.h"
@@ -230,21 +231,93 @@ TEST(Gate, ABrokenFileChangesNothing) {
   EXPECT_TRUE(gate.policy()->accepts_everything());
 }
 
+Result<std::optional<Resident>> nothing_below(const std::string& id) {
+  ADD_FAILURE() << "nobody was to look for " << id;
+  return std::nullopt;
+}
+
 TEST(Gate, EveryNameCounts) {
   const Folder folder;
   Gate gate;
   ASSERT_TRUE(
       gate.load(folder.write("trust.json", R"({"default":"accept","repositories":{"a.b/bad":"reject"}})"), true));
   const std::string id = "sha256:" + std::string(64, 'a');
-  EXPECT_TRUE(gate.check({id, {"a.b/good", "c.d/x"}, {}}));
-  EXPECT_TRUE(gate.check({id, {}, {}}));
-  const auto refused = gate.check({id, {"a.b/good", "a.b/bad"}, {}});
+  EXPECT_TRUE(gate.check({id, {"a.b/good", "c.d/x"}, {}, {}}, nothing_below));
+  EXPECT_TRUE(gate.check({id, {}, {}, {}}, nothing_below));
+  const auto refused = gate.check({id, {"a.b/good", "a.b/bad"}, {}, {}}, nothing_below);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind(), ErrorKind::forbidden);
   EXPECT_EQ(refused.error().text(),
             "image sha256:aaaaaaaaaaaa: the signature policy refuses a.b/bad: its rule \"a.b/bad\" wants to reject it");
   ASSERT_TRUE(gate.load(folder.write("trust.json", R"({"default":"reject"})"), true));
-  EXPECT_FALSE(gate.check({id, {}, {}})) << "without a name, the default holds";
+  EXPECT_FALSE(gate.check({id, {}, {}, {}}, nothing_below)) << "without a name, the default holds";
+}
+
+// Images 0, 1, 2 …, each made from the one before.
+class Stack : public testing::Test {
+ protected:
+  Stack() {
+    EXPECT_TRUE(
+        gate_.load(folder_.write("trust.json", R"({"default":"accept","repositories":{"a.b/bad":"reject"}})"), true));
+  }
+  Resident make(int number, std::string repository = {}) {
+    Resident made{std::to_string(number), {}, {}, number == 0 ? std::string() : std::to_string(number - 1)};
+    if (!repository.empty()) made.repositories.push_back(std::move(repository));
+    images_[made.id] = made;
+    return made;
+  }
+  std::string problem(const Resident& image) {
+    const auto find = [this](const std::string& id) -> Result<std::optional<Resident>> {
+      if (broken_) return fail(ErrorKind::internal, "the database does not answer");
+      const auto at = images_.find(id);
+      return at == images_.end() ? std::nullopt : std::optional(at->second);
+    };
+    const auto checked = gate_.check(image, find);
+    const auto described = gate_.describe(image, find);
+    if (!described) return described.error().text();
+    // What inspect says is what create does.
+    EXPECT_EQ(described->at("Accepted").get_bool(), checked.has_value());
+    EXPECT_EQ(described->at("Refusal").get_string(), checked ? "" : checked.error().text());
+    if (checked) return {};
+    EXPECT_EQ(checked.error().kind(), ErrorKind::forbidden);
+    return checked.error().text();
+  }
+
+  const Folder folder_;
+  Gate gate_;
+  std::map<std::string, Resident> images_;
+  bool broken_ = false;
+};
+
+TEST_F(Stack, RejectedBasesAreFoundHoweverDeep) {
+  make(0, "a.b/bad");
+  const int most = static_cast<int>(max_ancestors);
+  for (int i = 1; i < most; ++i) make(i);
+  EXPECT_EQ(
+      problem(make(most)),
+      "what the image was made from: image 0: the signature policy refuses a.b/bad: its rule \"a.b/bad\" wants to "
+      "reject it");
+  // Further than anybody looks is no way past the policy.
+  EXPECT_NE(problem(make(most + 1)).find("stands on more than 1000 images"), std::string::npos);
+  images_["0"].repositories = {"a.b/good"};
+  EXPECT_EQ(problem(images_[std::to_string(most)]), "");
+  EXPECT_NE(problem(images_[std::to_string(most + 1)]).find("stands on more than 1000 images"), std::string::npos);
+}
+
+TEST_F(Stack, EndsWhereItLeadsToItself) {
+  make(0);
+  images_["0"].parent = "1";
+  EXPECT_NE(problem(make(1)).find("stands on more than 1000 images"), std::string::npos);
+}
+
+TEST_F(Stack, WhatIsGoneHasNoSayAndWhatCannotBeReadIsNotGone) {
+  make(0, "a.b/bad");
+  make(1);
+  const Resident top = make(2);
+  images_.erase("1");
+  EXPECT_EQ(problem(top), "");
+  broken_ = true;
+  EXPECT_NE(problem(top).find("the database does not answer"), std::string::npos);
 }
 
 }  // namespace

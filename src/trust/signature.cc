@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 
+#include "base/id.h"
 #include "oci/digest.h"
 #include "remote/text.h"
 #include "trust/strict_json.h"
@@ -263,7 +265,7 @@ Result<> read_material(const Material& material, Claim& claim) {
   LogEntry log;
   log.body = TRY(decoded(entry.body, "log entry's body"));
   const std::string id = TRY(decoded(entry.log_id.key_id, "log entry's log id"));
-  for (const char c : id) fmt::format_to(std::back_inserter(log.log_id), "{:02x}", static_cast<unsigned char>(c));
+  log.log_id = to_hex(std::as_bytes(std::span(id)));
   log.log_index = TRY(number(entry.log_index));
   log.integrated_time = TRY(number(entry.integrated_time));
   if (!entry.promise.timestamp.empty()) log.promise = TRY(decoded(entry.promise.timestamp, "log entry's timestamp"));
@@ -273,8 +275,7 @@ Result<> read_material(const Material& material, Claim& claim) {
 
 Result<> read_message(const MessageSignature& message, std::string_view document, Claim& claim) {
   const std::string digest = TRY(decoded(message.digest.digest, "message digest"));
-  std::string hex;
-  for (const char c : digest) fmt::format_to(std::back_inserter(hex), "{:02x}", static_cast<unsigned char>(c));
+  const std::string hex = to_hex(std::as_bytes(std::span(digest)));
   if (message.digest.algorithm != "SHA2_256")
     return fail(ErrorKind::invalid, "its message digest is of the kind {}",
                 remote::printable(message.digest.algorithm, 40));

@@ -234,6 +234,12 @@ inline Signature cosign(const TestKey& key, std::string_view document,
 }
 
 inline std::string hex_of(std::string_view digest) { return std::string(digest.substr(7)); }
+inline std::string raw_of_hex(std::string_view hex) {
+  std::string raw;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    raw += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+  return raw;
+}
 
 // A Rekor entry's body for a signature by a certificate, and the log's promise.
 inline std::string hashedrekord(std::string_view message, std::string_view signature, std::string_view pem) {

@@ -14,8 +14,6 @@ namespace {
 
 constexpr std::size_t max_reason_length = 400;
 
-std::string short_id(std::string_view digest) { return std::string(digest.substr(0, 19)); }
-
 Result<> check_reference(const Claim& claim, std::string_view repository) {
   if (claim.reference.empty()) return fail(ErrorKind::invalid, "it does not say which repository it is for");
   const auto reference = oci::parse_reference(claim.reference);
@@ -137,9 +135,11 @@ void add_reason(Verdict& verdict, std::string_view reason) {
   }
 }
 
+std::string short_digest(std::string_view digest) { return std::string(digest.substr(0, 19)); }
+
 std::string signature_name(const Signature& signature, std::size_t number) {
   return fmt::format("signature {} ({} for {})", number, signature.kind == "cosign" ? "cosign" : "sigstore bundle",
-                     short_id(signature.subject));
+                     short_digest(signature.subject));
 }
 
 Result<std::string> signer_of(const Signature& signature, std::string_view document, const Policy& policy,
@@ -157,8 +157,10 @@ Result<std::string> signer_of(const Signature& signature, std::string_view docum
 Verdict judge(const Policy& policy, std::string_view repository, std::span<const Evidence> known,
               std::string_view image_id, Timestamp time) {
   const Rule& rule = policy.rule_for(repository);
-  Verdict verdict{
-      .accepted = rule.action == Action::accept, .rule = rule.pattern, .wanted = {}, .signers = {}, .reasons = {}};
+  Verdict verdict;
+  verdict.accepted = rule.action == Action::accept;
+  verdict.action = rule.action;
+  verdict.rule = rule.pattern;
   if (rule.action != Action::signed_by) {
     verdict.wanted = verdict.accepted ? "nothing" : "to reject it";
     return verdict;
@@ -175,7 +177,7 @@ Error refusal(std::string_view repository, const Verdict& verdict) {
       fmt::format("the signature policy refuses {}: ", repository.empty() ? "an image without a name" : repository);
   text += verdict.rule == "default" ? "its default" : fmt::format("its rule {:?}", verdict.rule);
   text += fmt::format(" wants {}", verdict.wanted);
-  if (verdict.wanted != "to reject it") {
+  if (verdict.action != Action::reject) {
     if (!verdict.signers.empty()) text += fmt::format("; signed by {} only", fmt::join(verdict.signers, " and "));
     if (verdict.signers.empty() && verdict.reasons.empty()) text += "; there is no signature";
     for (const std::string& reason : verdict.reasons) text += "; " + reason;

@@ -21,6 +21,7 @@ Result<std::string> signer_of(const Signature& signature, std::string_view docum
 
 struct Verdict {
   bool accepted = false;
+  Action action = Action::reject;    // the rule's
   std::string rule;                  // its pattern
   std::string wanted;                // what it asks for: "nothing", "a signature by …"
   std::vector<std::string> signers;  // who was found
@@ -32,6 +33,8 @@ struct Verdict {
 Verdict judge(const Policy& policy, std::string_view repository, std::span<const Evidence> known,
               std::string_view image_id, Timestamp time);
 
+// "sha256:" and twelve digits of it.
+std::string short_digest(std::string_view digest);
 // How a signature is named in reasons; `number` counts from 1.
 std::string signature_name(const Signature& signature, std::size_t number);
 inline constexpr std::size_t max_reasons = 20;

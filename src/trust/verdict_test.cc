@@ -1,5 +1,10 @@
 #include "trust/verdict.h"
 
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
 #include "trust/gate.h"
 #include "trust/trust_fixture.h"
 
@@ -216,6 +221,22 @@ TEST(CertificateVerdict, IdentityAndIssuer) {
   EXPECT_NE(reason(certificate_policy("me.team.test", "*"), certified(mail)).find("is of nobody"), std::string::npos);
 }
 
+// Sixteen names of those that count; others do not use them up.
+TEST(CertificateVerdict, ManyNames) {
+  const auto with = [](int dns, int mails) {
+    Asked asked = ordinary();
+    asked.san.clear();
+    for (int i = 0; i < dns; ++i) asked.san += fmt::format("{}DNS:h{}.test", asked.san.empty() ? "" : ",", i);
+    for (int i = 0; i < mails; ++i) asked.san += fmt::format("{}email:m{}@team.test", asked.san.empty() ? "" : ",", i);
+    return certified(asked);
+  };
+  const Policy policy = certificate_policy("m0@team.test", "https://ci.test");
+  EXPECT_TRUE(judged(policy, {with(17, 1)}).accepted);
+  EXPECT_TRUE(judged(policy, {with(0, 16)}).accepted);
+  EXPECT_EQ(reason(policy, with(0, 17)), "the certificate has more than 16 names");
+  EXPECT_EQ(reason(policy, with(17, 17)), "the certificate has more than 16 names");
+}
+
 TEST(CertificateVerdict, ChainsAndUses) {
   const Policy policy = certificate_policy("https://ci.test/app/*", "https://ci.test");
   EXPECT_NE(reason(policy, certified(ordinary(), false)).find("unable to get local issuer certificate"),
@@ -354,13 +375,9 @@ struct BundleText {
 };
 
 std::string message(const TestKey& key, std::string_view document) {
-  const std::string digest = hex_of(TestImage::digest_of(document));
-  std::string raw;
-  for (std::size_t i = 0; i < digest.size(); i += 2)
-    raw += static_cast<char>(std::stoi(digest.substr(i, 2), nullptr, 16));
   return fmt::format(
       R"("messageSignature":{{"messageDigest":{{"algorithm":"SHA2_256","digest":"{}"}},"signature":"{}"}})",
-      base64(raw), base64(key.sign(document)));
+      base64(raw_of_hex(hex_of(TestImage::digest_of(document)))), base64(key.sign(document)));
 }
 
 std::string statement(std::string_view digest, std::string_view predicate = "https://sigstore.dev/cosign/sign/v1") {
@@ -429,9 +446,7 @@ TEST(BundleVerdict, CertificateAndLog) {
   const std::string good = statement(TestImage::digest_of(image.index));
   const std::string signature = authority().leaf_key.sign(pae(good));
   const std::string body = dsse_entry(good, signature, leaf.pem());
-  const std::string id = hex_of(log_key().public_key().id());
-  std::string raw_id;
-  for (std::size_t i = 0; i < id.size(); i += 2) raw_id += static_cast<char>(std::stoi(id.substr(i, 2), nullptr, 16));
+  const std::string raw_id = raw_of_hex(hex_of(log_key().public_key().id()));
   const auto bundle = [&](std::int64_t time, bool promise, const std::string& logged) {
     BundleText text;
     text.material = fmt::format(
@@ -453,6 +468,31 @@ TEST(BundleVerdict, CertificateAndLog) {
             "the log entry is about something else that was signed");
   EXPECT_EQ(reason(policy, bundle(then + 1, true, body)), "the log entry's timestamp is not signed by the log");
   EXPECT_EQ(reason(policy, bundle(then, false, body)), "the log entry has no signed entry timestamp");
+}
+
+TEST(Gate, ADamagedRecordIsNotCalledAMissingSignature) {
+  const std::string path = fmt::format("/tmp/trust-verdict-test-{}.json", ::getpid());
+  std::ofstream(path) << fmt::format(R"({{"default":{{"signedBy":{{"keys":[{}]}}}}}})", json_text(key_a().pem()));
+  Gate gate;
+  const auto loaded = gate.load(path, true);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(loaded) << loaded.error().text();
+  const auto none = [](const std::string&) -> Result<std::optional<Resident>> { return std::nullopt; };
+  const std::string good = encode({std::string(app), {image.index, image.manifest}, {cosign(key_a(), image.index)}});
+  const Resident damaged{image.config, {std::string(app)}, {good.substr(0, good.size() / 2)}, {}};
+  const auto checked = gate.check(damaged, none);
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().kind(), ErrorKind::forbidden);
+  EXPECT_EQ(checked.error().text().find("there is no signature"), std::string::npos) << checked.error().text();
+  EXPECT_NE(checked.error().text().find("; what was kept of its signatures is damaged: invalid JSON"),
+            std::string::npos)
+      << checked.error().text();
+  const auto described = gate.describe(damaged, none);
+  ASSERT_TRUE(described);
+  EXPECT_NE(json::write(*described).find("is damaged"), std::string::npos);
+  EXPECT_NE(json::write(*described).find(R"("Action":"signedBy")"), std::string::npos);
+  // What another pull brought counts all the same.
+  EXPECT_TRUE(gate.check({image.config, {std::string(app)}, {damaged.records[0], good}, {}}, none));
 }
 
 TEST(Evidence, DamagedRecordsAreNoEvidence) {

@@ -392,6 +392,18 @@ def cli(request, daemon):
     return client
 
 
+@pytest.fixture
+def clients(daemon, tmp_path):
+    """Both clients, with one configuration directory of this test's own."""
+    for client in (daemon.corten, daemon.docker):
+        if client is not None:
+            client.environment = {**daemon.environment, "DOCKER_CONFIG": str(tmp_path / "config")}
+    yield daemon.corten, daemon.docker
+    for client in (daemon.corten, daemon.docker):
+        if client is not None:
+            client.environment = daemon.environment
+
+
 # --- registries. registries.py needs this file, and tests/fault this one alone.
 
 
@@ -437,3 +449,7 @@ def images(cli):
 
 def blobs(daemon):
     return {path.name for path in (daemon.data_root / "content/sha256").iterdir()}
+
+
+def layer_files(daemon):
+    return sorted(daemon.data_root.glob("snapshots/*/layer.erofs"))

@@ -1,30 +1,15 @@
 """A registry in the test's own process, which does what the test wants at the moment the test wants it."""
 
-import hashlib
 import http.server
-import io
 import json
 import os
 import re
-import tarfile
 import threading
+
+from archives import digest_of, tar_of
 
 OCI = "application/vnd.oci.image.manifest.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
-
-
-def digest_of(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def tar_of(files):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
 
 
 class Stage:

@@ -7,7 +7,7 @@ import pathlib
 import tarfile
 
 import pytest
-from conftest import Failed
+from conftest import Failed, layer_files
 
 
 def flip(path):
@@ -23,10 +23,6 @@ def flip(path):
 
 def blob(daemon, digest):
     return daemon.data_root / "content/sha256" / digest.split(":")[1]
-
-
-def layer_files(daemon):
-    return sorted((daemon.data_root / "snapshots").glob("*/layer.erofs"))
 
 
 def test_damage_is_found_and_repaired(registry, pushed, daemon):

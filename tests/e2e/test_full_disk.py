@@ -1,15 +1,12 @@
 """A data root whose disk is full: every command says so, nothing half made stays, and removing makes room again."""
 
-import io
 import json
-import hashlib
 import os
 import pathlib
 import subprocess
-import tarfile
 
 import pytest
-
+from archives import digest_of, tar_of
 from conftest import wait_until
 
 MIB = 1 << 20
@@ -47,20 +44,8 @@ def used(daemon):
     return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
-def tar_of(files):
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as tar:
-        for name, content in files:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return data.getvalue()
-
-
 def image_archive(layer):
-    config = json.dumps(
-        {"os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}
-    ).encode()
+    config = json.dumps({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]}}).encode()
     manifest = json.dumps([{"Config": "config.json", "RepoTags": ["big:1"], "Layers": ["layer.tar"]}]).encode()
     return tar_of([("layer.tar", layer), ("config.json", config), ("manifest.json", manifest)])
 

@@ -515,10 +515,7 @@ def test_a_refusal_comes_through_while_the_archive_is_still_being_sent(cli, tmp_
     with open(tmp_path / "no.tar", "wb") as file:
         file.write(b"this is no archive\n" * 100)
         file.truncate(100 << 20)
-    said = cli.fails("load", "-i", tmp_path / "no.tar", code=1)
-    assert "not a tar archive" in said or (cli.program.endswith("docker") and "broken pipe" in said)
+    assert "not a tar archive" in cli.fails("load", "-i", tmp_path / "no.tar", code=1)
     with open(tmp_path / "no.tar", "rb") as file:
         refused = subprocess.run(cli.argv("load"), stdin=file, env=cli.environment, capture_output=True, text=True)
-    # Go's client may see its own write fail before it reads the answer that is there; ours must not.
-    lost = cli.program.endswith("docker") and "broken pipe" in refused.stderr
-    assert refused.returncode == 1 and ("not a tar archive" in refused.stderr or lost)
+    assert refused.returncode == 1 and "not a tar archive" in refused.stderr

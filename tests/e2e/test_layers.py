@@ -1,55 +1,27 @@
 """How layers are kept: as images or directories, one on the other, many on each other, and damaged."""
 
-import hashlib
 import io
 import json
 import pathlib
 import tarfile
 
 import pytest
-
-from conftest import Failed, wait_until
-
-
-def tar_of(files):
-    """A layer: names and contents, None for a whiteout."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, text in files.items():
-            body = text.encode()
-            entry = tarfile.TarInfo(name)
-            entry.size = len(body)
-            tar.addfile(entry, io.BytesIO(body))
-    return out.getvalue()
+from archives import docker_archive, tar_of
+from conftest import Failed, layer_files, wait_until
 
 
 def archive_of(path, name, layers, command=("/bin/sh",)):
     """An archive as docker save writes it, of an image of these layers (tars)."""
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": list(command), "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(t).hexdigest() for t in layers]},
-        "history": [{"created_by": f"layer {i}"} for i in range(len(layers))],
-    }
-    text = json.dumps(config).encode()
-    config_name = hashlib.sha256(text).hexdigest() + ".json"
-    with tarfile.open(path, "w") as tar:
-        def add(entry, body):
-            info = tarfile.TarInfo(entry)
-            info.size = len(body)
-            tar.addfile(info, io.BytesIO(body))
-
-        add(config_name, text)
-        for number, layer in enumerate(layers):
-            add(f"{number}/layer.tar", layer)
-        manifest = [{"Config": config_name, "RepoTags": [name], "Layers": [f"{i}/layer.tar" for i in range(len(layers))]}]
-        add("manifest.json", json.dumps(manifest).encode())
+    path.write_bytes(
+        docker_archive(
+            name,
+            layers,
+            architecture="amd64",
+            config={"Cmd": list(command), "Env": ["PATH=/bin"]},
+            history=[{"created_by": f"layer {i}"} for i in range(len(layers))],
+        )
+    )
     return path
-
-
-def layer_files(daemon):
-    return sorted(daemon.data_root.glob("snapshots/*/layer.erofs"))
 
 
 def layer_form(daemon):

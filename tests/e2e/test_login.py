@@ -33,18 +33,6 @@ def image(basic, daemon, tmp_path):
     return f"{basic.address}/made:1"
 
 
-@pytest.fixture
-def clients(daemon, tmp_path):
-    """Both clients, with one configuration directory of this test's own."""
-    for client in (daemon.corten, daemon.docker):
-        if client is not None:
-            client.environment = {**daemon.environment, "DOCKER_CONFIG": str(tmp_path / "config")}
-    yield daemon.corten, daemon.docker
-    for client in (daemon.corten, daemon.docker):
-        if client is not None:
-            client.environment = daemon.environment
-
-
 def login(client, address, password=PASSWORD, user=USER):
     return client.run("login", "-u", user, "--password-stdin", address, input=password + "\n")
 

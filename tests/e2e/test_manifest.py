@@ -1,14 +1,12 @@
 """manifest: lists of images for several platforms, made and pushed by either client, seen by both; and registry digests of images."""
 
 import gzip
-import hashlib
-import io
 import json
 import re
-import tarfile
 import urllib.request
 
 import pytest
+from archives import digest_of, tar_of
 
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -17,10 +15,6 @@ TYPES = {
                "vnd.docker.image.rootfs.diff.tar.gzip"),
     "oci": ("vnd.oci.image.manifest.v1+json", "vnd.oci.image.config.v1+json", "vnd.oci.image.layer.v1.tar+gzip"),
 }  # fmt: skip
-
-
-def digest_of(body):
-    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 def send(registry, method, url, body=None, **headers):
@@ -37,15 +31,11 @@ def put_blob(registry, repository, body):
 
 def put_image(registry, repository, tag, architecture, kind="docker", **platform):
     """A one-file image for a platform; the digest of its manifest."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        member = tarfile.TarInfo(f"{architecture}-{tag}")
-        member.size = 3
-        archive.addfile(member, io.BytesIO(b"abc"))
-    layer = gzip.compress(file.getvalue(), mtime=0)
+    tar = tar_of({f"{architecture}-{tag}": b"abc"})
+    layer = gzip.compress(tar, mtime=0)
     config = json.dumps({
         "os": "linux", "architecture": architecture, **platform,
-        "rootfs": {"type": "layers", "diff_ids": [digest_of(file.getvalue())]}, "config": {"Cmd": ["<x>"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(tar)]}, "config": {"Cmd": ["<x>"]},
     }).encode()  # fmt: skip
     for body in (layer, config):
         put_blob(registry, repository, body)
@@ -57,16 +47,10 @@ def put_image(registry, repository, tag, architecture, kind="docker", **platform
 
 
 @pytest.fixture
-def clients(daemon, tmp_path):
-    """Both clients, with one configuration directory of this test's own."""
-    if daemon.docker is None:
+def clients(clients):
+    if clients[1] is None:
         pytest.skip("no docker CLI on the PATH")
-    environment = {**daemon.environment, "DOCKER_CONFIG": str(tmp_path / "config")}
-    for client in (daemon.corten, daemon.docker):
-        client.environment = environment
-    yield daemon.corten, daemon.docker
-    for client in (daemon.corten, daemon.docker):
-        client.environment = daemon.environment
+    return clients
 
 
 @pytest.fixture

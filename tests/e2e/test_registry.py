@@ -1,12 +1,12 @@
 """Pulling, against the reference registry: plain on loopback, with what it is told to hide, cut or forge by a proxy of ours."""
 
-import hashlib
 import http.server
 import json
 import subprocess
 import threading
 
 import pytest
+from archives import digest_of
 from conftest import blobs, images
 from registries import free_port
 
@@ -149,10 +149,6 @@ def liar():
 
 OCI = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
-
-
-def digest_of(body):
-    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -102,15 +102,11 @@ def strict(tmp_path_factory):
 
 
 @pytest.fixture
-def clients(daemon, tmp_path):
-    if daemon.docker is None:
+def clients(clients):
+    if clients[1] is None:
         pytest.skip("no docker CLI on the PATH")
-    for client in (daemon.corten, daemon.docker):
-        client.environment = {**daemon.environment, "DOCKER_CONFIG": str(tmp_path / "config")}
     Tokens.asked, Tokens.refresh = [], True
-    yield daemon.corten, daemon.docker
-    for client in (daemon.corten, daemon.docker):
-        client.environment = daemon.environment
+    return clients
 
 
 def both(clients, *line, input=None, keep=True):

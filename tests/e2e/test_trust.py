@@ -6,22 +6,15 @@ import hashlib
 import json
 import signal
 import subprocess
-import urllib.error
 import urllib.request
 
 import pytest
-from conftest import BIN, Failed, wait_until
-from test_registry import REGISTRY, Registry, blobs, pushed, registry  # noqa: F401
-
-pytestmark = pytest.mark.skipif(REGISTRY is None, reason="needs docker-registry")
+from archives import digest_of
+from conftest import BIN, Failed, blobs, wait_until
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-
-
-def sha256(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def b64(data):
@@ -75,14 +68,14 @@ class Repository:
     def blob(self, data):
         with self.request("POST", "blobs/uploads/", b"") as answer:
             place = answer.headers["Location"]
-        place += ("&" if "?" in place else "?") + "digest=" + sha256(data)
+        place += ("&" if "?" in place else "?") + "digest=" + digest_of(data)
         self.request("PUT", place, data, Content_Type="application/octet-stream").close()
-        return {"digest": sha256(data), "size": len(data)}
+        return {"digest": digest_of(data), "size": len(data)}
 
     def manifest(self, name, document, kind=OCI_MANIFEST):
         data = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.request("PUT", f"manifests/{name}", data, Content_Type=kind).close()
-        return sha256(data)
+        return digest_of(data)
 
     def digest(self, tag):
         return self.registry.manifest(self.name, tag)[0]
@@ -162,7 +155,7 @@ def stranger(tmp_path):
 
 
 @pytest.fixture
-def repository(registry, pushed):  # noqa: F811
+def repository(registry, pushed):
     return Repository(registry, pushed)
 
 
@@ -298,6 +291,11 @@ def test_names_smuggle_nothing(guard, policy, repository, signer, tmp_path):
     policy.write(rules={f"{repository.registry.address}/team/*": signed_by(signer)})
     error = cli.fails("run", "--rm", "made:1", "true", code=125)
     assert "what the image was made from" in error and f"refuses {repository.full}" in error
+    said = cli("trust", "inspect", "made:1", code=1)
+    assert "Verdict: is refused" in said and f", {repository.full}: refused by the rule" in said
+    assert cli.fails("create", "made:1").split(": ", 1)[1] == cli.json(
+        "trust", "inspect", "--format", "json", "made:1", code=1
+    )["Refusal"]
     # What was made here does not get in under a protected name.
     cli("run", "--rm", "busybox", "true")
     cli("tag", "busybox", f"{repository.registry.address}/team/own:1")
@@ -369,8 +367,8 @@ def test_bundles(guard, policy, repository, signer, stranger):
                 "subject": {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1},
             }
         ).encode()
-        repository.manifest(sha256(artifact), artifact)
-        entry = {"mediaType": OCI_MANIFEST, "artifactType": BUNDLE, "digest": sha256(artifact), "size": len(artifact)}
+        repository.manifest(digest_of(artifact), artifact)
+        entry = {"mediaType": OCI_MANIFEST, "artifactType": BUNDLE, "digest": digest_of(artifact), "size": len(artifact)}
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
         repository.manifest(digest.replace(":", "-"), index, OCI_INDEX)
 

@@ -26,13 +26,13 @@ std::string verdict_text(const json::Value& verdict) {
   const bool accepted = true_at(verdict, "Accepted");
   const auto& signers = array_at(verdict, "SignedBy");
   const auto& reasons = array_at(verdict, "NotCounted");
-  std::string out =
-      fmt::format("{}: {} by {}\n", repository.empty() ? "without a name" : repository,
-                  accepted ? "accepted" : "refused", rule == "default" ? "the default" : "the rule " + rule);
+  std::string out = true_at(verdict, "Ancestor") ? "what it was made from, " + text_at(verdict, "Image") + ", " : "";
+  out += fmt::format("{}: {} by {}\n", repository.empty() ? "without a name" : repository,
+                     accepted ? "accepted" : "refused", rule == "default" ? "the default" : "the rule " + rule);
   out += fmt::format("  wants {}\n", wants);
   for (const json::Value& signer : signers) out += fmt::format("  signed by {}\n", text_of(signer));
   for (const json::Value& reason : reasons) out += fmt::format("  not counted: {}\n", text_of(reason));
-  if (!accepted && signers.empty() && reasons.empty() && wants != "to reject it")
+  if (!accepted && signers.empty() && reasons.empty() && text_at(verdict, "Action") != "reject")
     out += "  there is no signature here; pull looks for those in the registry\n";
   return out;
 }
@@ -53,7 +53,12 @@ Outcome run_trust_inspect(Context& context, const Invocation& invocation) {
   std::string out =
       fmt::format("Image:   {}\nPolicy:  {}\nVerdict: {}\n", text_at(answer, "Id"),
                   policy.empty() ? "none, everything is accepted" : policy, code == 0 ? "may be run" : "is refused");
-  for (const json::Value& verdict : array_at(answer, "Verdicts")) out += "\n" + verdict_text(verdict);
+  bool explained = code == 0;
+  for (const json::Value& verdict : array_at(answer, "Verdicts")) {
+    explained = explained || !true_at(verdict, "Accepted");
+    out += "\n" + verdict_text(verdict);
+  }
+  if (!explained) out += "\n" + text_at(answer, "Refusal") + "\n";
   context.print(printable_lines(out));
   return done(code);
 }
