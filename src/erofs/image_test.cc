@@ -203,7 +203,6 @@ TEST(ErofsReadAhead, BringsAllOfItIntoMemory) {
   ASSERT_EQ(::pwrite(file.get(), data.data(), data.size(), 0), static_cast<ssize_t>(data.size()));
   ASSERT_EQ(::fsync(file.get()), 0);
   ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
-  read_ahead(file.get(), 0, data.size());
   void* mapped = ::mmap(nullptr, data.size(), PROT_READ, MAP_SHARED, file.get(), 0);
   ASSERT_NE(mapped, MAP_FAILED);
   std::vector<unsigned char> pages(data.size() / block_size);
@@ -211,6 +210,11 @@ TEST(ErofsReadAhead, BringsAllOfItIntoMemory) {
     EXPECT_EQ(::mincore(mapped, data.size(), pages.data()), 0);
     return std::ranges::count_if(pages, [](unsigned char page) { return (page & 1U) == 0; });
   };
+  if (missing() == 0) {
+    ::munmap(mapped, data.size());
+    GTEST_SKIP() << "files do not leave memory here, so nothing can be seen to come back";
+  }
+  read_ahead(file.get(), 0, data.size());
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (missing() > 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
   EXPECT_EQ(missing(), 0);

@@ -203,19 +203,19 @@ std::uint64_t ArchiveFiles::size(const oci::Digest& digest) const {
 }
 
 Result<> ArchiveFiles::keep(const oci::Digest& digest) {
-  if (TRY(content_.has_durably(digest))) return {};
+  if (content_.has(digest)) return {};
   if (tar(digest) != nullptr) {
     // Its manifest wants it as it was.
     store::FdSource packed(TRY(open(digest)));
     const auto plain = TRY(store::decompress(packed));
     store::BlobWriter blob = TRY(content_.writer());
     CHECK(store::copy(*plain, blob));
-    CHECK(blob.commit(digest));
+    CHECK(blob.commit(digest, std::nullopt, false));
     return {};
   }
   const auto found = writers_.find(digest.text());
   if (found == writers_.end()) return fail(ErrorKind::invalid, "image archive has no blob {}", digest.text());
-  CHECK(found->second.commit(digest));
+  CHECK(found->second.commit(digest, std::nullopt, false));
   return {};
 }
 
@@ -227,8 +227,8 @@ const store::BlobInfo* ArchiveFiles::packed(const oci::Digest& digest) const {
 Result<> ArchiveFiles::keep_packed(const oci::Digest& digest) {
   LayerIntake* layer = tar(digest);
   if (layer == nullptr) return fail(ErrorKind::internal, "{} is no tar", digest.text());
-  if (TRY(content_.has_durably(layer->blob_info().digest))) return {};
-  CHECK(layer->blob()->commit());
+  if (content_.has(layer->blob_info().digest)) return {};
+  CHECK(layer->blob()->commit(std::nullopt, std::nullopt, false));
   return {};
 }
 

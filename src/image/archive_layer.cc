@@ -2,26 +2,10 @@
 
 #include "base/cleanup.h"
 #include "base/thread.h"
+#include "image/while_wanted.h"
 #include "store/archive.h"
 
 namespace corten::image {
-namespace {
-
-// A blob's bytes, as long as somebody wants them.
-class WhileWanted : public store::ByteSource {
- public:
-  WhileWanted(UniqueFd blob, const std::atomic<bool>& unwanted) : blob_(std::move(blob)), unwanted_(unwanted) {}
-  Result<std::size_t> read(std::span<std::byte> buffer) override {
-    if (unwanted_) return fail(ErrorKind::cancelled, "nobody wants the layer");
-    return blob_.read(buffer);
-  }
-
- private:
-  store::FdSource blob_;
-  const std::atomic<bool>& unwanted_;
-};
-
-}  // namespace
 
 Result<std::string> ArchiveLayer::LateParent::ask(bool may_wait) {
   MutexLock lock(mutex_);
@@ -77,7 +61,8 @@ ArchiveLayer::~ArchiveLayer() {
 Result<> ArchiveLayer::feed(store::Store& store, LayerSlots& slots, UniqueFd blob) {
   slots.working.acquire();
   const Cleanup release([&] { slots.working.release(); });
-  WhileWanted source(std::move(blob), unwanted_);
+  store::FdSource file(std::move(blob));
+  WhileWanted source(file, [this] { return !unwanted_; });
   const auto tar = TRY(store::decompress(source));
   intake_ = TRY(LayerIntake::open(
       store, {.parent = [this](bool at_end) { return parent_.ask(at_end); }, .pool = slots.pool, .compress = false}));

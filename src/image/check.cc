@@ -7,6 +7,7 @@
 #include "image/check_fetch.h"
 #include "image/images_impl.h"
 #include "image/layer_unpack.h"
+#include "image/while_wanted.h"
 #include "store/archive.h"
 
 namespace corten::image {
@@ -150,7 +151,7 @@ class Checker {
     const CatalogPtr catalog = impl_.catalog();
     const auto image = catalog->images.find(record.id);
     if (image == catalog->images.end()) return {};  // removed meanwhile, or its documents are damaged
-    const auto chains = oci::chain_ids(image->second->config.rootfs.diff_ids);
+    const auto& chains = image->second->chains;
     for (std::size_t i = 0; i < chains.size(); ++i) {
       pins_.add(image->second->manifest.layers[i].digest);
       pins_.add(chains[i]);
@@ -179,6 +180,7 @@ class Checker {
     tell(chain, "Comparing layer");
     ++report_.layers;
     auto same = compare(wanted, descriptor);
+    CHECK(go_on());
     if (same && *same) {
       found_[chain] = std::nullopt;
       tell(chain, "Sound");
@@ -209,13 +211,12 @@ class Checker {
   Result<bool> compare(const Layer& wanted, const oci::Descriptor& descriptor) {
     store::Snapshots& snapshots = impl_.store().snapshots();
     const oci::Digest digest = TRY(oci::Digest::parse(descriptor.digest));
-    UniqueFd blob = TRY(content().reader(digest));
+    store::FdSource blob(TRY(content().reader(digest)));
+    WhileWanted source(blob, [this] { return !options_.stop.stop_requested(); });
     if (!snapshots.has_layer(wanted.chain)) {
-      if (options_.repair)
-        CHECK(unpack_layer(impl_.store(), std::move(blob), wanted.parent, wanted.diff_id, wanted.chain));
+      if (options_.repair) CHECK(unpack_layer(impl_.store(), source, wanted.parent, wanted.diff_id, wanted.chain));
       return false;
     }
-    store::FdSource source(std::move(blob));
     const auto tar = TRY(store::decompress(source));
     VerifiedTar verified(*tar, wanted.diff_id);
     return snapshots.check_layer(wanted.chain, verified, options_.repair);

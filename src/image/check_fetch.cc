@@ -4,6 +4,8 @@
 #include <set>
 
 #include "image/catalog.h"
+#include "image/pull_layers.h"
+#include "oci/foreign.h"
 
 namespace corten::image {
 namespace {
@@ -52,7 +54,9 @@ class Fetcher {
   Result<> blob(remote::Registry& registry, const oci::Reference& place, store::BlobWriter& writer) {
     // The writer hashes.
     remote::FetchOptions how{.hasher = std::nullopt, .stop = options_.stop};
-    remote::BlobStream stream = TRY(registry.fetch_blob(place.path, descriptor_, std::move(how)));
+    // Where the registry is says where its foreign layers may be.
+    if (oci::is_foreign(descriptor_)) CHECK(registry.ping(options_.stop));
+    remote::BlobStream stream = TRY(fetch_from_its_place(registry, place.path, descriptor_, std::move(how)));
     std::vector<std::byte> buffer(piece);
     while (const std::size_t got = TRY(stream.read(buffer))) CHECK(writer.write(std::span(buffer).first(got)));
     return {};

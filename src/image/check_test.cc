@@ -41,6 +41,7 @@ class CheckTest : public ImagesTest {
     options.hosts = hosts();
     options.credentials = [](const std::string&) { return remote::Credentials{}; };
     options.remote = remote::test::TestRegistry::quick();
+    options.remote.allow_foreign_layers = true;
     auto report = image::check(*images_, options);
     EXPECT_TRUE(report) << report.error().text();
     return report ? std::move(*report) : CheckReport{};
@@ -102,6 +103,36 @@ TEST_F(CheckTest, ATruncatedBlobComesBackFromTheRegistry) {
   EXPECT_THAT(check().damages, IsEmpty());
 }
 
+TEST_F(CheckTest, AForeignLayerComesBackFromItsOwnPlace) {
+  remote::test::TestRegistry elsewhere("127.0.0.2");
+  const std::string tar = store::TarMaker().file("a", "1").done();
+  elsewhere.lie([&](auto&, auto& writer) { return bool(writer.write_all(200, tar)); });
+  oci::ImageConfig config;
+  config.platform = oci::host_platform();
+  config.rootfs.diff_ids = {oci::Digest::of(tar).text()};
+  oci::Manifest manifest;
+  manifest.media_type = oci::media_type::oci_manifest;
+  manifest.layers = {{.media_type = "application/vnd.oci.image.layer.nondistributable.v1.tar",
+                      .digest = oci::Digest::of(tar).text(),
+                      .size = static_cast<std::int64_t>(tar.size()),
+                      .urls = {elsewhere.url("/layer")}}};
+  manifest.config = registry_.add_blob(json::to_text(config));
+  manifest.config.media_type = oci::media_type::oci_config;
+  registry_.add_manifest("2", json::to_text(manifest));
+  PullOptions options;
+  options.hosts = hosts();
+  options.remote = remote::test::TestRegistry::quick();
+  options.remote.allow_foreign_layers = true;
+  const auto pulled = image::pull(*images_, *oci::parse_reference(registry_.domain() + "/team/box:2"), options);
+  ASSERT_TRUE(pulled) << pulled.error().text();
+  flip(blob_path(manifest.layers[0].digest));
+  const CheckReport report = check(true);
+  ASSERT_THAT(report.damages, SizeIs(1));
+  EXPECT_TRUE(report.damages[0].repaired) << report.damages[0].not_repaired;
+  EXPECT_THAT(check().damages, IsEmpty());
+  EXPECT_EQ(elsewhere.seen().size(), 2U);
+}
+
 TEST_F(CheckTest, LostDocumentsComeBackAndTheirImageWithThem) {
   push();
   for (const std::string& digest : {image()->manifest_digest, id_}) ASSERT_EQ(::unlink(blob_path(digest).c_str()), 0);
@@ -134,10 +165,12 @@ TEST_F(CheckTest, ADamagedLayerIsMadeAgainFromItsBlob) {
 }
 
 TEST_F(CheckTest, ALostLayerFileIsMadeAgain) {
+  const auto form = std::filesystem::path(layer_file()).filename();
   ASSERT_EQ(::unlink(layer_file().c_str()), 0);
   EXPECT_THAT(check().damages, SizeIs(1));
   EXPECT_TRUE(check(true).damages[0].repaired);
   EXPECT_THAT(check().damages, IsEmpty());
+  EXPECT_EQ(std::filesystem::path(layer_file()).filename(), form);
 }
 
 TEST_F(CheckTest, NothingIsBelievedOfTheRegistry) {
@@ -175,6 +208,28 @@ TEST_F(CheckTest, CanBeCancelled) {
   stop.request_stop();
   options.stop = stop.get_token();
   EXPECT_EQ(image::check(*images_, options).error().kind(), ErrorKind::cancelled);
+}
+
+TEST_F(CheckTest, CanBeCancelledWhileALayerIsCompared) {
+  flip(layer_file());
+  for (const bool lost : {false, true}) {
+    if (lost) {
+      ASSERT_TRUE(store_->snapshots().remove_layer(image()->chain_id));
+    }
+    CheckOptions options;
+    options.repair = true;
+    std::stop_source stop;
+    options.stop = stop.get_token();
+    options.progress = [&](const CheckProgress& progress) {
+      if (progress.status == "Comparing layer") stop.request_stop();
+    };
+    const auto report = image::check(*images_, options);
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().kind(), ErrorKind::cancelled) << report.error().text();
+    EXPECT_EQ(store_->snapshots().has_layer(image()->chain_id), !lost);
+  }
+  // Nothing was made, so nothing was repaired.
+  EXPECT_THAT(check().damages, SizeIs(1));
 }
 
 }  // namespace

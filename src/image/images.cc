@@ -21,7 +21,7 @@ Timestamp time_of(const std::string& text) {
 std::set<std::string> names_used(const Image& image) {
   std::set<std::string> out = {image.id, image.manifest_digest};
   for (const oci::Descriptor& layer : image.manifest.layers) out.insert(layer.digest);
-  for (std::string& chain : oci::chain_ids(image.config.rootfs.diff_ids)) out.insert(std::move(chain));
+  out.insert(image.chains.begin(), image.chains.end());
   return out;
 }
 
@@ -129,10 +129,10 @@ Result<std::shared_ptr<Image>> Images::Impl::read_image(const oci::Digest& manif
     return fail(ErrorKind::invalid, "image {} has {} layers in its manifest and {} in its config", image->id,
                 image->manifest.layers.size(), image->config.rootfs.diff_ids.size());
   image->created = time_of(image->config.created);
-  for (const std::string& chain : oci::chain_ids(image->config.rootfs.diff_ids)) {
-    image->chain_id = chain;
+  image->chains = oci::chain_ids(image->config.rootfs.diff_ids);
+  if (!image->chains.empty()) image->chain_id = image->chains.back();
+  for (const std::string& chain : image->chains)
     if (const auto layer = store_.snapshots().layer(chain)) image->size += layer->bytes;
-  }
   return image;
 }
 
@@ -169,7 +169,7 @@ void Images::Impl::repair_layers() {
   std::map<std::string, std::string> blobs, diff_ids;
   std::map<std::string, std::size_t> depths;
   for (const auto& [id, image] : catalog()->images) {
-    const auto chains = oci::chain_ids(image->config.rootfs.diff_ids);
+    const auto& chains = image->chains;
     for (std::size_t i = 0; i < chains.size(); ++i) {
       blobs[chains[i]] = image->manifest.layers[i].digest;
       diff_ids[chains[i]] = image->config.rootfs.diff_ids[i];
@@ -201,12 +201,12 @@ void Images::Impl::repair_layers() {
 // Layers that are not there at all, from their blobs.
 Result<> Images::Impl::restore_layers(const Image& image) {
   std::string parent;
-  const auto chains = oci::chain_ids(image.config.rootfs.diff_ids);
+  const auto& chains = image.chains;
   for (std::size_t i = 0; i < chains.size(); ++i) {
     if (!store_.snapshots().has_layer(chains[i])) {
       const oci::Digest digest = TRY(oci::Digest::parse(image.manifest.layers[i].digest));
-      CHECK(unpack_layer(store_, TRY(store_.content().reader(digest)), parent, image.config.rootfs.diff_ids[i],
-                         chains[i]));
+      store::FdSource blob(TRY(store_.content().reader(digest)));
+      CHECK(unpack_layer(store_, blob, parent, image.config.rootfs.diff_ids[i], chains[i]));
     }
     parent = chains[i];
   }
@@ -318,7 +318,7 @@ Result<std::vector<std::string>> Images::Impl::delete_locked(const std::string& 
   for (const auto& [other, image] : next->images)
     for (const std::string& used : names_used(*image)) names.erase(used);
   std::set<std::string> chains;
-  for (const std::string& chain : oci::chain_ids(gone->config.rootfs.diff_ids))
+  for (const std::string& chain : gone->chains)
     if (names.contains(chain)) chains.insert(chain);
   std::vector<std::string> removed = collect_layers(chains, *next);
   collect(names);

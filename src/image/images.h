@@ -29,8 +29,10 @@ struct Image {
   oci::ImageConfig config;
   std::string manifest_digest;  // of the manifest it is saved with
   oci::Manifest manifest;
-  std::string parent;      // image id it was committed from here, empty otherwise
-  std::string chain_id;    // top layer, empty without layers
+  std::string parent;    // image id it was committed from here, empty otherwise
+  std::string chain_id;  // top layer, empty without layers
+  // Of all layers, from the bottom: as many as the manifest's layers and the config's diff ids.
+  std::vector<std::string> chains;
   Timestamp created;       // the config's
   Timestamp tagged;        // last time a tag was put on it
   std::uint64_t size = 0;  // sum of its layers' sizes (unpacked), as Docker counts

@@ -106,7 +106,7 @@ class Images::Impl {
 
 // The media type of a layer blob as stored.
 std::string_view layer_media_type(store::Compression compression);
-// Writes config and manifest and publishes the image.
+// Writes config and manifest, flushes the names of all blobs, and publishes the image.
 Result<std::string> publish_config(Images::Impl& impl, Images::Impl::Pins& pins, const oci::ImageConfig& config,
                                    std::vector<oci::Descriptor> layers, const std::string& parent,
                                    std::vector<std::string> names);

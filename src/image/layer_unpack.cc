@@ -48,11 +48,10 @@ Result<> check_diff_id(store::ByteSource& blob, const std::string& diff_id) {
   return {};
 }
 
-Result<> unpack_layer(store::Store& store, UniqueFd blob, const std::string& parent, const std::string& diff_id,
-                      const std::string& chain) {
-  store::FdSource source(std::move(blob));
+Result<> unpack_layer(store::Store& store, store::ByteSource& blob, const std::string& parent,
+                      const std::string& diff_id, const std::string& chain) {
   LayerToMake layer{.parent = [&] { return Result<std::string>(parent); }, .diff_id = diff_id, .chain = chain};
-  const auto staged = TRY(stage_blob(store, source, layer, {}));
+  const auto staged = TRY(stage_blob(store, blob, layer, {}));
   CHECK(staged->commit(chain));
   return {};
 }

@@ -5,7 +5,6 @@
 #include <stop_token>
 #include <string>
 
-#include "base/unique_fd.h"
 #include "oci/digest.h"
 #include "store/store.h"
 
@@ -41,7 +40,7 @@ class VerifiedTar : public store::ByteSource {
 };
 
 // The same for a blob that is there, from stage to commit.
-Result<> unpack_layer(store::Store& store, UniqueFd blob, const std::string& parent, const std::string& diff_id,
-                      const std::string& chain);
+Result<> unpack_layer(store::Store& store, store::ByteSource& blob, const std::string& parent,
+                      const std::string& diff_id, const std::string& chain);
 
 }  // namespace corten::image

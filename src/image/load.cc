@@ -171,6 +171,9 @@ class ImageLoader {
     }
     CHECK(files_.keep(image_.config));
     const oci::Digest manifest = TRY(manifest_of());
+    // The names of all blobs, those that were here among them, before anybody hears of the image.
+    CHECK(impl_.store().content().flush_names());
+    store::failpoint("load-flushed");
     return TRY(impl_.publish({manifest, image_.config, "", image_.names}));
   }
 
@@ -183,8 +186,7 @@ class ImageLoader {
       layers_.push_back(TRY(blob_of(file, chain)));
       return {};
     }
-    if (TRY(impl_.store().content().has_durably(file))) return {};
-    return files_.keep(file);
+    return impl_.store().content().has(file) ? Result<>() : files_.keep(file);
   }
 
   // The layer is here; its blob in this image's manifest must not be another one's.
@@ -205,15 +207,15 @@ class ImageLoader {
     // Else it was not begun, or needed the layer below before that was known.
     if (staged.error().kind() != ErrorKind::unavailable) return std::unexpected(std::move(staged).error());
     const bool in_archive = files_.has_blob(file);
-    return unpack_layer(impl_.store(), TRY(in_archive ? files_.open(file) : impl_.store().content().reader(file)),
-                        parent, diff_id, chain);
+    store::FdSource blob(TRY(in_archive ? files_.open(file) : impl_.store().content().reader(file)));
+    return unpack_layer(impl_.store(), blob, parent, diff_id, chain);
   }
 
   // The blob that our own manifest names for the layer.
   Result<oci::Descriptor> blob_of(const oci::Digest& file, const std::string& chain) {
     const store::BlobInfo* packed = files_.packed(file);
     if (packed == nullptr) {
-      if (!TRY(impl_.store().content().has_durably(file))) CHECK(files_.keep(file));
+      if (!impl_.store().content().has(file)) CHECK(files_.keep(file));
       const store::BlobInfo info = TRY(impl_.store().content().info(file));
       return descriptor(TRY(media_type(file)), info);
     }
@@ -221,7 +223,7 @@ class ImageLoader {
     if (const auto known = known_blob(chain)) {
       pins_.add(known->digest);
       const oci::Digest digest = TRY(oci::Digest::parse(known->digest));
-      if (TRY(impl_.store().content().has_durably(digest))) return *known;
+      if (impl_.store().content().has(digest)) return *known;
     }
     pins_.add(packed->digest.text());
     CHECK(files_.keep_packed(file));
@@ -231,9 +233,9 @@ class ImageLoader {
   std::optional<oci::Descriptor> known_blob(const std::string& chain) const {
     const CatalogPtr catalog = impl_.catalog();
     for (const auto& [id, image] : catalog->images) {
-      const auto chains = oci::chain_ids(image->config.rootfs.diff_ids);
-      const auto found = std::ranges::find(chains, chain);
-      if (found != chains.end()) return image->manifest.layers[static_cast<std::size_t>(found - chains.begin())];
+      const auto found = std::ranges::find(image->chains, chain);
+      if (found != image->chains.end())
+        return image->manifest.layers[static_cast<std::size_t>(found - image->chains.begin())];
     }
     return std::nullopt;
   }
@@ -256,7 +258,7 @@ class ImageLoader {
     manifest.layers = layers_;
     const std::string text = json::to_text(manifest);
     pins_.add(oci::Digest::of(text).text());
-    return TRY(impl_.store().content().put(text)).digest;
+    return TRY(impl_.store().content().put(text, false)).digest;
   }
 
   Result<std::string_view> media_type(const oci::Digest& blob) {

@@ -81,7 +81,8 @@ class ArchiveFiles {
   Result<UniqueFd> open(const oci::Digest& digest);
   bool has_blob(const oci::Digest& digest) const { return sizes_.contains(digest.text()); }
   std::uint64_t size(const oci::Digest& digest) const;
-  // Makes it visible in the content store, as it is in the archive.
+  // Makes it visible in the content store, as it is in the archive. As with keep_packed, its name is there after a
+  // crash only once ContentStore::flush_names has returned.
   Result<> keep(const oci::Digest& digest);
   // The compressed blob of a tar; null for other files.
   const store::BlobInfo* packed(const oci::Digest& digest) const;

@@ -46,7 +46,7 @@ Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std:
   const store::BlobInfo& info = intake->blob_info();
   pins.add(info.digest.text());
   pins.add(out.chain_id);
-  CHECK(intake->blob()->commit());
+  CHECK(intake->blob()->commit(std::nullopt, std::nullopt, false));
   CHECK(staged->commit(out.chain_id));
   out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip),
               .digest = info.digest.text(),
@@ -77,7 +77,7 @@ Result<std::string> publish_config(Images::Impl& impl, Images::Impl::Pins& pins,
                                    std::vector<std::string> names) {
   const std::string text = json::to_text(config);
   pins.add(oci::Digest::of(text).text());
-  const store::BlobInfo blob = TRY(impl.store().content().put(text));
+  const store::BlobInfo blob = TRY(impl.store().content().put(text, false));
   oci::Manifest manifest;
   manifest.media_type = oci::media_type::oci_manifest;
   manifest.config = {.media_type = std::string(oci::media_type::oci_config),
@@ -86,7 +86,8 @@ Result<std::string> publish_config(Images::Impl& impl, Images::Impl::Pins& pins,
   manifest.layers = std::move(layers);
   const std::string manifest_text = json::to_text(manifest);
   pins.add(oci::Digest::of(manifest_text).text());
-  const store::BlobInfo manifest_blob = TRY(impl.store().content().put(manifest_text));
+  const store::BlobInfo manifest_blob = TRY(impl.store().content().put(manifest_text, false));
+  CHECK(impl.store().content().flush_names());
   return impl.publish({manifest_blob.digest, blob.digest, parent, std::move(names)});
 }
 
@@ -127,7 +128,7 @@ Result<std::string> Images::Impl::commit(const CommitOptions& options) {
       const oci::Digest digest = TRY(oci::Digest::parse(layer.digest));
       if (!store_.content().has(digest)) return no_such_image(options.base_image);
     }
-    for (const std::string& id : oci::chain_ids(base->config.rootfs.diff_ids)) pins.add(id);
+    for (const std::string& id : base->chains) pins.add(id);
     config = base->config;
     layers = base->manifest.layers;
     chain = base->chain_id;

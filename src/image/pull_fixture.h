@@ -30,8 +30,10 @@ class PullTest : public ImagesTest {
     oci::Manifest manifest;
     manifest.media_type = oci::media_type::oci_manifest;
     tars_.clear();
+    contents_.clear();
     for (std::size_t i = 0; i < sizes.size(); ++i) {
-      tars_.push_back(store::TarMaker().file(fmt::format("file{}", i), remote::test::pattern(sizes[i])).done());
+      contents_.push_back(remote::test::pattern(sizes[i]));
+      tars_.push_back(store::TarMaker().file(fmt::format("file{}", i), contents_.back()).done());
       manifest.layers.push_back(registry_.add_blob(tars_.back()));
       manifest.layers.back().media_type = oci::media_type::oci_layer;
       config.rootfs.diff_ids.push_back(oci::Digest::of(tars_.back()).text());
@@ -98,17 +100,15 @@ class PullTest : public ImagesTest {
     ASSERT_TRUE(image) << image.error().text();
     const auto mount = store_->snapshots().mount_layer((*image)->chain_id);
     ASSERT_TRUE(mount) << mount.error().text();
-    for (std::size_t i = 0; i < tars_.size(); ++i) {
-      const std::string content = store::slurp(mount->get(), fmt::format("file{}", i));
-      EXPECT_TRUE(tars_[i].find(content) != std::string::npos) << i;
-    }
+    for (std::size_t i = 0; i < contents_.size(); ++i)
+      EXPECT_TRUE(store::slurp(mount->get(), fmt::format("file{}", i)) == contents_[i]) << i;
     const auto blobs = store_->content().list();
     for (const store::BlobInfo& blob : *blobs) EXPECT_TRUE(store_->content().verify(blob.digest));
   }
 
   // What the registry's lies refer to, so before it.
   bool wrong_diff_id_ = false;
-  std::vector<std::string> tars_;
+  std::vector<std::string> tars_, contents_;
   std::vector<oci::Descriptor> layers_;
   TestRegistry::Lie lie_;
   std::atomic<std::size_t> until_ = 0, sent_ = 0;

@@ -42,6 +42,12 @@ std::string retry_text(const remote::Wait& wait) {
   return text;
 }
 
+Result<remote::BlobStream> fetch_from_its_place(remote::Registry& registry, const std::string& repository,
+                                                const oci::Descriptor& blob, remote::FetchOptions how) {
+  if (oci::is_foreign(blob)) return registry.fetch_foreign(blob, std::move(how));
+  return registry.fetch_blob(repository, blob, std::move(how));
+}
+
 LayerPull::LayerPull(Images::Impl& impl, Images::Impl::Pins& pins, remote::Registry& registry,
                      const oci::Manifest& manifest, const oci::ImageConfig& config, Options options)
     : impl_(impl),
@@ -195,9 +201,8 @@ Result<> LayerPull::receive(const Plan& plan, store::BlobWriter& writer, Incomin
   how.hasher = std::nullopt;  // the writer hashes
   how.stop = options_.stop.get_token();
   how.on_wait = [&](const remote::Wait& wait) { options_.tell({plan.id, retry_text(wait)}); };
-  remote::BlobStream stream = TRY(oci::is_foreign(plan.descriptor)
-                                      ? registry_.fetch_foreign(plan.descriptor, std::move(how))
-                                      : registry_.fetch_blob(options_.repository, plan.descriptor, std::move(how)));
+  remote::BlobStream stream =
+      TRY(fetch_from_its_place(registry_, options_.repository, plan.descriptor, std::move(how)));
   std::vector<std::byte> buffer(piece);
   Pace pace;
   while (const std::size_t got = TRY(stream.read(buffer))) {

@@ -29,6 +29,9 @@ namespace corten::image {
 std::string short_digest(std::string_view digest);
 // "Retrying in 5 seconds", and why where the registry asked for it.
 std::string retry_text(const remote::Wait& wait);
+// From the registry, or a foreign layer from where its manifest says.
+Result<remote::BlobStream> fetch_from_its_place(remote::Registry& registry, const std::string& repository,
+                                                const oci::Descriptor& blob, remote::FetchOptions how);
 
 class LayerPull {
  public:

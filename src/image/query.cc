@@ -91,7 +91,6 @@ Result<std::vector<HistoryItem>> Images::Impl::history(std::string_view referenc
   const CatalogPtr catalog = this->catalog();
   ImagePtr image = TRY(catalog->find(reference));
   if (image == nullptr) return no_such_image(reference);
-  const auto chains = oci::chain_ids(image->config.rootfs.diff_ids);
   std::vector<HistoryItem> out;
   std::size_t layer = 0;
   for (const oci::History& entry : image->config.history) {
@@ -102,8 +101,9 @@ Result<std::vector<HistoryItem>> Images::Impl::history(std::string_view referenc
     item.created_by = entry.created_by;
     item.comment = entry.comment;
     if (!entry.empty_layer) {
-      if (layer == chains.size()) return fail(ErrorKind::internal, "too many non-empty layers in History section");
-      if (const auto info = store_.snapshots().layer(chains[layer++]))
+      if (layer == image->chains.size())
+        return fail(ErrorKind::internal, "too many non-empty layers in History section");
+      if (const auto info = store_.snapshots().layer(image->chains[layer++]))
         item.size = static_cast<std::int64_t>(info->bytes);
     }
     out.insert(out.begin(), std::move(item));
@@ -131,11 +131,10 @@ UsageReport Images::Impl::usage() const {
   out.layers_size += store_.content().partial_bytes();
   std::map<std::string, unsigned> users;
   for (const auto& [id, image] : catalog->images)
-    for (const std::string& chain : oci::chain_ids(image->config.rootfs.diff_ids)) ++users[chain];
+    for (const std::string& chain : image->chains) ++users[chain];
   for (const auto& [id, image] : catalog->images) {
     ImageUsage usage{id, 0, 0};
-    for (const std::string& chain : oci::chain_ids(image->config.rootfs.diff_ids))
-      (users[chain] > 1 ? usage.shared : usage.unique) += sizes[chain];
+    for (const std::string& chain : image->chains) (users[chain] > 1 ? usage.shared : usage.unique) += sizes[chain];
     out.images.push_back(std::move(usage));
   }
   return out;

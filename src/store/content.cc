@@ -139,8 +139,11 @@ Result<BlobInfo> BlobWriter::commit(const std::optional<oci::Digest>& digest, st
   UniqueFd fd = std::move(fd_);
   const bool kept = std::exchange(keep_, false);
   CHECK(expect(digest, size));
-  if (flush_name ? TRY(store_->has_durably(digest_)) : store_->has(digest_))
+  if (store_->has(digest_)) {
+    // Its bytes were flushed before it got its name; whoever gave it the name may not have flushed that yet.
+    if (flush_name) CHECK(store_->flush_names());
     return BlobInfo{digest_, size_};  // the destructor drops ours
+  }
   keep_ = kept;
   return give_name(std::move(fd), flush_name);
 }
@@ -161,7 +164,7 @@ Result<> BlobWriter::expect(const std::optional<oci::Digest>& digest, std::optio
 }
 
 Result<BlobInfo> BlobWriter::give_name(UniqueFd fd, bool flush_name) {
-  const BlobInfo info{digest_, size_};
+  BlobInfo info{digest_, size_};
   const std::string hex(info.digest.hex());
   if (!fd) fd = TRY(reader());
   failpoint("blob-written");
@@ -311,13 +314,6 @@ Result<BlobInfo> ContentStore::info(const oci::Digest& digest) const {
 bool ContentStore::has(const oci::Digest& digest) const {
   return !digest.empty() &&
          ::faccessat(blobs_.get(), std::string(digest.hex()).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-Result<bool> ContentStore::has_durably(const oci::Digest& digest) const {
-  if (!has(digest)) return false;
-  // Its bytes were flushed before it got its name; whoever gave it the name may not have flushed that yet.
-  CHECK(flush_names());
-  return true;
 }
 
 Result<std::string> ContentStore::read(const oci::Digest& digest, std::size_t limit) const {

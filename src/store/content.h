@@ -97,8 +97,6 @@ class ContentStore {
   Result<UniqueFd> reader(const oci::Digest& digest) const;
   Result<BlobInfo> info(const oci::Digest& digest) const;
   bool has(const oci::Digest& digest) const;
-  // The same for those who go on to record that they have it: what is there stays there if the power fails.
-  Result<bool> has_durably(const oci::Digest& digest) const;
   // The bytes of a small blob, at most `limit`.
   Result<std::string> read(const oci::Digest& digest, std::size_t limit = 8U << 20) const;
   // Hashes the file again: `internal` when it is not what its name says, `cancelled` when `stop` fires.

@@ -32,15 +32,38 @@ UniqueFd LayerImages::open(std::uint64_t number) const {
 }
 
 Result<LayerRoot> LayerImages::root(std::uint64_t number) {
-  std::uint64_t forgets = 0;
   {
     const MutexLock lock(mutex_);
-    forgets = forgets_;
     if (const auto known = places_.find(number); known != places_.end()) {
       recent_.splice(recent_.begin(), recent_, known->second);
       return known->second->second;
     }
+    ++making_[number].count;
   }
+  auto made = mount(number);
+  LayerRoot gone;  // unmounted without the lock
+  const MutexLock lock(mutex_);
+  const bool forgotten = end_making(number);
+  if (!made || *made == nullptr || forgotten) return made;
+  if (const auto known = places_.find(number); known != places_.end()) return known->second->second;
+  recent_.emplace_front(number, *made);
+  places_[number] = recent_.begin();
+  if (recent_.size() > kept_mounts) {
+    gone = std::move(recent_.back().second);
+    places_.erase(recent_.back().first);
+    recent_.pop_back();
+  }
+  return made;
+}
+
+bool LayerImages::end_making(std::uint64_t number) {
+  const auto making = making_.find(number);
+  const bool forgotten = making->second.forgotten;
+  if (--making->second.count == 0) making_.erase(making);
+  return forgotten;
+}
+
+Result<LayerRoot> LayerImages::mount(std::uint64_t number) const {
   UniqueFd image = open(number);
   if (!image && (errno == ENOENT || errno == ENOTDIR)) {
     if (::faccessat(base_, layout::snapshot_files(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return LayerRoot();
@@ -49,27 +72,14 @@ Result<LayerRoot> LayerImages::root(std::uint64_t number) {
   if (!image) return sys_fail("open layer image {}", number);
   auto mount = mount_image(std::move(image), way_, again_);
   if (!mount) return std::unexpected(std::move(mount).error().wrap(fmt::format("layer image {}", number)));
-  auto root = std::make_shared<const ImageMount>(std::move(*mount));
   failpoint("image-mounted");
-  LayerRoot gone;  // unmounted without the lock
-  const MutexLock lock(mutex_);
-  if (const auto known = places_.find(number); known != places_.end()) return known->second->second;
-  // Perhaps it was this one that is going to be removed: then nobody would take it out again.
-  if (forgets != forgets_) return LayerRoot(root);
-  recent_.emplace_front(number, root);
-  places_[number] = recent_.begin();
-  if (recent_.size() > kept_mounts) {
-    gone = std::move(recent_.back().second);
-    places_.erase(recent_.back().first);
-    recent_.pop_back();
-  }
-  return LayerRoot(root);
+  return std::make_shared<const ImageMount>(std::move(*mount));
 }
 
 void LayerImages::forget(std::uint64_t number) {
   LayerRoot gone;
   const MutexLock lock(mutex_);
-  ++forgets_;
+  if (const auto making = making_.find(number); making != making_.end()) making->second.forgotten = true;
   const auto known = places_.find(number);
   if (known == places_.end()) return;
   gone = std::move(known->second->second);

@@ -35,7 +35,16 @@ class LayerImages {
   Result<bool> same(std::uint64_t old, std::uint64_t made) const;
 
  private:
+  // Mounts of one image that are being made.
+  struct Making {
+    unsigned count = 0;
+    bool forgotten = false;  // meanwhile: nobody would take it out again
+  };
   UniqueFd open(std::uint64_t number) const;
+  // Null when the layer is a directory.
+  Result<LayerRoot> mount(std::uint64_t number) const;
+  // Whether the image was forgotten meanwhile.
+  bool end_making(std::uint64_t number) REQUIRES(mutex_);
 
   using Recent = std::list<std::pair<std::uint64_t, LayerRoot>>;  // the last one first
 
@@ -44,7 +53,7 @@ class LayerImages {
   bool again_;
   Mutex mutex_;
   Recent recent_ GUARDED_BY(mutex_);
-  std::uint64_t forgets_ GUARDED_BY(mutex_) = 0;  // calls of forget()
+  std::map<std::uint64_t, Making> making_ GUARDED_BY(mutex_);
   std::map<std::uint64_t, Recent::iterator> places_ GUARDED_BY(mutex_);
 };
 

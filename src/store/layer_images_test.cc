@@ -368,6 +368,22 @@ TEST_F(ImageLayers, ThatGoWhileTheyAreMountedAreNotKept) {
   EXPECT_EQ(*kept, *again);
 }
 
+TEST_F(ImageLayers, StayMountedWhateverElseGoesMeanwhile) {
+  const UniqueFd base = root_.open("snapshots");
+  const LayerSupport support = find_layer_support(root_.path() + "/snapshots", base.get(), {}, std::nullopt);
+  LayerImages images(base.get(), support.image_way, false);
+  StringSource tar(TarMaker().file("f", "x").done());
+  ASSERT_TRUE(images.write(50, tar, {}));
+  being_mounted = &images;
+  failpoint_hook = [](const char* name) {
+    if (std::string_view(name) == "image-mounted") being_mounted->forget(51);
+  };
+  const auto first = images.root(50), again = images.root(50);
+  failpoint_hook = nullptr;
+  ASSERT_TRUE(first && again && *first);
+  EXPECT_EQ(*first, *again);
+}
+
 std::string replaced_image;
 std::atomic<int> flushes_before_removal = 0;
 

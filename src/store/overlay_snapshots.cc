@@ -129,8 +129,8 @@ class OverlaySnapshots : public Snapshots {
   Result<bool> check_layer(std::string_view chain_id, ByteSource& tar, bool repair) override {
     const OverlayLayer layer = TRY(catalog_->layer(chain_id));
     const std::uint64_t number = catalog_->next_number();
-    const bool image = is_image(layer.number);
-    // As it was made, whatever is wanted of new ones.
+    // As it was made, whatever is wanted of new ones; but what has lost its files is new.
+    const bool directory = is_directory(layer.number), image = !directory && (is_image(layer.number) || new_form_);
     const Form form = image ? images_.compression(layer.number).value_or(new_compression()) : Form();
     Cleanup undo([&] { janitor_.remove(layout::snapshot(number)); });
     CHECK(unpack(number, parent_of(layer), tar, named(chain_id), form));
@@ -139,7 +139,7 @@ class OverlaySnapshots : public Snapshots {
     if (same || !repair) return same;
     const std::uint64_t old = TRY(take_place(chain_id, number, undo));
     // Containers that run on an image have it open; under those that run on a directory the files would go.
-    if (image || !keep_in_this_boot(old)) janitor_.remove(layout::snapshot(old));
+    if (!directory || !keep_in_this_boot(old)) janitor_.remove(layout::snapshot(old));
     return false;
   }
 
@@ -418,6 +418,10 @@ class OverlaySnapshots : public Snapshots {
 
   bool is_image(std::uint64_t number) const {
     return ::faccessat(base_fd_.get(), layout::snapshot_image(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+  }
+
+  bool is_directory(std::uint64_t number) const {
+    return ::faccessat(base_fd_.get(), layout::snapshot_files(number).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
   }
 
   // What the layers below have at a path, or none: as a mount of them would show it.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "oci/image.h"
 #include "store/database.h"
 #include "store/snapshots.h"
 
@@ -15,7 +16,7 @@ namespace corten::store {
 
 // More layers on each other than this are refused ("max depth exceeded"). overlayfs stacks 500; the lower ones become
 // one overlay of their own, so that it is twice that, less what a container needs beside its image.
-inline constexpr std::size_t max_layers = 990;
+using oci::max_layers;
 
 struct OverlayOptions {
   // New layers as one file each, an EROFS image, and mounted from it; or as directories. Layers that are there are used

@@ -119,8 +119,8 @@ class Snapshots {
   virtual std::vector<std::string> suspect_layers() const = 0;
   virtual Result<> rebuild_layer(std::string_view chain_id, ByteSource* tar) = 0;
   // Makes the layer again from its tar beside the one that is there, and says whether they are the same. Where they are
-  // not, with `repair`, the new one takes the other's place; what is mounted stays as it is until its next mount. A layer
-  // that cannot be read is not the same; where something is exhausted or unavailable, that is the error.
+  // not, with `repair`, the new one takes the other's place; what is mounted stays as it is until its next mount. A
+  // layer that cannot be read is not the same; where something is exhausted or unavailable, that is the error.
   virtual Result<bool> check_layer(std::string_view chain_id, ByteSource& tar, bool repair) = 0;
 
   // --- active snapshots
