@@ -24,6 +24,9 @@ SLOWNESS = float(os.environ.get("CORTEN_SLOWNESS", "1"))
 LAYERS = os.environ.get("CORTEN_LAYERS", "")
 BIN = pathlib.Path(os.environ.get("CORTEN_BIN", ROOT / "build" / "bin"))
 
+# A run that a script put into the background ignores interrupts, and so would the clients that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def docker_program():
     """The docker CLI: the one on the PATH, else the one that tools/setup took out of its package."""
