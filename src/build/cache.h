@@ -19,6 +19,13 @@
 #include "build/recipe.h"
 #include "image/layers.h"
 
+namespace corten::image {
+class Images;
+}
+namespace corten::store {
+class Store;
+}
+
 namespace corten::build {
 
 // What a step's result is: perhaps a layer, and the time that later steps clamp to.
@@ -55,9 +62,25 @@ struct CacheMount {
 };
 enum class Sharing : std::uint8_t { shared, private_copy, locked };
 
+struct CacheSettings {
+  // Layers that only the cache keeps, and cache mounts; trim() removes what was used longest ago. 0: a tenth of the
+  // data root's disk, at least 2 GiB.
+  std::uint64_t max_bytes = 0;
+};
+
+// Thread-safe.
 class Cache {
  public:
+  // Reads the records. Before the images are opened, because those are to keep names(); bind() then makes it usable.
+  // `store` must outlive it.
+  static Result<std::unique_ptr<Cache>> open(store::Store& store, const CacheSettings& settings = {});
   virtual ~Cache() = default;
+  // Digests and chain ids of all that records stand on.
+  virtual std::vector<std::string> names() const = 0;
+  // Leases what is recorded; records whose layers are gone are forgotten. `images` must outlive it.
+  virtual void bind(image::Images& images) = 0;
+  // As long as this lives, what `lease` (which must outlive it) has is in use: no prune and no trim takes it.
+  virtual std::shared_ptr<void> hold(const image::Lease& lease) = 0;
 
   // By the recipe's key; its layer is there (has_layer) and leased by `lease` when this returns. Marks it used.
   virtual std::optional<StepResult> find(const Recipe& recipe, image::Lease& lease) = 0;
@@ -66,6 +89,8 @@ class Cache {
                        std::string slot, std::string description) = 0;
   // The recipe that was last used at this slot, hit or made.
   virtual std::optional<Recipe> last(const std::string& slot) const = 0;
+  // A hit: from now on last(slot) is this one.
+  virtual void used(const Recipe& recipe, const std::string& slot) = 0;
 
   // `id` as the Dockerfile has it. `seed`: fills a folder that is new. Waits for its turn where it is locked.
   virtual Result<CacheMount> mount(const std::string& id, Sharing sharing, const std::function<Result<>(int)>& seed,

@@ -32,6 +32,8 @@ struct StepRequest {
   std::string name;               // for people: "build step RUN make", in the container's labels
   std::vector<std::string> argv;  // whole: shell and all
   std::vector<std::string> env;   // whole
+  // NAME=value beyond env: values of secrets. Given to the command and kept nowhere: no record, no inspect, no log.
+  std::vector<std::string> secret_env;
   std::string working_dir, user;
   oci::Platform platform;
   std::string network;            // "", default, none, host, a network's name, container:…

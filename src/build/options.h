@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/unique_fd.h"
 #include "context/tree.h"
 #include "oci/image.h"
 #include "spec/host_config.h"
@@ -16,6 +18,15 @@ namespace corten::build {
 
 struct Secret {
   std::string value;  // bytes; never logged, never in a layer, a record or a history
+};
+
+// Agents that were forwarded for RUN --mount=type=ssh, by id ("default" where the Dockerfile names none).
+class SshAgents {
+ public:
+  virtual ~SshAgents() = default;
+  // An O_PATH descriptor of a socket that speaks an agent's protocol, to be mounted into a step; good as long as this
+  // object lives. not_found: none of this id was forwarded.
+  virtual Result<UniqueFd> socket(const std::string& id) = 0;
 };
 
 struct Options {
@@ -39,6 +50,7 @@ struct Options {
   bool check_only = false;  // --check: findings, nothing built
 
   std::map<std::string, Secret> secrets;  // by id
+  std::shared_ptr<SshAgents> ssh;         // none: nothing was forwarded
   std::string network;                    // of RUN steps that name none
   std::vector<std::string> extra_hosts;
   spec::Resources resources;

@@ -28,7 +28,8 @@ class Recipe {
   // 1 to 2", "3 files changed, among them …", "what is below it was made anew". Secret values are not in recipes.
   std::string difference(const Recipe& earlier) const;
 
-  std::string encode() const;  // JSON
+  // Compact bytes; decode takes nothing else.
+  std::string encode() const;
   static std::optional<Recipe> decode(std::string_view text);
 
  private:
