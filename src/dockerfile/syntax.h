@@ -111,7 +111,7 @@ struct Maintainer {
   std::string name;
 };
 struct Onbuild {
-  std::string instruction;  // one instruction's text, parsed and found sound
+  std::string instruction;  // one instruction's text, here-documents below it, parsed and found sound
 };
 
 using Body = std::variant<From, Arg, Env, Label, Run, Copy, Cmd, Entrypoint, Healthcheck, Expose, Volume, User, Workdir,
@@ -119,7 +119,9 @@ using Body = std::variant<From, Arg, Env, Label, Run, Copy, Cmd, Entrypoint, Hea
 
 struct Instruction {
   std::string keyword;  // upper case
-  std::string text;     // on one line as progress shows it: "RUN apt-get update && …"; here-documents: "RUN <<EOF (a line…)"
+  // On one line as progress shows it, the keyword as it was written: "RUN apt-get update && …"; here-documents:
+  // "RUN <<EOF (a line…)".
+  std::string text;
   Lines lines;
   Body body;
 };

@@ -1,0 +1,145 @@
+#include "dockerfile/parse.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "dockerfile/flags.h"
+#include "dockerfile/instruction.h"
+#include "dockerfile/lines.h"
+#include "dockerfile/lint.h"
+#include "dockerfile/text.h"
+
+namespace corten::dockerfile {
+namespace {
+
+// The instruction on one line, as progress shows it: of here-documents the first line that says something.
+std::string one_line(const LogicalLine& line) {
+  constexpr std::size_t longest = 80;
+  std::string text = line.text;
+  for (const Heredoc& heredoc : line.heredocs) {
+    std::string_view rest = heredoc.content;
+    std::string_view first;
+    while (first.empty() && !rest.empty()) {
+      const std::size_t end = rest.find('\n');
+      first = trim(rest.substr(0, end));
+      rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
+    }
+    const bool more = !trim(rest).empty() || first.size() > longest;
+    text += fmt::format(" ({}{})", first.substr(0, longest), more ? "…" : "");
+  }
+  return text;
+}
+
+Warning warning_of(std::string_view rule, std::string detail, Lines lines) {
+  return {std::string(rule), std::move(detail), rule_url(rule), lines};
+}
+
+std::expected<Instruction, Problem> parse_line(const LogicalLine& line, char escape, std::vector<Warning>& warnings) {
+  const std::string_view text = line.text;
+  const std::size_t end = static_cast<std::size_t>(std::ranges::find_if(text, is_blank) - text.begin());
+  std::string keyword = to_upper(text.substr(0, end));
+  std::string_view args = trim(text.substr(end));
+  std::vector<Note> notes;
+  auto flags = take_flags(args);
+  auto body = parse_body({keyword, args, std::move(flags), line.heredocs, escape, notes});
+  if (!body) {
+    const bool known = !body.error().text().starts_with("unknown instruction");
+    return std::unexpected(Problem{line.lines, known ? keyword : "", body.error().text()});
+  }
+  for (Note& note : notes) warnings.push_back(warning_of(note.rule, std::move(note.detail), line.lines));
+  if (line.empty_continuation != 0)
+    warnings.push_back(warning_of("NoEmptyContinuation", "Empty continuation line",
+                                  {line.empty_continuation, line.empty_continuation}));
+  return Instruction{std::move(keyword), one_line(line), line.lines, std::move(*body)};
+}
+
+std::expected<void, Problem> place(File& file, Instruction instruction, const std::string& comment) {
+  if (const From* from = std::get_if<From>(&instruction.body)) {
+    From copy = *from;
+    file.stages.push_back({std::move(copy), std::move(instruction), {}, comment});
+  } else if (!file.stages.empty()) {
+    file.stages.back().steps.push_back(std::move(instruction));
+  } else if (std::holds_alternative<Arg>(instruction.body)) {
+    file.global_args.push_back(std::move(instruction));
+  } else {
+    return std::unexpected(Problem{instruction.lines, instruction.keyword,
+                                   "no build stage in current context: only ARG may stand before the first FROM"});
+  }
+  return {};
+}
+
+std::string visible(std::string_view line) {
+  constexpr std::size_t widest = 200;
+  std::string out;
+  for (const char c : line.substr(0, widest)) {
+    if (c == '\t') {
+      out += "    ";
+    } else {
+      const auto code = static_cast<unsigned char>(c);
+      out += code < 0x20 || code == 0x7f ? '?' : c;
+    }
+  }
+  return line.size() > widest ? out + "…" : out;
+}
+
+}  // namespace
+
+std::expected<File, Problem> parse(std::string_view text) {
+  auto lines = read_lines(text);
+  if (!lines) return std::unexpected(std::move(lines).error());
+  if (lines->lines.empty()) return std::unexpected(Problem{{}, "", "file with no instructions"});
+  File file;
+  file.directives = std::move(lines->directives);
+  for (const LogicalLine& line : lines->lines) {
+    auto instruction = parse_line(line, file.directives.escape, file.warnings);
+    if (!instruction) return std::unexpected(std::move(instruction).error());
+    if (auto placed = place(file, std::move(*instruction), line.comment); !placed)
+      return std::unexpected(std::move(placed).error());
+  }
+  if (file.stages.empty())
+    return std::unexpected(
+        Problem{file.global_args.back().lines, "", "no build stage in current context: there is no FROM"});
+  lint_syntax(file);
+  return file;
+}
+
+std::expected<Instruction, Problem> parse_instruction(std::string_view text, char escape) {
+  auto lines = read_lines(text, escape);
+  if (!lines) return std::unexpected(std::move(lines).error());
+  if (lines->lines.empty()) return std::unexpected(Problem{{}, "", "no instruction"});
+  if (lines->lines.size() > 1) return std::unexpected(Problem{lines->lines[1].lines, "", "more than one instruction"});
+  std::vector<Warning> warnings;
+  return parse_line(lines->lines[0], escape, warnings);
+}
+
+std::string excerpt(std::string_view text, Lines lines) {
+  constexpr unsigned around = 3;
+  constexpr unsigned most = 20;  // of the lines that are meant; a here-document may have thousands
+  if (lines.first == 0) return {};
+  const unsigned last = std::min(lines.last, lines.first + most - 1);
+  std::string out = "--------------------\n";
+  unsigned number = 0;
+  while (!text.empty() && number < last + around) {
+    const std::size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
+    ++number;
+    if (number + around < lines.first) continue;
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    const bool meant = number >= lines.first && number <= last;
+    out += fmt::format("{:>4} | {} {}\n", number, meant ? ">>>" : "   ", visible(line));
+  }
+  return out + "--------------------";
+}
+
+Error to_error(const Problem& problem, std::string_view file_name, std::string_view text) {
+  // Most reasons of BuildKit's begin with the instruction already.
+  const bool named = problem.instruction.empty() || problem.reason.starts_with(problem.instruction + " ");
+  const std::string reason = named ? problem.reason : fmt::format("{}: {}", problem.instruction, problem.reason);
+  const std::string file = shown(file_name);
+  if (problem.lines.first == 0) return {ErrorKind::invalid, fmt::format("{}: {}", file, reason)};
+  return {ErrorKind::invalid, fmt::format("dockerfile parse error on line {0}: {1}\n{2}:{0}\n{3}", problem.lines.first,
+                                          reason, file, excerpt(text, problem.lines))};
+}
+
+}  // namespace corten::dockerfile
