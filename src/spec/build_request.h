@@ -63,6 +63,20 @@ struct BuildCacheEntry {
   }
 };
 
+// Agents that the client forwards for RUN --mount=type=ssh. For each id it keeps one POST /build/ssh/{session}/{id}
+// waiting, with "Upgrade: tcp": when a step connects, the answer's head comes, and the connection is the agent's from
+// then on; the client then sends the next such request.
+struct BuildSsh {
+  std::string session;  // 32 random hexadecimal digits of the client's
+  Strings ids;          // "default", …
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor& visit) {
+    visit("Session", self.session, json::omit_empty);
+    visit("Ids", self.ids, json::omit_empty);
+  }
+};
+
 struct BuildRequest {
   BuildSource context;
   std::map<std::string, BuildSource> named_contexts;
@@ -71,6 +85,7 @@ struct BuildRequest {
   std::string dockerfile_name;                 // what messages call dockerfile_text; "": Dockerfile
   std::map<std::string, std::optional<std::string>> args;
   std::map<std::string, std::string> secrets_base64;  // by id; never logged
+  BuildSsh ssh;
   std::string target;
   Strings platforms;
   Strings tags;
@@ -100,6 +115,7 @@ struct BuildRequest {
     visit("DockerfileName", self.dockerfile_name, json::omit_empty);
     visit("Args", self.args, json::omit_empty);
     visit("SecretsBase64", self.secrets_base64, json::omit_empty);
+    visit("Ssh", self.ssh);
     visit("Target", self.target, json::omit_empty);
     visit("Platforms", self.platforms, json::omit_empty);
     visit("Tags", self.tags, json::omit_empty);
