@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "image/images_impl.h"
-#include "image/layer_unpack.h"
 #include "store/failpoint.h"
 
 namespace corten::image {
@@ -15,14 +14,6 @@ constexpr std::size_t max_document = 8U << 20;
 Timestamp time_of(const std::string& text) {
   const auto time = parse_rfc3339(text);
   return time ? *time : Timestamp{};
-}
-
-// All that an image keeps alive.
-std::set<std::string> names_used(const Image& image) {
-  std::set<std::string> out = {image.id, image.manifest_digest};
-  for (const oci::Descriptor& layer : image.manifest.layers) out.insert(layer.digest);
-  out.insert(image.chains.begin(), image.chains.end());
-  return out;
 }
 
 // Origins are objects named "<image id> <repository>": those of one image are what lies between these two.
@@ -39,81 +30,6 @@ store::Statement origin_statement(const std::string& id, const Origin& origin) {
 }
 
 }  // namespace
-
-// --- pins and collection
-
-void Images::Impl::Pins::add(const std::string& name) {
-  if (!names_.insert(name).second) return;
-  const MutexLock lock(impl_.pins_mutex_);
-  ++impl_.pins_[name];
-}
-
-Images::Impl::Pins::~Pins() {
-  {
-    const MutexLock lock(impl_.pins_mutex_);
-    for (const std::string& name : names_)
-      if (--impl_.pins_[name] == 0) impl_.pins_.erase(name);
-  }
-  const MutexLock lock(impl_.write_mutex_);
-  impl_.collect(names_);
-}
-
-void Images::Impl::collect(const std::set<std::string>& names) {
-  const CatalogPtr now = catalog();
-  std::set<std::string> left = names;
-  for (const auto& [id, image] : now->images) {
-    for (const std::string& used : names_used(*image)) left.erase(used);
-    if (left.empty()) return;
-  }
-  static_cast<void>(collect_layers(left, *now));
-  std::vector<UniqueFd> files;
-  {
-    const MutexLock lock(pins_mutex_);
-    for (const std::string& name : left) {
-      const auto digest = oci::Digest::parse(name);
-      if (pins_.contains(name) || !digest || !store_.content().has(*digest)) continue;
-      auto file = store_.content().reader(*digest);
-      if (store_.content().remove(*digest) && file) files.push_back(std::move(*file));
-    }
-  }
-  disposal_.close(std::move(files));
-}
-
-std::vector<std::string> Images::Impl::collect_layers(const std::set<std::string>& chains, const Catalog&) {
-  std::vector<std::string> removed;
-  const MutexLock lock(pins_mutex_);
-  // From the top: a layer goes when nothing stands on it any more.
-  for (bool progress = true; progress;) {
-    progress = false;
-    for (const std::string& chain : chains) {
-      if (pins_.contains(chain) || !store_.snapshots().has_layer(chain)) continue;
-      if (!store_.snapshots().remove_layer(chain)) continue;  // in use
-      removed.push_back(chain);
-      progress = true;
-    }
-  }
-  return removed;
-}
-
-// What a crash left: blobs and layers that no image knows.
-void Images::Impl::collect_everything() {
-  std::set<std::string> names;
-  if (const auto blobs = store_.content().list())
-    for (const store::BlobInfo& blob : *blobs) names.insert(blob.digest.text());
-  for (const store::LayerInfo& layer : store_.snapshots().layers()) names.insert(layer.chain_id);
-  collect(names);
-}
-
-void Images::Impl::container_gone(std::string_view image_id) {
-  if (!complete_ || catalog()->images.contains(image_id)) return;
-  std::set<std::string> chains;
-  for (const store::LayerInfo& layer : store_.snapshots().layers()) chains.insert(layer.chain_id);
-  const MutexLock lock(write_mutex_);
-  const CatalogPtr now = catalog();
-  for (const auto& [id, image] : now->images)
-    for (const std::string& used : names_used(*image)) chains.erase(used);
-  static_cast<void>(collect_layers(chains, *now));
-}
 
 // --- opening
 
@@ -136,7 +52,7 @@ Result<std::shared_ptr<Image>> Images::Impl::read_image(const oci::Digest& manif
   return image;
 }
 
-Result<> Images::Impl::open() {
+Result<> Images::Impl::open(const OpenOptions& options) {
   auto next = std::make_shared<Catalog>();
   for (const store::SqlRow& row : TRY(store_.database().query("SELECT id, manifest, parent, tagged FROM images"))) {
     const auto config = oci::Digest::parse(store::as_text(row[0])),
@@ -157,59 +73,9 @@ Result<> Images::Impl::open() {
   // Nobody else is there yet; it is what replace() and the collector ask for.
   const MutexLock lock(write_mutex_);
   replace(std::move(next));
-  repair_layers();
+  repair_layers(options.keep);
   // What belongs to an image that could not be read must not be taken for rubbish.
   if (complete_) collect_everything();
-  return {};
-}
-
-// Layers whose files the power cut may have torn, made again from their blobs.
-void Images::Impl::repair_layers() {
-  auto suspects = store_.snapshots().suspect_layers();
-  std::map<std::string, std::string> blobs, diff_ids;
-  std::map<std::string, std::size_t> depths;
-  for (const auto& [id, image] : catalog()->images) {
-    const auto& chains = image->chains;
-    for (std::size_t i = 0; i < chains.size(); ++i) {
-      blobs[chains[i]] = image->manifest.layers[i].digest;
-      diff_ids[chains[i]] = image->config.rootfs.diff_ids[i];
-      depths[chains[i]] = i;
-    }
-  }
-  // A layer is unpacked by the look of those below it.
-  std::stable_sort(suspects.begin(), suspects.end(),
-                   [&](const std::string& a, const std::string& b) { return depths[a] < depths[b]; });
-  for (const std::string& chain : suspects) {
-    const auto rebuild = [&]() -> Result<> {
-      const auto blob = blobs.find(chain);
-      if (blob == blobs.end()) return store_.snapshots().rebuild_layer(chain, nullptr);
-      const oci::Digest digest = TRY(oci::Digest::parse(blob->second));
-      store::FdSource source(TRY(store_.content().reader(digest)));
-      const auto tar = TRY(store::decompress(source));
-      VerifiedTar verified(*tar, diff_ids[chain]);
-      return store_.snapshots().rebuild_layer(chain, &verified);
-    };
-    if (auto done = rebuild(); !done)
-      log::error("layer {} may be damaged and cannot be unpacked again: {}", chain, done.error().text());
-    else
-      log::info("layer {} was unpacked again after an unclean stop of the machine", chain);
-  }
-  for (const auto& [id, image] : catalog()->images)
-    if (auto done = restore_layers(*image); !done) log::error("image {} cannot be run: {}", id, done.error().text());
-}
-
-// Layers that are not there at all, from their blobs.
-Result<> Images::Impl::restore_layers(const Image& image) {
-  std::string parent;
-  const auto& chains = image.chains;
-  for (std::size_t i = 0; i < chains.size(); ++i) {
-    if (!store_.snapshots().has_layer(chains[i])) {
-      const oci::Digest digest = TRY(oci::Digest::parse(image.manifest.layers[i].digest));
-      store::FdSource blob(TRY(store_.content().reader(digest)));
-      CHECK(unpack_layer(store_, blob, parent, image.config.rootfs.diff_ids[i], chains[i]));
-    }
-    parent = chains[i];
-  }
   return {};
 }
 
@@ -314,9 +180,10 @@ Result<std::vector<std::string>> Images::Impl::delete_locked(const std::string& 
   const ImagePtr gone = found->second;
   replace(next);
   // The layers by themselves first, because the answer lists them.
-  std::set<std::string> names = names_used(*gone);
+  std::set<std::string> names;
+  for_each_name(*gone, [&](const std::string& name) { names.insert(name); });
   for (const auto& [other, image] : next->images)
-    for (const std::string& used : names_used(*image)) names.erase(used);
+    for_each_name(*image, [&](const std::string& used) { names.erase(used); });
   std::set<std::string> chains;
   for (const std::string& chain : gone->chains)
     if (names.contains(chain)) chains.insert(chain);
@@ -330,11 +197,13 @@ Result<std::vector<std::string>> Images::Impl::delete_locked(const std::string& 
 Images::Images(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Images::~Images() = default;
 
-Result<std::unique_ptr<Images>> Images::open(store::Store& store) {
+Result<std::unique_ptr<Images>> Images::open(store::Store& store, const OpenOptions& options) {
   auto impl = std::make_unique<Impl>(store);
-  CHECK_AS(impl->open(), "open the images");
+  CHECK_AS(impl->open(options), "open the images");
   return std::unique_ptr<Images>(new Images(std::move(impl)));
 }
+
+void Images::release_kept() { impl_->release_kept(); }
 
 Result<ImagePtr> Images::resolve(std::string_view reference) const { return impl_->resolve(reference); }
 

@@ -39,6 +39,13 @@ struct Image {
 };
 using ImagePtr = std::shared_ptr<const Image>;
 
+// One layer on those below it; of an image or of none yet (layers.h).
+struct Layer {
+  std::string chain_id, diff_id;
+  oci::Descriptor blob;     // compressed, in the content store
+  std::uint64_t bytes = 0;  // of its files, unpacked
+};
+
 struct ImageSummary {
   ImagePtr image;
   std::vector<std::string> repo_tags;     // familiar names, sorted
@@ -146,6 +153,13 @@ struct ListOptions {
   std::optional<Timestamp> until;
 };
 
+struct OpenOptions {
+  // Layers that somebody other than images has a record of: neither they nor their blobs are collected before
+  // release_kept(). Of each, those below it must be there, too. One that a power cut has torn is made again from its
+  // blob; where that fails, it is gone with all that stands on it.
+  std::vector<Layer> keep = {};
+};
+
 struct PullOptions;
 struct PullResult;
 struct PushOptions;
@@ -157,10 +171,13 @@ class Images {
  public:
   // Reads the catalogue, removes what a crash left half made, unpacks again layers that a power cut may have torn.
   // `store` must outlive this.
-  static Result<std::unique_ptr<Images>> open(store::Store& store);
+  static Result<std::unique_ptr<Images>> open(store::Store& store, const OpenOptions& options = {});
   ~Images();
   Images(const Images&) = delete;
   Images& operator=(const Images&) = delete;
+
+  // Whoever asked for OpenOptions::keep has his leases now (layers.h): what nobody else uses of it goes.
+  void release_kept();
 
   // --- looking up
   // By name (tag "latest" implied), name@digest, full id or unambiguous id prefix. not_found "No such image: x:latest".
@@ -208,6 +225,7 @@ class Images {
   friend Result<PushResult> push(Images& images, const oci::Reference& reference, const PushOptions& options);
   friend Result<CheckReport> check(Images& images, const CheckOptions& options);
   friend std::vector<std::string> pushable_tags(const Images& images, const oci::Reference& reference);
+  friend struct LayerAccess;
   explicit Images(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

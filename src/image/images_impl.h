@@ -4,7 +4,10 @@
 // catalogue in one step under write_mutex_: database first, memory second.
 #pragma once
 
+#include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,6 +21,18 @@
 
 namespace corten::image {
 
+class LayerIntake;
+class Lease;
+
+// All that an image keeps alive: digests and chain ids.
+template <class Visitor>
+void for_each_name(const Image& image, Visitor visit) {
+  visit(image.id);
+  visit(image.manifest_digest);
+  for (const oci::Descriptor& layer : image.manifest.layers) visit(layer.digest);
+  for (const std::string& chain : image.chains) visit(chain);
+}
+
 struct NewImage {
   oci::Digest manifest;
   oci::Digest config;
@@ -30,7 +45,7 @@ class Images::Impl {
  public:
   explicit Impl(store::Store& store) : store_(store), catalog_(std::make_shared<Catalog>()) {}
 
-  // Digests and chain ids that an operation relies on before an image refers to them.
+  // Digests and chain ids that an operation relies on before an image refers to them. Thread-safe.
   class Pins {
    public:
     explicit Pins(Impl& impl) : impl_(impl) {}
@@ -39,13 +54,19 @@ class Images::Impl {
     Pins(const Pins&) = delete;
     Pins& operator=(const Pins&) = delete;
     void add(const std::string& name) EXCLUDES(impl_.pins_mutex_);
+    // A layer and its blob.
+    void add(const Layer& layer) EXCLUDES(impl_.pins_mutex_);
+    std::set<std::string> names() const EXCLUDES(impl_.pins_mutex_);
+    // They end without collecting.
+    void let_be() EXCLUDES(impl_.pins_mutex_);
 
    private:
     Impl& impl_;
-    std::set<std::string> names_;
+    std::set<std::string> names_ GUARDED_BY(impl_.pins_mutex_);
   };
 
-  Result<> open() EXCLUDES(write_mutex_);
+  Result<> open(const OpenOptions& options) EXCLUDES(write_mutex_);
+  void release_kept() EXCLUDES(write_mutex_, pins_mutex_);
   CatalogPtr catalog() const EXCLUDES(catalog_mutex_) {
     const MutexLock lock(catalog_mutex_);
     return catalog_;
@@ -77,12 +98,15 @@ class Images::Impl {
  private:
   friend class Remover;
   Result<std::shared_ptr<Image>> read_image(const oci::Digest& manifest, const oci::Digest& config) const;
-  void repair_layers();
+  // Pins what is asked to be kept and can be.
+  void repair_layers(const std::vector<Layer>& keep) EXCLUDES(pins_mutex_);
   Result<> restore_layers(const Image& image);
   void collect_everything() REQUIRES(write_mutex_);
+  // Those of the names that nobody has pinned any more.
+  std::set<std::string> unpin(const std::set<std::string>& names) REQUIRES(pins_mutex_);
   // Removes those of the names (digests, chain ids) that no image and no pin uses.
   void collect(const std::set<std::string>& names) REQUIRES(write_mutex_) EXCLUDES(pins_mutex_);
-  // The layers (top first) that went with it, as rmi lists them.
+  // The layers (top first) that went, as rmi lists them: these, and those below that only they kept.
   std::vector<std::string> collect_layers(const std::set<std::string>& chains, const Catalog& catalog)
       REQUIRES(write_mutex_) EXCLUDES(pins_mutex_);
   void replace(std::shared_ptr<const Catalog> next) REQUIRES(write_mutex_) EXCLUDES(catalog_mutex_);
@@ -102,8 +126,20 @@ class Images::Impl {
   CatalogPtr catalog_ GUARDED_BY(catalog_mutex_);  // replaced only with write_mutex_ held, too
   Mutex pins_mutex_;
   std::map<std::string, unsigned> pins_ GUARDED_BY(pins_mutex_);
+  std::set<std::string> kept_ GUARDED_BY(pins_mutex_);  // OpenOptions::keep, pinned once
 };
 
+// What Images shows to layers.h.
+struct LayerAccess {
+  static Images::Impl& of(const Images& images) { return *images.impl_; }
+  static Images::Impl::Pins& of(const Lease& lease);  // layers.cc
+};
+
+// One pass over the tar that `fill` writes: its layer on `parent`, pinned. Nothing where the tar has no entry.
+Result<std::optional<Layer>> make_layer(store::Store& store, Images::Impl::Pins& pins, const std::string& parent,
+                                        const std::function<Result<>(LayerIntake&)>& fill);
+// What an intake that has finished has read: its blob gets its name, blob and layer are pinned.
+Result<Layer> commit_blob(LayerIntake& intake, Images::Impl::Pins& pins, const std::string& parent);
 // The media type of a layer blob as stored.
 std::string_view layer_media_type(store::Compression compression);
 // Writes config and manifest, flushes the names of all blobs, and publishes the image.

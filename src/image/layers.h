@@ -15,14 +15,8 @@
 
 namespace corten::image {
 
-// One layer on its parents.
-struct Layer {
-  std::string chain_id, diff_id;
-  oci::Descriptor blob;     // compressed, in the content store
-  std::uint64_t bytes = 0;  // of its files, unpacked
-};
-
-// Digests and chain ids that stay as long as this lives; what no image and no other lease has goes with it. Thread-safe.
+// Digests and chain ids that stay as long as this lives; what no image and no other lease has goes with it. A layer
+// needs those below it: their blobs and chain ids belong into its lease, too. Thread-safe. `images` must outlive it.
 class Lease {
  public:
   explicit Lease(Images& images);
@@ -32,9 +26,12 @@ class Lease {
   void add(const std::string& name);
   void add(const Layer& layer);  // chain id and blob
   std::set<std::string> names() const;
+  // It ends without anything being collected, for the end of the daemon: the next one says what is kept (OpenOptions).
+  void let_be();
 
  private:
   class Impl;
+  friend struct LayerAccess;
   std::unique_ptr<Impl> impl_;
 };
 
@@ -58,7 +55,7 @@ struct BuiltImage {
   std::string parent;              // id of the image it was made from where that is here, else ""
   std::vector<std::string> names;  // repo[:tag], moved if they exist
 };
-// Durable at return; the id.
+// Durable at return; the id. not_found where a layer or its blob is not there.
 Result<std::string> add_image(Images& images, Lease& lease, const BuiltImage& image);
 
 }  // namespace corten::image

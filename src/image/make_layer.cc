@@ -18,44 +18,34 @@ oci::History history_of(const std::string& created, std::string created_by, std:
   return out;
 }
 
-// What of a stream's layer an image needs to know.
-struct MadeLayer {
-  oci::Descriptor blob;
-  std::string diff_id;
-  std::string chain_id;
-  bool empty = false;  // the tar has no entries
-};
+}  // namespace
 
-// One pass over what `fill` writes.
-Result<MadeLayer> make_layer(store::Store& store, Images::Impl::Pins& pins, std::string_view parent,
-                             const std::function<Result<>(LayerIntake&)>& fill) {
-  const auto intake = TRY(
-      LayerIntake::open(store, {.parent = [below = std::string(parent)](bool) -> Result<std::string> { return below; },
-                                .need_end_marker = true}));
+Result<std::optional<Layer>> make_layer(store::Store& store, Images::Impl::Pins& pins, const std::string& parent,
+                                        const std::function<Result<>(LayerIntake&)>& fill) {
+  const auto intake = TRY(LayerIntake::open(
+      store, {.parent = [parent](bool) -> Result<std::string> { return parent; }, .need_end_marker = true}));
   CHECK(fill(*intake));
   CHECK(intake->finish());
   const auto staged = TRY(intake->staged());
-  MadeLayer out;
-  out.diff_id = intake->diff_id().text();
-  if (out.diff_id == empty_diff) {
-    out.empty = true;
-    out.chain_id = parent;
-    return out;
-  }
-  out.chain_id = oci::chain_id(parent, out.diff_id);
-  const store::BlobInfo& info = intake->blob_info();
-  pins.add(info.digest.text());
-  pins.add(out.chain_id);
-  CHECK(intake->blob()->commit(std::nullopt, std::nullopt, false));
-  CHECK(staged->commit(out.chain_id));
-  out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip),
-              .digest = info.digest.text(),
-              .size = static_cast<std::int64_t>(info.size)};
+  if (intake->diff_id().text() == empty_diff) return std::nullopt;
+  Layer out = TRY(commit_blob(*intake, pins, parent));
+  out.bytes = TRY(staged->commit(out.chain_id)).bytes;
   store::failpoint("layer-made");
   return out;
 }
 
-}  // namespace
+Result<Layer> commit_blob(LayerIntake& intake, Images::Impl::Pins& pins, const std::string& parent) {
+  const store::BlobInfo& info = intake.blob_info();
+  Layer out;
+  out.diff_id = intake.diff_id().text();
+  out.chain_id = oci::chain_id(parent, out.diff_id);
+  out.blob = {.media_type = std::string(oci::media_type::oci_layer_gzip),
+              .digest = info.digest.text(),
+              .size = static_cast<std::int64_t>(info.size)};
+  pins.add(out);
+  CHECK(intake.blob()->commit(std::nullopt, std::nullopt, false));
+  return out;
+}
 
 std::string_view layer_media_type(store::Compression compression) {
   switch (compression) {
@@ -96,7 +86,7 @@ Result<std::string> Images::Impl::import(store::ByteSource& tar, const ImportOpt
   Pins pins(*this);
   const auto plain = TRY(store::decompress(tar));
   // Nothing vouches for this archive, so it must have its end.
-  const MadeLayer layer =
+  const std::optional<Layer> layer =
       TRY_AS(make_layer(store_, pins, "", [&](LayerIntake& intake) { return intake.read(*plain); }), "import");
   oci::ImageConfig config;
   config.created = format_rfc3339(now());
@@ -105,11 +95,10 @@ Result<std::string> Images::Impl::import(store::ByteSource& tar, const ImportOpt
   config.history.push_back(
       history_of(config.created, "", options.message.empty() ? "Imported from -" : options.message, ""));
   std::vector<oci::Descriptor> layers;
-  if (layer.empty) {
-    config.history.back().empty_layer = true;
-  } else {
-    config.rootfs.diff_ids.push_back(layer.diff_id);
-    layers.push_back(layer.blob);
+  config.history.back().empty_layer = !layer;
+  if (layer) {
+    config.rootfs.diff_ids.push_back(layer->diff_id);
+    layers.push_back(layer->blob);
   }
   return publish_config(*this, pins, config, std::move(layers), "", std::move(names));
 }
@@ -144,10 +133,10 @@ Result<std::string> Images::Impl::commit(const CommitOptions& options) {
   config.config = options.config;
   if (config.platform.os.empty()) config.platform = oci::host_platform();
   config.history.push_back(history_of(config.created, options.created_by, options.comment, options.author));
-  config.history.back().empty_layer = layer.empty;
-  if (!layer.empty) {
-    config.rootfs.diff_ids.push_back(layer.diff_id);
-    layers.push_back(layer.blob);
+  config.history.back().empty_layer = !layer;
+  if (layer) {
+    config.rootfs.diff_ids.push_back(layer->diff_id);
+    layers.push_back(layer->blob);
   }
   return publish_config(*this, pins, config, std::move(layers), parent, std::move(names));
 }

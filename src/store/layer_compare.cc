@@ -59,6 +59,8 @@ Result<struct stat> status_of(int fd) {
 }
 
 bool same_status(const struct stat& a, const struct stat& b, TreeKind kind) {
+  // When and by whom a name was taken away, no archive says.
+  if (kind == TreeKind::unpacked && is_whiteout(a) && is_whiteout(b)) return true;
   if (a.st_mode != b.st_mode || a.st_uid != b.st_uid || a.st_gid != b.st_gid || a.st_rdev != b.st_rdev) return false;
   if (kind == TreeKind::image && a.st_nlink != b.st_nlink) return false;
   if (kind == TreeKind::unpacked && S_ISDIR(a.st_mode)) return true;

@@ -115,6 +115,15 @@ TEST_F(LayerCompare, TimesOfDirectoriesAndNotesOfMountsAreNot) {
 }
 
 // Of images both are what was written into them.
+TEST_F(LayerCompare, WhenANameWasTakenAwayIsNot) {
+  const timespec later[2] = {{9, 9}, {9, 9}};
+  ASSERT_EQ(::utimensat(base_.get(), "b/gone", later, AT_SYMLINK_NOFOLLOW), 0);
+  ASSERT_EQ(::fchownat(base_.get(), "b/gone", 7, 7, AT_SYMLINK_NOFOLLOW), 0);
+  EXPECT_TRUE(same());
+  ASSERT_TRUE(::unlinkat(base_.get(), "b/gone", 0) == 0 && spill(base_.get(), "b/gone", ""));
+  EXPECT_FALSE(same());
+}
+
 TEST_F(LayerCompare, OfImagesTimesOfDirectoriesAndNumbersOfLinksAreSeen) {
   EXPECT_TRUE(same(TreeKind::image));
   ASSERT_EQ(::linkat(base_.get(), "b/dir/file", base_.get(), "another", 0), 0);

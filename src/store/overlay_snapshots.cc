@@ -23,6 +23,7 @@
 #include "store/overlay_format.h"
 #include "store/overlay_mount.h"
 #include "store/pack.h"
+#include "store/settle.h"
 #include "store/tree.h"
 #include "sys/beneath.h"
 #include "sys/files.h"
@@ -149,14 +150,7 @@ class OverlaySnapshots : public Snapshots {
       static_cast<void>(catalog_->remove_active(key));
       janitor_.remove(layout::snapshot(number));
     });
-    // The writable layer's top is the container's "/": it takes after the image's.
-    struct stat top{};
-    top.st_mode = 0755;
-    if (!parent.empty()) {
-      const OverlayLayer layer = TRY(catalog_->layer(parent));
-      top = TRY(top_of_layer(layer.number));
-    }
-    CHECK(make_snapshot(number, top, true));
+    CHECK(make_snapshot(number, TRY(top_above(parent)), true));
     catalog_->finish_active(key);
     undo.cancel();
     return {};
@@ -216,10 +210,19 @@ class OverlaySnapshots : public Snapshots {
     return packer.finish();
   }
 
-  Result<LayerInfo> commit(std::string_view key, std::string_view chain_id) override {
+  Result<DiskUsage> settle(std::string_view key, std::optional<Timestamp> newest) override {
     const OverlayActive active = TRY(catalog_->active(key));
-    const DiskUsage used = TRY(usage(key));
-    LayerInfo info{std::string(chain_id), active.parent, used.bytes, used.inodes};
+    const auto chain = TRY(catalog_->chain(active.parent));
+    const UniqueFd upper = TRY(upper_of(key));
+    const SettleOptions options{.top = TRY(top_above(active.parent)), .newest = newest, .below = [&](const auto& path) {
+                                  return find_below(chain, path);
+                                }};
+    return wrap(settle_upper(upper.get(), options), fmt::format("settle snapshot {}", key));
+  }
+
+  Result<LayerInfo> commit(std::string_view key, std::string_view chain_id, const DiskUsage& size) override {
+    const OverlayActive active = TRY(catalog_->active(key));
+    LayerInfo info{std::string(chain_id), active.parent, size.bytes, size.inodes};
     if (!TRY(catalog_->promote(key, info))) {
       CHECK(remove(key));
       return layer(chain_id);
@@ -396,6 +399,14 @@ class OverlaySnapshots : public Snapshots {
     extracting.below = find;
     const ExtractStats stats = TRY(extract(tar, files.get(), "/", extracting));
     return std::pair(stats, below.id());
+  }
+
+  // The top of what is written on a layer is the container's "/": it takes after the image's.
+  Result<struct stat> top_above(std::string_view parent) {
+    struct stat top{};
+    top.st_mode = 0755;
+    if (parent.empty()) return top;
+    return top_of_layer(TRY(catalog_->layer(parent)).number);
   }
 
   // A layer's top directory, as it looks.

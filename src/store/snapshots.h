@@ -6,6 +6,7 @@
 //   load an image:  apply_layer(chain 1, "", tar) … apply_layer(chain n, chain n-1, tar)
 //   run:            prepare(container, chain n) → mount(container) → fd handed to the shim
 //   commit:         write_diff(container) → apply_layer(chain n+1, chain n, the same tar)
+//   build step:     settle(step) → write_diff(step) → commit(step, chain n+1)
 //   rm:             remove(container)
 //
 // Nothing here appears in the host's mount table: mount() returns a detached mount (fsopen/fsmount), which lives as
@@ -20,11 +21,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "base/time.h"
 #include "base/unique_fd.h"
 #include "store/stream.h"
 
@@ -141,9 +144,15 @@ class Snapshots {
   virtual Result<std::vector<Change>> changes(std::string_view key) = 0;
   // The same as a layer tar (whiteouts as .wh. entries, sorted, owners and xattrs, nanosecond times).
   virtual Result<> write_diff(std::string_view key, ByteSink& tar) = 0;
+  // Brings a snapshot that nobody has mounted to what its layer's tar would make elsewhere: what archives do not keep
+  // goes (sockets, attributes such as trusted.*, what was set on "/" itself), as do marks and copies of directories
+  // that change nothing of what is below. Files, directories and links that are younger than `newest` get that time.
+  // Says what is left: the sum of file sizes, and entries; none where nothing differs from the parent.
+  virtual Result<DiskUsage> settle(std::string_view key, std::optional<Timestamp> newest) = 0;
   // The active snapshot becomes a layer without copying (a build step). The key is gone afterwards. `chain_id` must be
-  // what write_diff's output hashes to; when that layer exists already the active one is dropped.
-  virtual Result<LayerInfo> commit(std::string_view key, std::string_view chain_id) = 0;
+  // what write_diff's output hashes to, `size` is what settle() gave; when that layer exists already the active one is
+  // dropped.
+  virtual Result<LayerInfo> commit(std::string_view key, std::string_view chain_id, const DiskUsage& size) = 0;
 
   // GraphDriver.Data as `inspect` shows it: names and host paths. Empty when unknown.
   virtual std::vector<std::pair<std::string, std::string>> describe(std::string_view key_or_chain_id) const = 0;

@@ -1,6 +1,4 @@
 // What every snapshot driver must do. A driver joins by one line at the end of this file.
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/fsuid.h>
@@ -11,79 +9,10 @@
 
 #include <future>
 
-#include "oci/digest.h"
-#include "store/archive.h"
-#include "store/database.h"
-#include "store/overlay_snapshots.h"
-#include "store/store_fixture.h"
+#include "tests/contract/snapshots_fixture.h"
 
 namespace corten::store {
 namespace {
-
-struct Driver {
-  const char* name;
-  std::function<Result<std::unique_ptr<Snapshots>>(const std::string& directory, Database& database)> open;
-  bool maps_owners;
-};
-
-class SnapshotsContract : public testing::TestWithParam<Driver> {
- protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "mounts need root";
-    open();
-  }
-  void open() {
-    snapshots_.reset();
-    database_.reset();
-    auto database = Database::open(root_.path() + "/corten.db");
-    ASSERT_TRUE(database) << database.error().text();
-    database_ = std::move(*database);
-    auto snapshots = GetParam().open(root_.path() + "/snapshots", *database_);
-    if (!snapshots && snapshots.error().kind() == ErrorKind::unavailable) GTEST_SKIP() << snapshots.error().text();
-    ASSERT_TRUE(snapshots) << snapshots.error().text();
-    snapshots_ = std::move(*snapshots);
-  }
-  // Applies a tar on top of a layer and returns the new chain id.
-  std::string layer(const std::string& parent, const std::string& tar) {
-    const std::string chain = oci::chain_id(parent, oci::Digest::of(tar).text());
-    StringSource source(tar);
-    auto applied = snapshots_->apply_layer(chain, parent, source);
-    EXPECT_TRUE(applied) << applied.error().text();
-    return chain;
-  }
-  UniqueFd mounted(std::string_view key, const SnapshotMountOptions& options = {}) {
-    auto mount = snapshots_->mount(key, options);
-    EXPECT_TRUE(mount) << mount.error().text();
-    return mount ? std::move(*mount) : UniqueFd();
-  }
-  std::vector<std::string> changes(std::string_view key) {
-    std::vector<std::string> out;
-    auto changes = snapshots_->changes(key);
-    EXPECT_TRUE(changes) << changes.error().text();
-    if (changes)
-      for (const Change& change : *changes)
-        out.push_back(std::string(1, "CAD"[static_cast<int>(change.kind)]) + " " + change.path);
-    return out;
-  }
-
-  TempTree root_;
-  std::unique_ptr<Database> database_;
-  std::unique_ptr<Snapshots> snapshots_;
-};
-
-std::string base_tar() {
-  return TarMaker()
-      .dir("bin")
-      .file("bin/sh", "shell", 04755)
-      .dir("etc")
-      .file("etc/passwd", "root")
-      .file("etc/group", "root")
-      .dir("data")
-      .file("data/one", "1")
-      .file("data/two", "2")
-      .dir("tmp", 01777)
-      .done();
-}
 
 TEST_P(SnapshotsContract, LayersStackAndTakeAway) {
   const std::string base = layer("", base_tar());
@@ -327,24 +256,6 @@ TEST_P(SnapshotsContract, DiffAppliedIsTheSameFileSystem) {
   ASSERT_EQ(::fstatat(copy.get(), "null", &a, 0), 0);
   EXPECT_EQ(a.st_rdev, makedev(1, 3));
   EXPECT_TRUE(changes("copy").empty());
-}
-
-TEST_P(SnapshotsContract, CommitTurnsTheActiveOneIntoALayer) {
-  const std::string base = layer("", base_tar());
-  ASSERT_TRUE(snapshots_->prepare("build", base));
-  {
-    ASSERT_TRUE(spill(mounted("build").get(), "made", "m"));
-  }
-  StringSink tar;
-  ASSERT_TRUE(snapshots_->write_diff("build", tar));
-  const std::string chain = oci::chain_id(base, oci::Digest::of(tar.text).text());
-  auto info = snapshots_->commit("build", chain);
-  ASSERT_TRUE(info) << info.error().text();
-  EXPECT_FALSE(snapshots_->has("build"));
-  ASSERT_TRUE(snapshots_->prepare("c", chain));
-  EXPECT_EQ(slurp(mounted("c").get(), "made"), "m");
-  open();
-  EXPECT_EQ(slurp(mounted("c").get(), "made"), "m");
 }
 
 TEST_P(SnapshotsContract, WhatIsStoodOnStays) {
