@@ -16,6 +16,8 @@
 
 namespace corten::build {
 
+class ImageSource;
+
 struct Secret {
   std::string value;  // bytes; never logged, never in a layer, a record or a history
 };
@@ -33,8 +35,8 @@ struct Options {
   // The Dockerfile: a path in the context, or its text given apart from it (-f - or from outside the context).
   std::string dockerfile = "Dockerfile";
   std::optional<std::string> dockerfile_text;
-  std::shared_ptr<context::Tree> context;  // none: an empty one
-  std::map<std::string, std::shared_ptr<context::Tree>> named_contexts;   // --build-context name=folder
+  std::shared_ptr<context::Tree> context;                                // none: an empty one
+  std::map<std::string, std::shared_ptr<context::Tree>> named_contexts;  // --build-context name=folder
   std::map<std::string, std::string> named_images;                       // --build-context name=docker-image://ref
 
   std::map<std::string, std::optional<std::string>> args;  // without a value: from the predefined ones or nothing
@@ -47,9 +49,10 @@ struct Options {
   bool pull = false;
   bool squash = false;
   bool keep_no_image = false;  // the files alone are wanted (--output type=local): no image is recorded
-  bool check_only = false;  // --check: findings, nothing built
+  bool check_only = false;     // --check: findings, nothing built
 
   std::map<std::string, Secret> secrets;  // by id
+  std::shared_ptr<ImageSource> sources;   // instead of the builder's: with this client's credentials
   std::shared_ptr<SshAgents> ssh;         // none: nothing was forwarded
   std::string network;                    // of RUN steps that name none
   std::vector<std::string> extra_hosts;
