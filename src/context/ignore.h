@@ -37,14 +37,16 @@ class Ignore {
   using Matched = std::vector<bool>;
   // `above` is that of the directory it is in (empty at the top). `here`, where given, becomes the path's own.
   bool ignores(std::string_view path, const Matched& above, Matched* here = nullptr) const;
-  // Whether something in an ignored directory may be taken back by an exception: else the walk need not enter it.
-  bool may_take_back_below(std::string_view directory) const;
+  // Whether something in an ignored directory (`here` is its own) may be taken back by an exception: else the walk need
+  // not enter it.
+  bool may_take_back_below(std::string_view directory, const Matched& here) const;
 
  private:
   struct Pattern {
     Glob glob;
     bool exception = false;
   };
+  Result<> add_line(std::string_view line);
   Result<> add(std::string_view pattern, bool exception);
 
   std::vector<Pattern> patterns_;

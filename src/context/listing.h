@@ -20,18 +20,18 @@ namespace corten::context {
 enum class Kind : std::uint8_t { file, directory, symlink, device, fifo };
 
 struct Entry {
-  std::string path;  // relative, slashes, no "." or ".." or empty component, never ""
+  std::string path = {};  // relative, slashes, no "." or ".." or empty component, never ""
   Kind kind = Kind::file;
   std::uint32_t mode = 0;  // permission bits and set-id and sticky, no type
   std::uint32_t uid = 0, gid = 0;
   std::int64_t mtime_ns = 0;
-  std::uint64_t size = 0;             // files
-  std::string link;                   // symlinks
-  std::uint64_t device = 0;           // devices: as makedev
-  bool block = false;                 // a block device
-  std::optional<oci::Digest> digest;  // files, once it is known
+  std::uint64_t size = 0;                  // files
+  std::string link = {};                   // symlinks
+  std::uint64_t device = 0;                // devices: as makedev
+  bool block = false;                      // a block device
+  std::optional<oci::Digest> digest = {};  // files, once it is known
   // Name and value, sorted; of archives and of images' file systems, not of folders.
-  std::vector<std::pair<std::string, std::string>> xattrs;
+  std::vector<std::pair<std::string, std::string>> xattrs = {};
 };
 
 // Sorted by path, component by component (a directory before what is in it); parents are listed. Immutable once made.

@@ -1,6 +1,13 @@
-// Contents of build contexts, each once, by digest: <data-root>/build/pool/<2 hex>/<62 hex>. A cache, not a store:
-// nothing is flushed, so what a crash of the machine may have torn is hashed again before it is used, and the least
-// recently used go when it grows beyond its bound.
+// Contents of build contexts, each once, by digest. A cache, not a store: nothing is flushed, and the least recently
+// used go when it grows beyond its bound.
+//
+//   <data-root>/build/pool/<boot id>/<64 hex>-<unique>   a content
+//                                   /pack-<unique>       many small ones in one file: a file system may take half a
+//                                                        millisecond for each file that is made
+//                                   /tmp-<unique>        one on its way
+//
+// What was written before the machine's last start may be torn. Packs of another boot go; a file of one is hashed
+// before it is used for the first time, and moves to this boot's folder or goes.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +56,10 @@ class Pool {
   virtual ~Pool() = default;
   // Also says that it is in use. Hashes it first if it is from before the machine's last start.
   virtual bool has(const oci::Digest& digest) const = 0;
-  // Read-only. not_found.
+  // At its beginning; a small one comes as a copy in memory. not_found.
   virtual Result<UniqueFd> reader(const oci::Digest& digest) const = 0;
+  // All of it, at most `limit` bytes (invalid). not_found.
+  virtual Result<std::string> read(const oci::Digest& digest, std::size_t limit) const = 0;
   virtual std::unique_ptr<Hold> hold() = 0;
 
   // `exhausted` when the disk is full.

@@ -2,9 +2,12 @@
 // no content.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -21,6 +24,9 @@ struct FileIdentity {
   bool operator==(const FileIdentity&) const = default;
 };
 
+// Of a regular file.
+FileIdentity identity_of(const struct statx& status);
+
 struct Walked {
   Listing listing;                       // no digests
   std::vector<FileIdentity> identities;  // one for each entry; of files only
@@ -33,6 +39,8 @@ struct WalkOptions {
   bool owners = false;
   // Extended attributes of files and directories, too.
   bool xattrs = false;
+  // What is mounted below is listed as an empty directory, and no link is followed even if somebody moves things.
+  bool one_mount = false;
   // Leave out what is ignored. Borrowed.
   const Ignore* ignore = nullptr;
 };
@@ -46,5 +54,9 @@ Result<Walked> walk(const std::string& folder, const WalkOptions& options = {}, 
 // The same from an open directory (not O_PATH is needed; it is opened again). `what` is what errors call it.
 Result<Walked> walk(int directory, const std::string& what, const WalkOptions& options = {},
                     const std::stop_token& stop = {});
+
+// The parents of `path` and, where it is there without following a link, `path` itself and all below it.
+Result<Walked> walk_part(int directory, const std::string& what, std::string_view path, const WalkOptions& options = {},
+                         const std::stop_token& stop = {});
 
 }  // namespace corten::context
