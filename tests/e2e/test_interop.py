@@ -14,7 +14,8 @@ import tempfile
 import time
 
 import pytest
-from conftest import SLOWNESS, Cli, docker_program, wait_until
+from conftest import SLOWNESS
+from dockerd import run_docker
 
 # --- archives made here, from layers given as lists of entries
 
@@ -120,55 +121,11 @@ def special_layers(busybox):
 # --- a real Docker daemon
 
 
-class Docker:
-    def __init__(self, base):
-        self.base = pathlib.Path(base)
-        self.socket = self.base / "docker.sock"
-        (self.base / "daemon.json").write_text("{}")
-        with open(self.base / "log", "wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin"),
-                    "--config-file", self.base / "daemon.json", "--host", f"unix://{self.socket}",
-                    "--data-root", self.base / "data", "--exec-root", self.base / "exec", "--pidfile", self.base / "pid",
-                    "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false",
-                ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
-        environment["DOCKER_CONFIG"] = str(self.base / "client")
-        self.cli = Cli(docker_program(), f"unix://{self.socket}", environment)
-
-    def answers(self):
-        return self.process.poll() is not None or self.cli.run("version").code == 0
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(60)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def peer():
     """The docker CLI on a dockerd of its own."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    if docker_program() is None or shutil.which("dockerd", path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
-        pytest.skip("needs dockerd and the docker CLI (package docker.io)")
-    base = tempfile.mkdtemp(prefix="dk-", dir="/tmp")
-    docker = Docker(base)
-    try:
-        wait_until(docker.answers, 60, "dockerd to answer")
-        if docker.process.poll() is not None:
-            pytest.skip("dockerd does not run here: " + (docker.base / "log").read_text(errors="replace")[-500:])
+    for docker in run_docker():
         yield docker.cli
-    finally:
-        docker.stop()
-        shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture
