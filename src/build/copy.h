@@ -1,11 +1,13 @@
 // COPY and ADD: from trees, downloads and texts to a layer's tar, without writing a file on the way.
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,17 +19,24 @@
 
 namespace corten::build {
 
+// What a URL or a Git address of ADD has turned out to be (fetch.h, git.h).
+struct RemoteSource {
+  std::shared_ptr<context::Tree> tree;  // one file, or a checkout
+  bool repository = false;              // of which all is copied
+  std::string shown;                    // the address without what may be secret, for recipes
+};
+
 // One COPY with all words expanded.
 struct CopyRequest {
   bool add = false;
-  std::vector<std::string> sources;                               // paths, patterns; for ADD URLs and Git addresses too
-  std::vector<std::pair<std::string, std::string>> texts;         // here-documents: name, content
-  std::string destination;                                        // as written after expansion; ends in "/" or not
-  std::string working_dir;                                        // for relative destinations
-  std::string chown, chmod;                                       // "" without
-  bool parents = false, link = false, keep_git_dir = false;
-  std::optional<bool> unpack;
-  std::string checksum;
+  std::vector<std::string> sources;             // paths, patterns; for ADD URLs and Git addresses too
+  std::map<std::string, RemoteSource> remotes;  // of those sources that are such, by the source as it is there
+  std::vector<std::pair<std::string, std::string>> texts;  // here-documents: name, content
+  std::string destination;                                 // as written after expansion; ends in "/" or not
+  std::string working_dir;                                 // for relative destinations
+  std::string chown, chmod;                                // "" without
+  bool parents = false, link = false;
+  std::optional<bool> unpack;  // of archives; by itself those from a tree are unpacked by ADD, downloads are not
   std::vector<std::string> excludes;
 };
 
@@ -35,7 +44,9 @@ struct CopyRequest {
 class PreparedCopy {
  public:
   virtual ~PreparedCopy() = default;
-  // Adds "file …" parts and the rest that the result depends on.
+  // Adds the parts that the result depends on, but for what is below: "file …" for each, with owner and mode as they
+  // will be, no times; "sources", "destination" (links in it followed), "chown", "chmod", "exclude", "link", "parents",
+  // "unpack".
   virtual void describe(Recipe& recipe) const = 0;
   // The newest time of the files that are copied; none without files.
   virtual std::optional<Timestamp> newest() const = 0;
@@ -44,13 +55,21 @@ class PreparedCopy {
   virtual std::uint64_t files() const = 0;
 };
 
+// Whether a source of ADD is to be fetched: http:// and https:// (a file), or a Git address.
+enum class SourceKind : std::uint8_t { path, url, repository };
+SourceKind source_kind(std::string_view source);
+
 // `root`: what the layers below show, mounted read-only, for links in the destination, names in chown (its /etc/passwd
-// and /etc/group) and directories that are there; -1: empty. Everything in it is resolved inside it. Missing sources
-// are not_found, with the nearest names; what would lead out of a tree is refused.
+// and /etc/group) and directories that are there; -1: empty. Borrowed until the end of the call; of an ADD that unpacks
+// archives a duplicate is kept. Everything in it is resolved inside it. With `link` only names are looked up in it.
+// `source` may be none where there are remotes and texts only. Missing sources are not_found, with the nearest names;
+// links and ".." of a tree stay in the tree.
 Result<std::unique_ptr<PreparedCopy>> prepare_copy(const CopyRequest& request, std::shared_ptr<context::Tree> source,
                                                    int root, const std::stop_token& stop);
 
-// WORKDIR: the directory and its parents as far as they are missing; no tar when it is there.
-Result<std::unique_ptr<PreparedCopy>> prepare_directory(const std::string& path, int root);
+// WORKDIR: the directory and its parents as far as they are missing, 0755; an empty tar when it is there. They belong
+// to `chown` (BuildKit: to the USER that is set), "" for root. `path` is absolute.
+Result<std::unique_ptr<PreparedCopy>> prepare_directory(const std::string& path, int root,
+                                                        const std::string& chown = {});
 
 }  // namespace corten::build
