@@ -210,6 +210,10 @@ Result<std::vector<std::string>> parse_list(const Request& request) {
   return split_blanks(request.args);
 }
 
+bool is_instruction(std::string_view keyword) {
+  return std::ranges::find(instructions, keyword, &Known::keyword) != instructions.end();
+}
+
 Result<Body> parse_body(const Request& request) {
   const auto found = std::ranges::find(instructions, request.keyword, &Known::keyword);
   if (found != instructions.end()) return found->parser(request);

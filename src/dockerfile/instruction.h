@@ -27,6 +27,7 @@ struct Request {
 
 // `invalid`: what is wrong. The keyword is any text.
 Result<Body> parse_body(const Request& request);
+bool is_instruction(std::string_view keyword);
 
 // Below, each file's part of it.
 Result<Body> parse_from(const Request& request);

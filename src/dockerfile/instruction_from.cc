@@ -21,8 +21,9 @@ bool is_stage_name(std::string_view name) {
 
 Result<> check_interval(std::string_view name, std::string_view value) {
   if (value.empty()) return {};
-  const auto interval = TRY_AS(parse_duration(value), fmt::format("--{}", name));
-  if (interval != interval.zero() && interval < std::chrono::milliseconds(1))
+  const auto interval = parse_duration(value);
+  if (!interval) return fail(ErrorKind::invalid, "--{}: invalid duration {}", name, quoted(value));
+  if (*interval != interval->zero() && *interval < std::chrono::milliseconds(1))
     return fail(ErrorKind::invalid, "Interval \"{}\" cannot be less than 1ms", name);
   return {};
 }

@@ -25,7 +25,6 @@ struct LintContext {
   std::function<std::optional<std::vector<std::string>>(std::string_view image)> base_env;
   // Whether the context's ignore file leaves a path out (relative, without a leading slash).
   std::function<bool(std::string_view path)> ignored;
-  char escape = '\\';
 };
 
 // All warnings, by line: those of the syntax and those that need values; without those that the file's `check`

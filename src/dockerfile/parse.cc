@@ -43,8 +43,7 @@ std::expected<Instruction, Problem> parse_line(const LogicalLine& line, char esc
   auto flags = take_flags(args);
   auto body = parse_body({keyword, args, std::move(flags), line.heredocs, escape, notes});
   if (!body) {
-    const bool known = !body.error().text().starts_with("unknown instruction");
-    return std::unexpected(Problem{line.lines, known ? keyword : "", body.error().text()});
+    return std::unexpected(Problem{line.lines, is_instruction(keyword) ? keyword : "", body.error().text()});
   }
   for (Note& note : notes) warnings.push_back(warning_of(note.rule, std::move(note.detail), line.lines));
   if (line.empty_continuation != 0)
@@ -103,13 +102,26 @@ std::expected<File, Problem> parse(std::string_view text) {
   return file;
 }
 
-std::expected<Instruction, Problem> parse_instruction(std::string_view text, char escape) {
+std::expected<std::vector<Instruction>, Problem> parse_instructions(std::string_view text, char escape) {
   auto lines = read_lines(text, escape);
   if (!lines) return std::unexpected(std::move(lines).error());
-  if (lines->lines.empty()) return std::unexpected(Problem{{}, "", "no instruction"});
-  if (lines->lines.size() > 1) return std::unexpected(Problem{lines->lines[1].lines, "", "more than one instruction"});
+  std::vector<Instruction> instructions;
   std::vector<Warning> warnings;
-  return parse_line(lines->lines[0], escape, warnings);
+  for (const LogicalLine& line : lines->lines) {
+    auto instruction = parse_line(line, escape, warnings);
+    if (!instruction) return std::unexpected(std::move(instruction).error());
+    instructions.push_back(std::move(*instruction));
+  }
+  return instructions;
+}
+
+std::expected<Instruction, Problem> parse_instruction(std::string_view text, char escape) {
+  auto instructions = parse_instructions(text, escape);
+  if (!instructions) return std::unexpected(std::move(instructions).error());
+  if (instructions->empty()) return std::unexpected(Problem{{}, "", "no instruction"});
+  if (instructions->size() > 1)
+    return std::unexpected(Problem{(*instructions)[1].lines, "", "more than one instruction"});
+  return std::move(instructions->front());
 }
 
 std::string excerpt(std::string_view text, Lines lines) {

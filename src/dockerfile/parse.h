@@ -5,6 +5,7 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "dockerfile/syntax.h"
@@ -22,6 +23,8 @@ struct Problem {
 
 // Any bytes may come. A byte order mark and CRLF line ends are taken.
 std::expected<File, Problem> parse(std::string_view text);
+// Instructions without a FROM before them, as --change has them.
+std::expected<std::vector<Instruction>, Problem> parse_instructions(std::string_view text, char escape = '\\');
 // One instruction, as ONBUILD, `--change` and classic `commit` have it. FROM and MAINTAINER where they are not allowed
 // are the caller's business.
 std::expected<Instruction, Problem> parse_instruction(std::string_view text, char escape = '\\');

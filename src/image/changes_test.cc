@@ -27,6 +27,18 @@ TEST(Changes, ApplyInOrder) {
   EXPECT_EQ(config.stop_signal, "SIGQUIT");
 }
 
+TEST(Changes, SeeTheConfigurationsVariables) {
+  oci::RunConfig config;
+  config.env = {"HOME=/root", "PATH=/bin"};
+  config.cmd = {"sh"};
+  const auto done = apply_changes(
+      config, {"# a comment\nENV PATH=/opt/bin:$PATH \\\n    X=1", "WORKDIR $HOME/$X", "ENTRYPOINT [\"/run\"]"});
+  ASSERT_TRUE(done) << done.error().text();
+  EXPECT_EQ(config.env, (Words{"HOME=/root", "PATH=/opt/bin:/bin", "X=1"}));
+  EXPECT_EQ(config.working_dir, "/root/1");
+  EXPECT_EQ(config.cmd, std::nullopt) << "the inherited command was made for another entry point";
+}
+
 TEST(Changes, NameWhatIsWrong) {
   const auto text = [](const std::string& change) {
     oci::RunConfig config;
@@ -34,13 +46,18 @@ TEST(Changes, NameWhatIsWrong) {
     return done ? std::string() : done.error().text();
   };
   EXPECT_EQ(text("FROM scratch"), "FROM is not a valid change command");
+  EXPECT_EQ(text("FROM"), "FROM is not a valid change command");
+  EXPECT_EQ(text("RUN echo"), "RUN is not a valid change command");
+  EXPECT_EQ(text("EVN A=1"), "unknown instruction: EVN (did you mean ENV?)");
   EXPECT_EQ(text("ENV"), "ENV requires at least one argument");
   EXPECT_EQ(text("ENV A"), "ENV must have two arguments");
-  EXPECT_EQ(text("ENV A=\"1"), "unexpected end of statement while looking for matching \"");
+  EXPECT_EQ(text("ENV A=\"1"),
+            "failed to process \"\\\"1\": unexpected end of statement while looking for matching double-quote");
   EXPECT_EQ(text("EXPOSE 70000"), "invalid containerPort: 70000");
   EXPECT_EQ(text("EXPOSE 80/icmp"), "invalid proto: icmp");
   EXPECT_EQ(text("SHELL bash"), "SHELL requires the arguments to be in JSON form");
   EXPECT_EQ(text("HEALTHCHECK FOO x"), "Unknown type \"FOO\" in HEALTHCHECK (try CMD)");
+  EXPECT_EQ(text("LABEL a=" + std::string(70'000, 'b')), "a change instruction is longer than 64 KiB");
 }
 
 }  // namespace
