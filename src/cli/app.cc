@@ -12,8 +12,7 @@
 namespace corten::cli {
 namespace {
 
-constexpr std::array<std::string_view, 10> elsewhere{"build",  "builder", "buildx", "network", "volume",
-                                                     "plugin", "context", "swarm",  "compose", "trust"};
+constexpr std::array<std::string_view, 6> elsewhere{"network", "volume", "plugin", "context", "swarm", "compose"};
 
 constexpr std::array<std::string_view, 8> log_levels{"trace",   "debug", "info",  "warn",
                                                      "warning", "error", "fatal", "panic"};

@@ -12,8 +12,8 @@ TEST_F(CommandLine, TellsOfWrongUse) {
   EXPECT_EQ(run({"foo"}).err, "corten: unknown command: corten foo\n\nRun 'corten --help' for more information\n");
   EXPECT_EQ(run({"foo"}).code, 1);
   EXPECT_EQ(
-      run({"build", "x"}).err,
-      "corten: 'corten build' is not part of this version of Corten\n\nRun 'corten --help' for more information\n");
+      run({"network", "x"}).err,
+      "corten: 'corten network' is not part of this version of Corten\n\nRun 'corten --help' for more information\n");
   EXPECT_EQ(
       run({"run"}).err,
       "corten: 'corten run' requires at least 1 argument\n\nUsage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\n"
@@ -28,7 +28,9 @@ TEST_F(CommandLine, TellsOfWrongUse) {
 }
 
 TEST_F(CommandLine, HelpNeedsNoDaemon) {
-  EXPECT_THAT(run({"--help"}).out, testing::HasSubstr("\nManagement Commands:\n  container   Manage containers\n"));
+  EXPECT_THAT(
+      run({"--help"}).out,
+      testing::HasSubstr("\nManagement Commands:\n  builder     Manage builds\n  container   Manage containers\n"));
   EXPECT_THAT(run({"run", "--help"}).out,
               testing::StartsWith("Usage:  corten run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nCreate and run"));
   EXPECT_THAT(run({"help", "container", "ls"}).out,

@@ -75,6 +75,7 @@ struct Group {
   std::string_view name;
   std::string_view summary;
   std::string_view description = {};  // in --help instead of the summary
+  bool listed = true;                 // in the program's help
 };
 
 std::span<const Entry> all_entries();

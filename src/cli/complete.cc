@@ -95,7 +95,7 @@ void add_commands(std::string_view prefix, std::string_view typed, Words& out) {
   }
   if (!prefix.empty()) return;
   for (const auto& group : all_groups()) {
-    if (group.name.starts_with(typed)) out.emplace_back(group.name);
+    if (group.listed && group.name.starts_with(typed)) out.emplace_back(group.name);
   }
 }
 

@@ -64,7 +64,7 @@ std::string command_help(const Entry& entry, std::size_t columns) {
 std::string group_help(const Group& group) {
   std::vector<std::pair<std::string_view, std::string_view>> items;
   for (const auto& entry : all_entries()) {
-    if (entry.listed && entry.path.starts_with(std::string(group.name) + " ")) {
+    if ((entry.listed || !group.listed) && entry.path.starts_with(std::string(group.name) + " ")) {
       items.emplace_back(last_word(entry.path), summary_of(entry));
     }
   }
@@ -82,7 +82,8 @@ std::string program_help(std::size_t columns) {
     if (!entry.listed || entry.path.find(' ') != std::string_view::npos) continue;
     (entry.common ? common : other).emplace_back(entry.path, summary_of(entry));
   }
-  for (const auto& group : all_groups()) groups.emplace_back(group.name, group.summary);
+  for (const auto& group : all_groups())
+    if (group.listed) groups.emplace_back(group.name, group.summary);
   return fmt::format(
       "Usage:  {0} [OPTIONS] COMMAND\n\nRun containers\n\nCommon Commands:\n{1}\nManagement "
       "Commands:\n{2}\nCommands:\n{3}\n"

@@ -251,4 +251,17 @@ Result<> read_exposed_ports(const std::vector<std::string>& given, spec::Set& ex
   return {};
 }
 
+std::vector<std::string> extra_hosts(const std::vector<std::string>& given) {
+  std::vector<std::string> out;
+  for (const std::string& text : given) {
+    const auto equals = text.find('=');
+    const auto mark = equals == std::string::npos ? text.find(':') : equals;
+    std::string address = text.substr(mark + 1);
+    if (address.size() > 2 && address.starts_with('[') && address.ends_with(']'))
+      address = address.substr(1, address.size() - 2);
+    out.push_back(text.substr(0, mark) + ":" + address);
+  }
+  return out;
+}
+
 }  // namespace corten::cli

@@ -25,6 +25,8 @@ Result<> read_networks(const FlagValues& flags, std::string& network_mode, spec:
 
 // -p ("[ip:][host:]container[/proto]" with ranges, or "target=80,published=8080").
 Result<> read_published_ports(const std::vector<std::string>& given, spec::Set& exposed, spec::PortMap& bindings);
+// --add-host, checked before, as the API has it: "host:address", an IPv6 one without brackets.
+std::vector<std::string> extra_hosts(const std::vector<std::string>& given);
 // --expose.
 Result<> read_exposed_ports(const std::vector<std::string>& given, spec::Set& exposed);
 

@@ -1,6 +1,5 @@
 #include "cli/progress.h"
 
-#include <cstdlib>
 #include <thread>
 
 #include "base/mutex.h"
@@ -61,18 +60,6 @@ Message read_message(const json::Value& value) {
 
 // A line that stays, with an id that is no layer's: what `pull` begins with.
 bool is_heading(const LayerProgress& message) { return message.status.starts_with("Pulling from "); }
-
-bool speaks_utf8() {
-  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
-    const char* value = std::getenv(name);
-    if (value == nullptr || *value == '\0') continue;
-    const std::string_view text = value;
-    for (const std::string_view word : {"UTF-8", "utf-8", "UTF8", "utf8"})
-      if (text.find(word) != std::string_view::npos) return true;
-    return false;
-  }
-  return false;
-}
 
 // A pipe's or file's view: Docker's lines, without bars.
 void show_plain(int fd, const Message& message) {

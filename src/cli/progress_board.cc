@@ -62,23 +62,6 @@ std::size_t width_of(char32_t code) {
   return wide ? 2 : 1;
 }
 
-// Foreign text for this canvas.
-std::string clean(std::string_view text, const Canvas& canvas) {
-  std::string out = printable(text);
-  if (canvas.utf8) {
-    // A lone byte of UTF-8 could be a control character to a terminal that reads one byte at a time.
-    for (std::size_t at = 0; at < out.size();) {
-      const Decoded next = decode(std::string_view(out).substr(at));
-      if (next.length == 1 && static_cast<unsigned char>(out[at]) >= 0x80) out[at] = '?';
-      at += next.length;
-    }
-    return out;
-  }
-  for (char& c : out)
-    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  return out;
-}
-
 std::string padded(std::string text, std::size_t columns) {
   const std::size_t have = columns_of(text);
   if (have < columns) text.append(columns - have, ' ');
@@ -118,14 +101,29 @@ std::string joined(const std::vector<std::string>& parts, const Canvas& canvas) 
 
 std::string plural(std::size_t count) { return fmt::format("{} layer{}", count, count == 1 ? "" : "s"); }
 
-// A canvas that can be drawn on, whatever the terminal says of its size.
+}  // namespace
+
 Canvas usable(Canvas canvas) {
   if (canvas.rows == 0) canvas.rows = 24;
   if (canvas.columns < 2) canvas.columns = 80;
   return canvas;
 }
 
-}  // namespace
+std::string shown_on(std::string_view text, const Canvas& canvas) {
+  std::string out = printable(text);
+  if (canvas.utf8) {
+    // A lone byte of UTF-8 could be a control character to a terminal that reads one byte at a time.
+    for (std::size_t at = 0; at < out.size();) {
+      const Decoded next = decode(std::string_view(out).substr(at));
+      if (next.length == 1 && static_cast<unsigned char>(out[at]) >= 0x80) out[at] = '?';
+      at += next.length;
+    }
+    return out;
+  }
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  return out;
+}
 
 std::size_t columns_of(std::string_view text) {
   std::size_t columns = 0;
@@ -218,13 +216,13 @@ ProgressBoard::Sum ProgressBoard::sum() const {
 
 std::string ProgressBoard::layer_line(const Layer& layer, std::size_t status_width, const Canvas& canvas) const {
   const std::size_t room = canvas.columns - 1;
-  std::string line = cut_to_columns(clean(layer.id, canvas), widest_id, canvas.utf8) + ": ";
-  const std::string status = clean(layer.status, canvas);
+  std::string line = cut_to_columns(shown_on(layer.id, canvas), widest_id, canvas.utf8) + ": ";
+  const std::string status = shown_on(layer.status, canvas);
   if (layer.stage != Stage::moving) return cut_to_columns(line + status, room, canvas.utf8);
   line += padded(status, status_width);
   std::string numbers;
   if (!layer.unit.empty()) {
-    numbers = fmt::format("{} {}", layer.current, clean(layer.unit, canvas));
+    numbers = fmt::format("{} {}", layer.current, shown_on(layer.unit, canvas));
   } else if (layer.total > 0) {
     numbers = fmt::format("{}/{}", size_text(std::min(layer.current, layer.total)), size_text(layer.total));
   } else {
@@ -273,7 +271,7 @@ std::vector<std::string> ProgressBoard::layer_lines(const Canvas& canvas, std::s
   std::size_t status_width = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i)
     if (shown[i] && layers_[i].stage == Stage::moving)
-      status_width = std::max(status_width, columns_of(clean(layers_[i].status, canvas)));
+      status_width = std::max(status_width, columns_of(shown_on(layers_[i].status, canvas)));
   std::vector<std::string> out;
   if (done > 0) out.push_back(cut_to_columns(fmt::format("{} done", plural(done)), canvas.columns - 1, canvas.utf8));
   for (std::size_t i = 0; i < layers_.size(); ++i)

@@ -74,6 +74,10 @@ class ProgressBoard {
   TransferRate rate_;
 };
 
+// A canvas that can be drawn on, whatever the terminal says of its size.
+Canvas usable(Canvas canvas);
+// Foreign text for a canvas: no control characters, nothing that is no UTF-8, ASCII only where it has to be.
+std::string shown_on(std::string_view text, const Canvas& canvas);
 // How many columns the text takes: two for East Asian characters and pictures.
 std::size_t columns_of(std::string_view text);
 // What fits of it, with an ellipsis where something does not.

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -228,6 +229,18 @@ Result<> RegistryConfig::erase(const std::string& key) {
   return save();
 }
 
+std::vector<std::string> RegistryConfig::keys() const {
+  std::vector<std::string> out;
+  for (const char* part : {"auths", "credHelpers"}) {
+    const auto* values = object_.if_contains(part);
+    if (values == nullptr || !values->is_object()) continue;
+    for (const auto& item : values->get_object()) out.emplace_back(item.key());
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
 Result<> RegistryConfig::save() {
   CHECK(make_directory(context_->options().config_directory));
   return write_whole(link_target(path_), json::write_pretty(object_, "\t"));
@@ -246,6 +259,30 @@ std::string registry_auth_for(Context& context, const oci::Reference& reference)
     return registry_auth_header({});
   }
   return registry_auth_header(credentials->empty() ? RegistryCredentials{} : *credentials);
+}
+
+std::string registry_config_for(Context& context, std::string_view text) {
+  const auto config = RegistryConfig::read(context);
+  if (!config) {
+    context.warn("WARNING: Error loading config file: " + config.error().text());
+    return {};
+  }
+  json::Object out;
+  for (const std::string& key : config->keys()) {
+    const bool named =
+        key == index_server || text.empty() || text.find(registry_hostname(key)) != std::string_view::npos;
+    if (!named) continue;
+    const auto credentials = config->get(key);
+    if (!credentials) {
+      context.warn(fmt::format("WARNING: going on without credentials for {}: {}", key, credentials.error().text()));
+    } else if (!credentials->empty()) {
+      out[key] = registry_auth_json(*credentials);
+    }
+  }
+  if (out.empty()) return {};
+  std::string header = http::base64_encode(json::write(out));
+  for (char& c : header) c = c == '+' ? '-' : c == '/' ? '_' : c;
+  return header;
 }
 
 }  // namespace corten::cli

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "cli/context.h"
@@ -55,6 +56,8 @@ class RegistryConfig {
   // now stands in the file that did not before.
   Result<bool> store(const RegistryCredentials& credentials);
   Result<> erase(const std::string& key);
+  // The keys under which something is or a helper may have something.
+  std::vector<std::string> keys() const;
   const std::string& path() const { return path_; }
 
  private:
@@ -73,5 +76,9 @@ class RegistryConfig {
 // The header for a pull from or a push to where `reference` lives. Credentials that cannot be had are a warning: most
 // images need none.
 std::string registry_auth_for(Context& context, const oci::Reference& reference);
+
+// X-Registry-Config, the credentials of several registries: of those whose names stand in `text` (a Dockerfile, tags),
+// and of Docker Hub, which nobody names. An empty text: of all. Empty where there are none.
+std::string registry_config_for(Context& context, std::string_view text);
 
 }  // namespace corten::cli

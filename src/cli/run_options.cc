@@ -245,14 +245,7 @@ Result<> read_network(const FlagValues& flags, CreateRequest& request) {
   for (const auto& option : flags.list("dns-opt")) host.dns_options.push_back(option);
   host.dns_search = flags.list("dns-search");
   host.links = flags.list("link");
-  for (const auto& text : flags.list("add-host")) {
-    const auto equals = text.find('=');
-    const auto mark = equals == std::string::npos ? text.find(':') : equals;
-    std::string address = text.substr(mark + 1);
-    if (address.size() > 2 && address.starts_with('[') && address.ends_with(']'))
-      address = address.substr(1, address.size() - 2);
-    host.extra_hosts.push_back(text.substr(0, mark) + ":" + address);
-  }
+  host.extra_hosts = extra_hosts(flags.list("add-host"));
   return read_networks(flags, host.network_mode, request.networking);
 }
 

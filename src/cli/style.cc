@@ -47,6 +47,18 @@ bool can_colour(int fd) {
   return (plain == nullptr || *plain == '\0') && can_redraw(fd);
 }
 
+bool speaks_utf8() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const std::string_view text = value;
+    for (const std::string_view word : {"UTF-8", "utf-8", "UTF8", "utf8"})
+      if (text.find(word) != std::string_view::npos) return true;
+    return false;
+  }
+  return false;
+}
+
 std::string coloured(std::string_view text, Colour colour) {
   static constexpr std::string_view codes[] = {"", "\x1b[1m", "\x1b[31m", "\x1b[33m"};
   const auto end = text.find('\n');

@@ -11,6 +11,9 @@ bool can_redraw(int fd);
 // The same, and the user has not asked for plain text (NO_COLOR set to anything).
 bool can_colour(int fd);
 
+// Whether the locale says that terminals show UTF-8.
+bool speaks_utf8();
+
 enum class Colour : unsigned char { none, bold, red, yellow };
 // `text` in that colour, its first line only; line breaks at its end stay outside.
 std::string coloured(std::string_view text, Colour colour);

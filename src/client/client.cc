@@ -200,6 +200,7 @@ Result<http::ClientResponse> Client::stream(std::string_view method, std::string
     request.body_file = upload->file;
     request.body_offset = upload->offset;
     request.body_progress = std::move(upload->progress);
+    if (upload->text != nullptr) request.body = *upload->text;
     request.headers.add("Content-Type", upload->content_type);
   }
   return send(request, path, parameters);

@@ -59,6 +59,8 @@ class Client {
     int file = -1;
     std::uint64_t offset = 0;
     std::function<void(std::uint64_t)> progress = {};
+    // Instead of all those: bytes at hand (borrowed until the call returns).
+    const std::string* text = nullptr;
   };
   Result<http::ClientResponse> stream(std::string_view method, std::string_view path, const Parameters& parameters = {},
                                       const json::Value* body = nullptr, Upload* upload = nullptr,

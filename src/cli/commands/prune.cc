@@ -1,4 +1,6 @@
 // container prune, image prune, system prune, rmi, tag: what removes, and what names.
+#include <algorithm>
+
 #include "cli/commands/all.h"
 #include "cli/common.h"
 #include "cli/json_get.h"
@@ -111,8 +113,8 @@ Outcome run_image_prune(Context& context, const Invocation& invocation) {
 
 // The networks and volumes modules answer these calls when they are there; a daemon without them is not asked twice.
 Result<Pruned> prune_named(client::Client& client, std::string_view path, std::string_view key, std::string_view title,
-                           const std::vector<std::string>& filters) {
-  auto answer = client.post(path, filter_parameters(filters_json(filters)));
+                           const client::Parameters& parameters) {
+  auto answer = client.post(path, parameters);
   if (!answer) {
     const ErrorKind kind = answer.error().kind();
     if (kind == ErrorKind::not_found || kind == ErrorKind::not_implemented) return Pruned{};
@@ -122,6 +124,15 @@ Result<Pruned> prune_named(client::Client& client, std::string_view path, std::s
   for (const auto& name : array_at(*answer, key)) pruned.text += text_of(name) + "\n";
   if (!pruned.text.empty()) pruned.text = fmt::format("{}:\n{}", title, pruned.text);
   return pruned;
+}
+
+// Nothing in the cache has a label: a filter that asks for one fits none of it.
+Result<Pruned> prune_builds(client::Client& client, const std::vector<std::string>& filters, bool all) {
+  if (std::ranges::any_of(filters, [](const std::string& filter) { return !filter.starts_with("until="); }))
+    return Pruned{};
+  client::Parameters parameters = filter_parameters(filters_json(filters));
+  if (all) parameters.emplace_back("all", "1");
+  return prune_named(client, "/build/prune", "CachesDeleted", "Deleted build cache objects", parameters);
 }
 
 std::string system_prune_warning(bool all, bool volumes, const std::vector<std::string>& filters) {
@@ -156,9 +167,11 @@ Outcome run_system_prune(Context& context, const Invocation& invocation) {
     if (!pruned.text.empty()) context.print(pruned.text + "\n");
   };
   show(TRY(prune_containers(client, filters)));
-  show(TRY(prune_named(client, "/networks/prune", "NetworksDeleted", "Deleted Networks", filters)));
-  if (volumes) show(TRY(prune_named(client, "/volumes/prune", "VolumesDeleted", "Deleted Volumes", filters)));
+  const client::Parameters filtered = filter_parameters(filters_json(filters));
+  show(TRY(prune_named(client, "/networks/prune", "NetworksDeleted", "Deleted Networks", filtered)));
+  if (volumes) show(TRY(prune_named(client, "/volumes/prune", "VolumesDeleted", "Deleted Volumes", filtered)));
   show(TRY(prune_images(client, filters, all)));
+  show(TRY(prune_builds(client, filters, all)));
   print_reclaimed(context, bytes);
   return done();
 }

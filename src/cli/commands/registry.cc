@@ -9,6 +9,7 @@ constexpr Entry entries[] = {
     {.path = "run", .command = &run_command, .aliases = "container run, run", .common = true},
     {.path = "exec", .command = &exec_command, .aliases = "container exec, exec", .common = true},
     {.path = "ps", .command = &ps_command, .aliases = "container ls, container list, container ps, ps", .common = true},
+    {.path = "build", .command = &build_command, .aliases = "image build, build, builder build", .common = true},
     {.path = "pull", .command = &pull_command, .aliases = "image pull, pull", .common = true},
     {.path = "push", .command = &push_command, .aliases = "image push, push", .common = true},
     {.path = "images", .command = &images_command, .aliases = "image ls, image list, images", .common = true},
@@ -49,6 +50,14 @@ constexpr Entry entries[] = {
     {.path = "update", .command = &update_command, .aliases = "container update, update"},
     {.path = "wait", .command = &wait_command, .aliases = "container wait, wait"},
 
+    {.path = "builder build", .command = &build_command, .aliases = "image build, build, builder build"},
+    {.path = "builder du", .command = &builder_du_command},
+    {.path = "builder prune", .command = &builder_prune_command},
+    // What scripts call that were written for Docker's plugin.
+    {.path = "buildx build", .command = &build_command, .listed = false},
+    {.path = "buildx du", .command = &builder_du_command, .listed = false},
+    {.path = "buildx prune", .command = &builder_prune_command, .listed = false},
+
     {.path = "container attach", .command = &attach_command, .aliases = "container attach, attach"},
     {.path = "container commit", .command = &commit_command, .aliases = "container commit, commit"},
     {.path = "container cp", .command = &cp_command, .aliases = "container cp, cp"},
@@ -87,6 +96,7 @@ constexpr Entry entries[] = {
     {.path = "container update", .command = &update_command, .aliases = "container update, update"},
     {.path = "container wait", .command = &wait_command, .aliases = "container wait, wait"},
 
+    {.path = "image build", .command = &build_command, .aliases = "image build, build, builder build"},
     {.path = "image history", .command = &history_command, .aliases = "image history, history"},
     {.path = "image import", .command = &import_command, .aliases = "image import, import"},
     {.path = "image inspect", .command = &image_inspect_command},
@@ -120,6 +130,8 @@ constexpr Entry entries[] = {
 };
 
 constexpr Group groups[] = {
+    {"builder", "Manage builds"},
+    {.name = "buildx", .summary = "The same as builder", .listed = false},
     {"container", "Manage containers"},
     {"image", "Manage images"},
     {"manifest", "Manage image manifests and manifest lists",
