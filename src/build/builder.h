@@ -37,7 +37,7 @@ struct Built {
     std::vector<image::Layer> layers;
     std::shared_ptr<image::Lease> lease;  // keeps the layers
   };
-  std::vector<One> images;  // in the order of Options::platforms
+  std::vector<One> images;    // in the order of Options::platforms
   bool failed_check = false;  // --check with findings that the file calls errors
 };
 

@@ -46,8 +46,8 @@ struct CacheUsage {  // one row of `builder du` and of system df's BuildCache
 };
 
 struct CachePrune {
-  bool all = false;                            // also what an image or a stage of a running build shares
-  std::optional<std::uint64_t> keep_bytes;     // stop when no more than this is left
+  bool all = false;                               // also what an image or a stage of a running build shares
+  std::optional<std::uint64_t> keep_bytes;        // stop when no more than this is left
   std::function<bool(const CacheUsage&)> wanted;  // filters; empty: everything
 };
 struct CachePruned {
@@ -62,6 +62,10 @@ struct CacheMount {
 };
 enum class Sharing : std::uint8_t { shared, private_copy, locked };
 
+// A part that only recipes have which are another, quicker way to a result that has a record already (a whole stage by
+// its name, before the files in it are looked at). Such records are not listed, and go with the other one.
+inline constexpr std::string_view alias_part = "source tree";
+
 struct CacheSettings {
   // Layers that only the cache keeps, and cache mounts; trim() removes what was used longest ago. 0: a tenth of the
   // data root's disk, at least 2 GiB.
@@ -71,13 +75,15 @@ struct CacheSettings {
 // Thread-safe.
 class Cache {
  public:
-  // Reads the records. Before the images are opened, because those are to keep names(); bind() then makes it usable.
+  // Reads the records. Before the images are opened, because those must keep kept() (image::OpenOptions); bind() then
+  // makes it usable.
   // `store` must outlive it.
   static Result<std::unique_ptr<Cache>> open(store::Store& store, const CacheSettings& settings = {});
   virtual ~Cache() = default;
-  // Digests and chain ids of all that records stand on.
-  virtual std::vector<std::string> names() const = 0;
-  // Leases what is recorded; records whose layers are gone are forgotten. `images` must outlive it.
+  // All layers that records stand on.
+  virtual std::vector<image::Layer> kept() const = 0;
+  // Leases what is recorded, and releases what was kept; records whose layers are gone are forgotten. `images` must
+  // outlive the cache.
   virtual void bind(image::Images& images) = 0;
   // As long as this lives, what `lease` (which must outlive it) has is in use: no prune and no trim takes it.
   virtual std::shared_ptr<void> hold(const image::Lease& lease) = 0;

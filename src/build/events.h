@@ -35,10 +35,10 @@ struct StepStatus {
 struct StepEnded {
   unsigned id = 0;
   bool cached = false;
-  std::string error;   // "" when it went well
-  int exit_code = 0;   // of a RUN whose command failed
-  std::string image;   // what the image's id would be if this were the last step, "sha256:…"
-  std::string why;     // --explain: why it hit or missed, one line
+  std::string error;  // "" when it went well
+  int exit_code = 0;  // of a RUN whose command failed
+  std::string image;  // what the image's id would be if this were the last step, "sha256:…"
+  std::string why;    // --explain: why it hit or missed, one line
   std::chrono::nanoseconds took{};
 };
 struct Warned {

@@ -36,15 +36,15 @@ struct StepRequest {
   std::vector<std::string> secret_env;
   std::string working_dir, user;
   oci::Platform platform;
-  std::string network;            // "", default, none, host, a network's name, container:…
-  bool insecure = false;          // --security=insecure: as a privileged container; allowed by the caller already
+  std::string network;    // "", default, none, host, a network's name, container:…
+  bool insecure = false;  // --security=insecure: as a privileged container; allowed by the caller already
   std::vector<StepMount> mounts;
-  std::string stdin_text;         // a here-document that is a script goes in as a file mount instead; for the command
+  std::string stdin_text;  // a here-document that is a script goes in as a file mount instead; for the command
   spec::Resources resources;
   std::vector<spec::Ulimit> ulimits;
   std::vector<std::string> extra_hosts;
-  std::int64_t shm_size = 0;      // 0: the engine's default
-  std::string cgroup_parent;      // "": the engine's
+  std::int64_t shm_size = 0;  // 0: the engine's default
+  std::string cgroup_parent;  // "": the engine's
 };
 
 // A step that has ended. Destroyed: its container and, unless it was taken, its snapshot are gone.

@@ -17,7 +17,8 @@ constexpr std::size_t most_differences = 4;
 
 std::string shown(std::string_view value) {
   std::string out;
-  for (const char c : value.substr(0, longest_shown)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
+  for (const char c : value.substr(0, longest_shown))
+    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
   if (value.size() > longest_shown) out += "…";
   return out;
 }
@@ -67,7 +68,8 @@ std::string of_files(std::string_view group, const std::vector<const Difference*
   std::string names;
   for (std::size_t i = 0; i < files.size() && i < most_named; ++i)
     names += (i == 0 ? "" : ", ") + shown(rest_of(files[i]->name));
-  return fmt::format("{} {}s changed{} {}", files.size(), group, files.size() > most_named ? ", among them" : ":", names);
+  return fmt::format("{} {}s changed{} {}", files.size(), group, files.size() > most_named ? ", among them" : ":",
+                     names);
 }
 
 std::string of_value(const Difference& difference) {
