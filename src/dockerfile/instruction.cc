@@ -145,6 +145,13 @@ Result<Body> parse_entrypoint(const Request& request) {
   return Entrypoint{TRY(parse_command(request, request.args))};
 }
 
+// As rest_of_line, but one word: what comes behind a blank can only be a slip ("USER a # why").
+Result<std::string> one_word(const Request& request) {
+  auto text = TRY(rest_of_line(request));
+  if (text.find('$') == std::string::npos && split_quoted(text, request.escape).size() > 1) return exactly_one(request);
+  return text;
+}
+
 using Parser = Result<Body> (*)(const Request&);
 struct Known {
   std::string_view keyword;
@@ -164,11 +171,11 @@ constexpr std::array instructions = {
     Known{"LABEL", [](const Request& r) -> Result<Body> { return Label{TRY(parse_pairs(r))}; }},
     Known{"EXPOSE", parse_expose},
     Known{"VOLUME", parse_volume},
-    Known{"USER", [](const Request& r) -> Result<Body> { return User{TRY(rest_of_line(r))}; }},
+    Known{"USER", [](const Request& r) -> Result<Body> { return User{TRY(one_word(r))}; }},
     Known{"WORKDIR", [](const Request& r) -> Result<Body> { return Workdir{TRY(rest_of_line(r))}; }},
     Known{"HEALTHCHECK", parse_healthcheck},
     Known{"SHELL", parse_shell},
-    Known{"STOPSIGNAL", [](const Request& r) -> Result<Body> { return Stopsignal{TRY(rest_of_line(r))}; }},
+    Known{"STOPSIGNAL", [](const Request& r) -> Result<Body> { return Stopsignal{TRY(one_word(r))}; }},
     Known{"ONBUILD", parse_onbuild},
     Known{"MAINTAINER",
           [](const Request& r) -> Result<Body> {

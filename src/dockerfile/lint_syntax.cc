@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <set>
 
 #include "dockerfile/lint.h"
 #include "dockerfile/text.h"
@@ -65,16 +64,12 @@ class Checks {
   }
 
   void stage_names() {
-    std::set<std::string_view> seen;
     for (const Stage& stage : file_.stages) {
       const std::string& name = stage.from.name;
       if (name.empty()) continue;
       if (name == "scratch" || name == "context")
         warn("ReservedStageName", stage.instruction.lines,
              fmt::format("Stage name should not use the same name as reserved stage {}", quoted(name)));
-      if (!seen.insert(name).second)
-        warn("DuplicateStageName", stage.instruction.lines,
-             fmt::format("Duplicate stage name {}, stage names should be unique", quoted(name)));
     }
   }
 

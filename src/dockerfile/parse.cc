@@ -1,6 +1,7 @@
 #include "dockerfile/parse.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/text.h"
 #include "dockerfile/flags.h"
@@ -52,20 +53,43 @@ std::expected<Instruction, Problem> parse_line(const LogicalLine& line, char esc
   return Instruction{std::move(keyword), one_line(line), line.lines, std::move(*body)};
 }
 
-std::expected<void, Problem> place(File& file, Instruction instruction, const std::string& comment) {
-  if (const From* from = std::get_if<From>(&instruction.body)) {
-    From copy = *from;
-    file.stages.push_back({std::move(copy), std::move(instruction), {}, comment});
-  } else if (!file.stages.empty()) {
-    file.stages.back().steps.push_back(std::move(instruction));
-  } else if (std::holds_alternative<Arg>(instruction.body)) {
-    file.global_args.push_back(std::move(instruction));
-  } else {
-    return std::unexpected(Problem{instruction.lines, instruction.keyword,
-                                   "no build stage in current context: only ARG may stand before the first FROM"});
+// Puts instructions where they belong.
+class Placement {
+ public:
+  explicit Placement(File& file) : file_(file) {}
+
+  std::expected<void, Problem> add(Instruction instruction, const std::string& comment) {
+    if (std::holds_alternative<From>(instruction.body)) return add_stage(std::move(instruction), comment);
+    if (!file_.stages.empty()) {
+      file_.stages.back().steps.push_back(std::move(instruction));
+    } else if (std::holds_alternative<Arg>(instruction.body)) {
+      file_.global_args.push_back(std::move(instruction));
+    } else {
+      return std::unexpected(Problem{instruction.lines, instruction.keyword,
+                                     "no build stage in current context: only ARG may stand before the first FROM"});
+    }
+    return {};
   }
-  return {};
-}
+
+ private:
+  // Two stages of one name: BuildKit's check says that it is an error, its builder takes the later one without a word.
+  std::expected<void, Problem> add_stage(Instruction instruction, const std::string& comment) {
+    From from = std::get<From>(instruction.body);
+    if (!from.name.empty()) {
+      const auto [known, fresh] = names_.emplace(from.name, instruction.lines.first);
+      if (!fresh)
+        return std::unexpected(Problem{instruction.lines, instruction.keyword,
+                                       fmt::format("duplicate stage name {}, stage names should be unique: the first "
+                                                   "is on line {}",
+                                                   quoted(from.name), known->second)});
+    }
+    file_.stages.push_back({std::move(from), std::move(instruction), {}, comment});
+    return {};
+  }
+
+  File& file_;
+  std::map<std::string, unsigned> names_;
+};
 
 std::string visible(std::string_view line) {
   constexpr std::size_t widest = 200;
@@ -86,13 +110,16 @@ std::string visible(std::string_view line) {
 std::expected<File, Problem> parse(std::string_view text) {
   auto lines = read_lines(text);
   if (!lines) return std::unexpected(std::move(lines).error());
-  if (lines->lines.empty()) return std::unexpected(Problem{{}, "", "file with no instructions"});
+  if (lines->lines.empty())
+    return std::unexpected(
+        Problem{{}, "", text.empty() ? "file with no instructions: it is empty" : "file with no instructions"});
   File file;
   file.directives = std::move(lines->directives);
+  Placement placement(file);
   for (const LogicalLine& line : lines->lines) {
     auto instruction = parse_line(line, file.directives.escape, file.warnings);
     if (!instruction) return std::unexpected(std::move(instruction).error());
-    if (auto placed = place(file, std::move(*instruction), line.comment); !placed)
+    if (auto placed = placement.add(std::move(*instruction), line.comment); !placed)
       return std::unexpected(std::move(placed).error());
   }
   if (file.stages.empty())

@@ -74,6 +74,8 @@ TEST(Problems, OfOneInstruction) {
            Case{"VOLUME", "VOLUME", "VOLUME requires at least one argument"},
            Case{"VOLUME [\"\"]", "VOLUME", "VOLUME specified can not be an empty string"},
            Case{"USER", "USER", "USER requires exactly one argument"},
+           Case{"USER a b", "USER", "USER requires exactly one argument"},
+           Case{"STOPSIGNAL 9 # why", "STOPSIGNAL", "STOPSIGNAL requires exactly one argument"},
            Case{"WORKDIR", "WORKDIR", "WORKDIR requires exactly one argument"},
            Case{"STOPSIGNAL", "STOPSIGNAL", "STOPSIGNAL requires exactly one argument"},
            Case{"MAINTAINER", "MAINTAINER", "MAINTAINER requires exactly one argument"},
@@ -98,7 +100,10 @@ TEST(Problems, OfOneInstruction) {
 
 TEST(Problems, OfTheFile) {
   const auto problem = [](std::string_view text) { return parse(text).error(); };
-  EXPECT_EQ(problem("").reason, "file with no instructions");
+  EXPECT_EQ(problem("").reason, "file with no instructions: it is empty");
+  EXPECT_EQ(problem("FROM a AS b\n\nFROM c AS B\n").reason,
+            "duplicate stage name \"b\", stage names should be unique: the first is on line 1");
+  EXPECT_EQ(problem("FROM a AS b\n\nFROM c AS B\n").lines, (Lines{3, 3}));
   EXPECT_EQ(problem("# only\n\n# comments\n").reason, "file with no instructions");
   EXPECT_EQ(problem(" \\\n\\\n").reason, "file with no instructions");
   EXPECT_THAT(problem("ARG A\n").reason, StartsWith("no build stage in current context"));
@@ -138,7 +143,7 @@ TEST(Problems, ShowTheLinesAround) {
             "--------------------");
   EXPECT_THAT(to_error({{1, 1}, "COPY", "unknown flag: --x"}, "D", "COPY --x\n").text(),
               StartsWith("dockerfile parse error on line 1: COPY: unknown flag: --x\nD:1\n"));
-  EXPECT_EQ(to_error(parse("").error(), "Dockerfile", "").text(), "Dockerfile: file with no instructions");
+  EXPECT_EQ(to_error(parse("").error(), "Dockerfile", "").text(), "Dockerfile: file with no instructions: it is empty");
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ std::string did_you_mean(std::string_view written, std::span<const std::string_v
       best = name;
     }
   }
-  return best.empty() || best == written ? std::string() : fmt::format(" (did you mean {}{}?)", prefix, best);
+  return best.empty() || best == written ? std::string() : fmt::format(" (did you mean {}{}?)", prefix, shown(best));
 }
 
 std::vector<std::string> split_blanks(std::string_view text) {
