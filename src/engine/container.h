@@ -20,6 +20,7 @@
 #include "engine/mounts.h"
 #include "engine/operation_lock.h"
 #include "engine/state.h"
+#include "engine/step.h"
 #include "engine/tasks.h"
 #include "engine/wait_state.h"
 #include "network/network.h"
@@ -80,6 +81,7 @@ class Container {
     std::vector<std::string> exec_ids;
     std::vector<std::uint64_t> exec_attaches;  // attach ids that belong to execs
     std::string cgroup_path;
+    std::shared_ptr<StepState> step;                // of a build's step
     std::optional<network::EndpointInfo> endpoint;  // copy of the run's, for views and the record
   };
 

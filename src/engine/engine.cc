@@ -115,6 +115,7 @@ void EngineImpl::persist(const Container::Data& data, bool spec_changed) {
 }
 
 void EngineImpl::emit(const Definition& definition, std::string action, Attributes attributes) {
+  if (definition.build_step) return;
   Event event;
   event.type = "container";
   event.action = std::move(action);
@@ -128,7 +129,7 @@ void EngineImpl::emit(const Definition& definition, std::string action, Attribut
 
 void EngineImpl::emit_network(const Definition& definition, std::string action) {
   const std::string& mode = definition.host_config.network_mode;
-  if (mode.starts_with("container:")) return;
+  if (mode.starts_with("container:") || definition.build_step) return;
   Event event;
   event.type = "network";
   event.action = std::move(action);
@@ -172,7 +173,10 @@ std::vector<ContainerPtr> EngineImpl::list() const {
   std::vector<ContainerPtr> views;
   auto containers = registry_.all();
   views.reserve(containers.size());
-  for (const auto& container : containers) views.push_back(container->view());
+  for (const auto& container : containers) {
+    auto view = container->view();
+    if (!view->definition->build_step) views.push_back(std::move(view));
+  }
   return views;
 }
 

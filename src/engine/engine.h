@@ -55,16 +55,44 @@ struct Settings {
   bool live_restore = true;  // SIGTERM of the daemon leaves containers running; false: they are stopped
 };
 
+// Something mounted into a step of a build, opened already: no path of the host is looked up again.
+struct StepMount {
+  std::string target;  // absolute, in the container
+  // An O_PATH descriptor or a detached mount, of a directory or file; what is mounted below it does not show. None: a
+  // tmpfs of `size` bytes (0: the kernel's default).
+  std::shared_ptr<const UniqueFd> source;
+  std::uint64_t size = 0;
+  bool read_only = false;
+};
+
+// Makes a container a step of a build: it stands on layers that no image need have, takes nothing of an image's
+// configuration, runs once, is found by its id or name but not listed, and tells no events. A daemon that comes back
+// ends and removes it.
+struct BuildStep {
+  std::string chain_id;  // of the layers, "" for none
+  std::string image_id;  // of the image that they began with, for the record
+  std::vector<StepMount> mounts;
+};
+
 struct CreateRequest {
   std::string name;  // empty: one is made up
   spec::ContainerConfig config;
   spec::HostConfig host_config;
   spec::NetworkingConfig networking;
   std::string platform;
+  std::optional<BuildStep> step = std::nullopt;  // then `platform` and the configuration's image are not looked at
 };
 struct Created {
   std::string id;
   std::vector<std::string> warnings;
+};
+
+// What is left of a step that has ended.
+struct EndedStep {
+  std::string snapshot_key;  // the receiver's now
+  int exit_code = 0;
+  bool oom_killed = false;
+  bool output_cut = false;  // whoever was attached was too slow, and did not get all
 };
 
 struct StopOptions {
@@ -203,7 +231,7 @@ class Engine {
   virtual void reconfigure(bool live_restore, std::chrono::seconds shutdown_timeout) = 0;
 
   // --- reading: never blocks
-  virtual std::vector<ContainerPtr> list() const = 0;  // newest first
+  virtual std::vector<ContainerPtr> list() const = 0;  // newest first, without steps of builds
   virtual Result<ContainerPtr> find(std::string_view ref) const = 0;
   virtual Result<DiskUsage> disk_usage(std::string_view ref) = 0;
   virtual EventBus& events() = 0;
@@ -219,6 +247,9 @@ class Engine {
   virtual Result<> rename(std::string_view ref, std::string_view name) = 0;
   virtual Result<std::vector<std::string>> update(std::string_view ref, const UpdateRequest& request) = 0;  // warnings
   virtual Result<> remove(std::string_view ref, RemoveOptions options) = 0;
+  // The step's container goes, its snapshot stays; mount targets that were not there before and that are still empty
+  // have been taken out of it. conflict while it runs, and for what is no step.
+  virtual Result<EndedStep> take_step(std::string_view ref) = 0;
   virtual Result<std::unique_ptr<Waiter>> register_wait(std::string_view ref, WaitCondition condition) = 0;
   virtual Result<PruneResult> prune(const std::function<bool(const ContainerView&)>& matches) = 0;
 

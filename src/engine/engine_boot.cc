@@ -127,7 +127,9 @@ bool EngineImpl::check_record(BootRecord& record) {
   struct stat64 unused;
   const bool has_directory = ::stat64(layout_.container(definition.id).c_str(), &unused) == 0;
   const bool has_snapshot = store_.snapshots().has(definition.snapshot_key);
-  if (has_directory && has_snapshot && record.state.state.status != Status::removing) return true;
+  // What a build's step has begun is worth nothing without the build; its run is ended as one that nobody knows.
+  const bool goes = record.state.state.status == Status::removing || definition.build_step;
+  if (has_directory && has_snapshot && !goes) return true;
   log::info("container {} ({}): finishing its removal", short_id(definition.id), definition.name);
   if (has_snapshot) (void)store_.snapshots().remove(definition.snapshot_key);
   if (has_directory) {
@@ -149,7 +151,8 @@ void EngineImpl::recover_lost_records(std::vector<BootRecord>& records) {
     if (!is_container_id(name) || std::ranges::binary_search(known, name)) continue;
     auto text = sys::read_file(layout_.record(name), 8U << 20);
     auto spec = text ? decode_spec(*text) : Result<SpecRecord>(std::unexpected(text.error()));
-    if (spec && spec->definition.id == name && store_.snapshots().has(spec->definition.snapshot_key)) {
+    if (spec && spec->definition.id == name && !spec->definition.build_step &&
+        store_.snapshots().has(spec->definition.snapshot_key)) {
       const auto put = store_.database().put_container({name, spec->definition.name, *text, encode_state({})});
       if (put) {
         log::info("container {} ({}): recorded again", short_id(name), spec->definition.name);

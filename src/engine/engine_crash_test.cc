@@ -51,6 +51,14 @@ TEST_F(CrashChild, DISABLED_LongLife) {
   must(engine_->remove(id, {.force = true}));
 }
 
+TEST_F(CrashChild, DISABLED_Step) {
+  auto wanted = request({"sh", "-c", "echo made > /made; exit 3"});
+  wanted.step = BuildStep{must(images_->resolve("busybox"))->chain_id, "", {{"/over/there", nullptr, 0, false}}};
+  const auto id = run(std::move(wanted));
+  wait(id);
+  (void)must(engine_->take_step(id));
+}
+
 class CrashTest : public LifeTest {
  protected:
   // Runs the child and gives its wait status.
@@ -136,17 +144,42 @@ TEST_P(CrashAt, LongLife) {
   expect_consistent();
 }
 
+struct CrashInStep : CrashTest, testing::WithParamInterface<const char*> {};
+
+// A step is worth nothing without the build that it was for.
+TEST_P(CrashInStep, NothingIsLeft) {
+  close();
+  const int status = run_child("Step", GetParam());
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << "the failpoint was not reached: " << status;
+  open();
+  EXPECT_TRUE(engine_->list().empty());
+  expect_consistent();
+  EXPECT_TRUE(store_->snapshots().active().empty());
+  must(store_->database().flush());
+  EXPECT_TRUE(must(store_->database().list_containers()).empty());
+}
+
+std::string name_of_place(const testing::TestParamInfo<const char*>& place) {
+  std::string name = place.param;
+  std::ranges::replace(name, '.', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryPlace, CrashInStep,
+                         testing::Values("create.after_snapshot", "create.before_record", "create.after_record",
+                                         "start.after_network", "start.before_shim", "start.after_shim",
+                                         "start.after_publish", "exit.before_publish", "exit.after_publish",
+                                         "step.taken", "remove.after_rename", "remove.after_record",
+                                         "step.handed_over"),
+                         name_of_place);
+
 INSTANTIATE_TEST_SUITE_P(EveryPlace, CrashAt,
                          testing::Values("create.after_snapshot", "create.before_record", "create.after_record",
                                          "start.after_network", "start.before_shim", "start.after_shim",
                                          "start.after_publish", "exit.before_publish", "exit.after_publish",
                                          "exit.before_run_dir_removal", "remove.begin", "remove.after_snapshot",
                                          "remove.after_rename", "remove.after_record"),
-                         [](const auto& place) {
-                           std::string name = place.param;
-                           std::ranges::replace(name, '.', '_');
-                           return name;
-                         });
+                         name_of_place);
 
 TEST_F(CrashTest, AKilledShimIsAnExit) {
   const auto id = run(request({"sleep", "1000"}));

@@ -8,6 +8,7 @@
 #include "engine/names.h"
 #include "engine/platform.h"
 #include "engine/record.h"
+#include "engine/step.h"
 #include "image/images.h"
 #include "store/store.h"
 #include "sys/files.h"
@@ -50,6 +51,11 @@ class CreateAttempt {
       return other->with([](Container::Data& data) { return *data.mounts; });
     };
     mounts_ = TRY(resolve_mounts(id_, config, host_config, engine_.volumes_, engine_.images_, find));
+    return {};
+  }
+
+  Result<> resolve_step(BuildStep& step) {
+    mounts_ = TRY(resolve_step_mounts(step.mounts));
     return {};
   }
 
@@ -141,19 +147,33 @@ Result<> check_endpoints(const spec::NetworkingConfig& networking) {
 
 }  // namespace
 
-Result<Created> EngineImpl::create(CreateRequest request) {
-  if (shutting_down_) return fail(ErrorKind::unavailable, "the daemon is shutting down");
+// What a container stands on.
+struct EngineImpl::RootImage {
+  std::string id, chain_id;
+  std::optional<std::string> warning;
+};
+
+// Merges the image's configuration into the request. Of a step's image all has been looked at by whoever builds.
+Result<EngineImpl::RootImage> EngineImpl::root_of(CreateRequest& request) const {
   auto& config = request.config;
-  auto& host = request.host_config;
+  if (request.step) return RootImage{request.step->image_id, request.step->chain_id, std::nullopt};
   if (config.image.empty()) return fail(ErrorKind::invalid, "create a container: no image given");
   const auto image = TRY(images_.resolve(config.image));
   if (admit_) CHECK(admit_(*image));
   auto foreign = TRY(check_platform(request.platform, image->config.platform, config.image));
   merge_image_config(config, image->config);
+  return RootImage{image->id, image->chain_id, std::move(foreign)};
+}
+
+Result<Created> EngineImpl::create(CreateRequest request) {
+  if (shutting_down_) return fail(ErrorKind::unavailable, "the daemon is shutting down");
+  auto& config = request.config;
+  auto& host = request.host_config;
+  RootImage root = TRY(root_of(request));
 
   auto definition = std::make_shared<Definition>();
   auto warnings = TRY(complete(config, host, settings_, features_));
-  if (foreign) warnings.push_back(std::move(*foreign));
+  if (root.warning) warnings.push_back(std::move(*root.warning));
   auto command = TRY(command_line(config));
   CHECK(check_endpoints(request.networking));
   for (std::string* mode : {&host.network_mode, &host.ipc_mode, &host.pid_mode}) {
@@ -170,11 +190,12 @@ Result<Created> EngineImpl::create(CreateRequest request) {
   definition->id = id;
   definition->name = TRY(attempt.take_name(request.name));
   definition->created = now();
-  definition->image_id = image->id;
+  definition->image_id = root.id;
   definition->image_ref = config.image;
-  CHECK(attempt.resolve_volumes(config, host));
+  definition->build_step = request.step.has_value();
+  CHECK(request.step ? attempt.resolve_step(*request.step) : attempt.resolve_volumes(config, host));
   CHECK(attempt.admit_mounts());
-  CHECK(attempt.take_snapshot(image->chain_id));
+  CHECK(attempt.take_snapshot(root.chain_id));
   failpoint("create.after_snapshot");
   CHECK(attempt.make_directory());
 
@@ -193,6 +214,7 @@ Result<Created> EngineImpl::create(CreateRequest request) {
   container->with([&](Container::Data& data) {
     data.definition = definition;
     data.mounts = std::make_shared<const std::vector<MountDetail>>(std::move(mounts.details));
+    if (request.step) data.step = std::make_shared<StepState>(StepState{.mounts = std::move(request.step->mounts)});
     container->publish(false);
   });
   registry_.insert(container, definition->created);

@@ -67,7 +67,8 @@ void EngineImpl::finish_run(const ContainerRef& container, shimproto::ExitRecord
     State& state = data.state;
     started_at = state.started_at;
     const Ending ending{record.code, data.restart_count, data.no_restart, state.has_been_manually_stopped};
-    restart = !shutting_down_ && should_restart(definition->host_config.restart_policy, ending);
+    restart =
+        !shutting_down_ && !definition->build_step && should_restart(definition->host_config.restart_policy, ending);
     remove = !restart && definition->host_config.auto_remove && !data.keep_after_exit;
     const Move move = restart ? Move::exit_to_restart : Move::exit;
     state.status = after(state.status, move).value_or(Status::exited);
@@ -180,6 +181,10 @@ void EngineImpl::out_of_memory(const std::string& id) {
 }
 
 void EngineImpl::attach_closed(const ContainerRef& container, std::uint64_t attach_id, shimproto::AttachEnd end) {
+  if (end == shimproto::AttachEnd::too_slow)
+    container->with([](Container::Data& data) {
+      if (data.step) data.step->output_cut = true;
+    });
   if (end != shimproto::AttachEnd::detached) return;
   const auto [definition, of_exec] = container->with(
       [&](Container::Data& data) { return std::pair(data.definition, std::erase(data.exec_attaches, attach_id) > 0); });

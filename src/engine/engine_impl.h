@@ -65,6 +65,7 @@ class EngineImpl final : public Engine {
   Result<std::vector<std::string>> update(std::string_view ref, const UpdateRequest& request) override;
   Result<> remove(std::string_view ref, RemoveOptions options) override;
   Result<std::unique_ptr<Waiter>> register_wait(std::string_view ref, WaitCondition condition) override;
+  Result<EndedStep> take_step(std::string_view ref) override;
   Result<PruneResult> prune(const std::function<bool(const ContainerView&)>& matches) override;
 
   Result<> attach(std::string_view ref, AttachOptions options) override;
@@ -112,6 +113,10 @@ class EngineImpl final : public Engine {
   // /proc/PID/root of a running container, opened.
   Result<UniqueFd> open_running_root(pid_t pid) const;
 
+  // --- engine_create.cc
+  struct RootImage;
+  Result<RootImage> root_of(CreateRequest& request) const;
+
   // --- engine_start.cc
   // `by_policy`: only while the container waits to be restarted; somebody may have stopped it in the meantime.
   Result<> start_locked(const ContainerRef& container, bool by_policy);
@@ -142,6 +147,8 @@ class EngineImpl final : public Engine {
   // --- engine_remove.cc
   Result<> kill_for_removal(const ContainerRef& container);
   Result<> remove_locked(const ContainerRef& container, bool volumes);
+  // The same without the snapshot.
+  Result<> remove_around_snapshot(const ContainerRef& container, bool volumes);
   void auto_remove(const ContainerRef& container);
 
   // --- engine_exec.cc

@@ -7,6 +7,7 @@
 #include "engine/engine_impl.h"
 #include "engine/orphans.h"
 #include "engine/record.h"
+#include "image/images.h"
 #include "store/store.h"
 #include "sys/files.h"
 #include "sys/process.h"
@@ -66,6 +67,8 @@ void EngineImpl::remove_orphans() {
     log::info("snapshot {} belongs to no container: removing it", short_id(snapshot.key));
     if (auto removed = store_.snapshots().remove(snapshot.key); !removed) log::warn("{}", removed.error().text());
   }
+  // The layers of a build that was under way have no image; what its steps stood on is free now.
+  images_.container_gone("");
   for (const auto& id : sys::list_cgroup_children(host_.cgroups, cgroup_parent_)) {
     if (!is_container_id(id)) continue;
     janitor_.submit([this, id] {

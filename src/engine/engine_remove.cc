@@ -62,14 +62,11 @@ Result<> EngineImpl::kill_for_removal(const ContainerRef& container) {
 }
 
 Result<> EngineImpl::remove_locked(const ContainerRef& container, bool volumes) {
-  const std::string& id = container->id();
   std::shared_ptr<const Definition> definition;
-  std::shared_ptr<const std::vector<MountDetail>> mounts;
   std::vector<PendingAttach> attaches;
   Timers::Id timer = 0;
   container->change([&](Container::Data& data) {
     definition = data.definition;
-    mounts = data.mounts;
     data.state.status = Status::removing;
     data.state.restarting = false;
     timer = std::exchange(data.restart_timer, 0);
@@ -86,8 +83,16 @@ Result<> EngineImpl::remove_locked(const ContainerRef& container, bool volumes) 
     return std::unexpected(
         std::move(gone).error().wrap(fmt::format("cannot remove container \"/{}\"", definition->name)));
   }
-  images_.container_gone(definition->image_id);
+  // Of a step whoever builds has leased what it stands on.
+  if (!definition->build_step) images_.container_gone(definition->image_id);
   failpoint("remove.after_snapshot");
+  return remove_around_snapshot(container, volumes);
+}
+
+Result<> EngineImpl::remove_around_snapshot(const ContainerRef& container, bool volumes) {
+  const std::string& id = container->id();
+  const auto [definition, mounts] =
+      container->with([](Container::Data& data) { return std::pair(data.definition, data.mounts); });
   if (::rename(layout_.container(id).c_str(), layout_.removing(id).c_str()) != 0 && errno != ENOENT) {
     const int saved = errno;
     container->change([](Container::Data& data) { data.state.status = Status::dead; });
@@ -158,7 +163,7 @@ Result<PruneResult> EngineImpl::prune(const std::function<bool(const ContainerVi
   for (const auto& container : registry_.all()) {
     const auto view = container->view();
     const bool idle = !view->state.running() && view->state.status != Status::removing;
-    if (!idle || (matches && !matches(*view))) continue;
+    if (!idle || view->definition->build_step || (matches && !matches(*view))) continue;
     std::uint64_t bytes = 0;
     if (const auto usage = store_.snapshots().usage(view->definition->snapshot_key)) bytes = usage->bytes;
     // One that was started or removed meanwhile is simply not pruned.

@@ -21,6 +21,8 @@ Result<> EngineImpl::start(std::string_view ref, std::string_view) {
   const auto lock = TRY(lock_operation(*container));
   auto allowed = container->with([&](Container::Data& data) -> Result<> {
     if (data.state.restarting) return fail(ErrorKind::not_modified, "container {} is already started", container->id());
+    if (data.definition->build_step && data.run_number > 0)
+      return fail(ErrorKind::conflict, "container {} is a step of a build: it runs once", container->id());
     CHECK(may_start(data.state, container->id()));
     data.state.has_been_manually_stopped = false;
     data.restart_count = 0;

@@ -30,6 +30,7 @@ struct StoredSpec {
     visit("Args", self.definition.args);
     visit("SnapshotKey", self.definition.snapshot_key);
     visit("Mounts", self.mounts, json::omit_empty);
+    visit("BuildStep", self.definition.build_step, json::omit_empty);
   }
 };
 

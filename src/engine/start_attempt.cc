@@ -22,6 +22,7 @@ StartAttempt::StartAttempt(EngineImpl& engine, ContainerRef container)
   container_->with([&](Container::Data& data) {
     definition_ = data.definition;
     mounts_ = data.mounts;
+    step_ = data.step;
     run_->number = ++data.run_number;
     data.starting = true;
     data.pending_end.reset();
@@ -78,7 +79,8 @@ Result<> StartAttempt::mount_rootfs() {
     mapped_ = TRY(make_mapped_namespaces(*facts_.user_mapping));
     options.userns_fd = mapped_.for_mount.get();
   }
-  options.ephemeral = definition_->host_config.auto_remove;
+  options.ephemeral = definition_->host_config.auto_remove || definition_->build_step;
+  if (step_) step_->made = TRY(make_mount_points(engine_.store_.snapshots(), definition_->snapshot_key, step_->mounts));
   rootfs_ = TRY_AS(engine_.store_.snapshots().mount(definition_->snapshot_key, options), "mount the root file system");
   facts_.rootfs = rootfs_.get();
   CHECK(prepare_mount_sources(*mounts_, engine_.volumes_));
@@ -86,6 +88,8 @@ Result<> StartAttempt::mount_rootfs() {
     auto tree = TRY(open_mount_tree(detail, engine_.volumes_, engine_.images_, engine_.store_.snapshots()));
     if (tree) mount_trees_[detail.destination] = std::move(tree);
   }
+  for (const StepMount& mount : step_ ? step_->mounts : std::vector<StepMount>())
+    if (mount.source) mount_trees_[mount.target] = TRY(open_step_tree(mount));
   CHECK(give_volumes_to_mapped_root());
   return populate_volumes(*mounts_, engine_.volumes_, rootfs_.get());
 }

@@ -55,6 +55,7 @@ class StartAttempt {
   const ContainerRef container_;
   std::shared_ptr<const Definition> definition_;
   std::shared_ptr<const std::vector<MountDetail>> mounts_;
+  std::shared_ptr<StepState> step_;
   StartFacts facts_;
   ContainerRef network_owner_;
   std::vector<Link> links_;

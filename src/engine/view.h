@@ -96,6 +96,7 @@ struct Definition {
   std::string path;  // entrypoint and command, resolved
   std::vector<std::string> args;
   std::string snapshot_key;
+  bool build_step = false;
 };
 
 // A view's row in a list, as its reader encodes it: made once, by whoever asks first, and gone with the view. What
