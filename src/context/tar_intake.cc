@@ -176,19 +176,8 @@ class Intake {
         entry.block = tar.type == TarType::block;
         entry.device = makedev(tar.major, tar.minor);
         break;
-      case TarType::directory: CHECK(directory(entry)); return {};
+      case TarType::directory:
       case TarType::fifo: break;
-    }
-    files_.put(std::move(entry));
-    return {};
-  }
-
-  // A directory over a link to one leaves the link, as unpacking does.
-  Result<> directory(Entry& entry) {
-    const Entry* old = files_.find(entry.path);
-    if (old != nullptr && old->kind == Kind::symlink) {
-      const auto target = files_.place(entry.path + "/x", false, 0);
-      if (target) return {};
     }
     files_.put(std::move(entry));
     return {};
