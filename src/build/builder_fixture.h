@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
+
 #include "base/mutex.h"
 #include "build/builder.h"
 #include "context/tree.h"
@@ -93,6 +95,11 @@ class ScriptedExecutor : public Executor {
     return step;
   }
 
+  void signal(const std::string& name) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    signals_.insert(name);
+    changed_.notify_all();
+  }
   // From the start of the test; read when nothing runs.
   std::atomic<unsigned> runs = 0;
   std::vector<StepRequest> requests;
@@ -148,11 +155,7 @@ class ScriptedExecutor : public Executor {
         }
       }
     }
-    if (verb == "signal") {
-      const MutexLock lock(mutex_);
-      signals_.insert(rest);
-      changed_.notify_all();
-    }
+    if (verb == "signal") signal(rest);
     if (verb == "wait" || verb == "hang") {
       MutexLock lock(mutex_);
       const bool there = changed_.wait_for(lock, stop, std::chrono::seconds(10),
@@ -233,6 +236,7 @@ class BuildTest : public testing::Test {
     options_.dockerfile_text = dockerfile;
     said_.clear();
     steps_.clear();
+    begun_.clear();
     warnings_.clear();
     texts_.clear();
     return bench_->builder->build(options_, [this](const Event& event) { take(event); }, stop_.get_token());
