@@ -16,22 +16,12 @@ Result<> swarm(Call&) { return fail(ErrorKind::unavailable, "{}", no_swarm); }
 
 Result<> swarm_refused(Call&) { return fail(ErrorKind::not_implemented, "swarm mode is not part of Corten"); }
 
-Result<> builder(Call&) {
-  return fail(ErrorKind::not_implemented,
-              "this version of Corten does not build images yet: build elsewhere and `corten load`");
-}
-
-// Nothing is built here, so there is never anything to prune; `docker system prune` asks all the same.
-Result<> no_build_cache(Call& call) {
-  return call.answer(200, json::Object{{"CachesDeleted", nullptr}, {"SpaceReclaimed", 0}});
-}
-
 Result<> no_plugins(Call& call) { return call.answer(200, json::Array()); }
 
 Result<> plugins(Call&) { return fail(ErrorKind::not_implemented, "plugins are not supported"); }
 
 Result<> session(Call&) {
-  return fail(ErrorKind::not_implemented, "BuildKit sessions are not supported: set DOCKER_BUILDKIT=0");
+  return fail(ErrorKind::not_implemented, "BuildKit sessions are not supported: set DOCKER_BUILDKIT=0, or build with `corten build`");
 }
 
 constexpr std::array table{
@@ -64,8 +54,6 @@ constexpr std::array table{
     Route{"GET", "/plugins/{rest...}", plugins},
     Route{"POST", "/plugins/{rest...}", plugins},
     Route{"DELETE", "/plugins/{rest...}", plugins},
-    Route{"POST", "/build", builder},
-    Route{"POST", "/build/prune", no_build_cache},
     Route{"POST", "/session", session},
     Route{"PUT", "/volumes/{name}", swarm},
 };

@@ -14,6 +14,8 @@ class ProgressStream {
   void event(const image::TransferEvent& event);
   void status(std::string text) { line(json::Object{{"status", std::move(text)}}); }
   void line(const json::Object& object);
+  // Something has been told: the answer's status is out.
+  bool begun() const { return call_.response.head_sent(); }
   // The end of it, whatever it was. `why` as a line if anything was written, else as the answer.
   Result<> finish(const Result<>& how);
 

@@ -103,9 +103,9 @@ Result<std::string> Call::body_text(bool optional) {
 Result<json::Value> Call::body(bool optional) { return json::parse(TRY(body_text(optional))); }
 
 Router::Router(Services services) : services_(std::move(services)) {
-  for (const auto& table :
-       {system_routes(), container_routes(), exec_routes(), file_routes(), image_routes(), registry_routes(),
-        distribution_routes(), check_routes(), trust_routes(), volume_routes(), network_routes(), absent_routes()})
+  for (const auto& table : {system_routes(), container_routes(), exec_routes(), file_routes(), image_routes(),
+                            registry_routes(), distribution_routes(), build_routes(), build_cache_routes(),
+                            check_routes(), trust_routes(), volume_routes(), network_routes(), absent_routes()})
     routes_.insert(routes_.end(), table.begin(), table.end());
 }
 

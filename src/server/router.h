@@ -58,6 +58,8 @@ std::span<const Route> exec_routes();
 std::span<const Route> file_routes();
 std::span<const Route> image_routes();
 std::span<const Route> registry_routes();
+std::span<const Route> build_routes();
+std::span<const Route> build_cache_routes();
 std::span<const Route> check_routes();
 std::span<const Route> trust_routes();
 std::span<const Route> system_routes();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,19 @@
 #include "trust/gate.h"
 #include "volume/volumes.h"
 
+namespace corten::build {
+class Builder;
+class Cache;
+class Fetcher;
+}  // namespace corten::build
+namespace corten::context {
+class Pool;
+class Sessions;
+}  // namespace corten::context
+
 namespace corten::server {
+
+class BuildState;
 
 // What `info` and `version` show and only the composition root knows.
 struct DaemonInfo {
@@ -50,6 +63,16 @@ struct RegistryAccess {
   int download_attempts = 5;
 };
 
+// What builds stand on.
+struct BuildServices {
+  build::Builder& builder;
+  build::Cache& cache;
+  context::Pool& pool;
+  context::Sessions& sessions;
+  BuildState& state;                  // build_state.h
+  build::Fetcher* fetcher = nullptr;  // none: no contexts that are addresses
+};
+
 struct Services {
   engine::Engine& engine;
   image::Images& images;
@@ -62,6 +85,7 @@ struct Services {
   std::function<DaemonInfo()> info;
   std::function<RegistryAccess()> registry;
   const trust::Gate& trust;
+  std::optional<BuildServices> build = {};  // none: a daemon that does not build
 };
 
 }  // namespace corten::server

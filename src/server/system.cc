@@ -4,6 +4,7 @@
 #include <set>
 
 #include "json/codec.h"
+#include "server/build_cache.h"
 #include "server/container_json.h"
 #include "server/filters.h"
 #include "server/router.h"
@@ -286,8 +287,8 @@ Result<> disk_usage(Call& call) {
     object["Volumes"] = std::move(volumes);
   }
   if (wants("build-cache")) {
-    object["BuildCache"] = Array();
-    if (call.version < ApiVersion{1, 42}) object["BuilderSize"] = 0;
+    object["BuildCache"] = build_cache_rows(call);
+    if (call.version < ApiVersion{1, 42}) object["BuilderSize"] = build_cache_size(call);
   }
   return call.answer(200, object);
 }

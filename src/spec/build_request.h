@@ -189,7 +189,9 @@ struct BuildStepStatus {
 struct BuildStepEnded {
   unsigned id = 0;
   bool cached = false;
-  std::string error, image, why;
+  std::string error, image;
+  int exit_code = 0;  // of a RUN whose command failed
+  std::string why;
   std::int64_t took_ns = 0;
 
   template <class Self, class Visitor>
@@ -198,6 +200,7 @@ struct BuildStepEnded {
     visit("Cached", self.cached, json::omit_empty);
     visit("Error", self.error, json::omit_empty);
     visit("Image", self.image, json::omit_empty);
+    visit("ExitCode", self.exit_code, json::omit_empty);
     visit("Why", self.why, json::omit_empty);
     visit("TookNs", self.took_ns);
   }
