@@ -30,8 +30,6 @@ Result<> refuse_what_is_not_there(const FlagValues& flags) {
     return fail(ErrorKind::not_implemented, "--{} is not supported: {}", flag, why);
   };
   const auto is_off = [&](std::string_view flag) { return one_of(flags.string(flag), {"", "false", "0"}); };
-  if (!flags.list("ssh").empty())
-    return refuse("ssh", "no agent is forwarded to RUN --mount=type=ssh; give a key with --secret");
   if (!flags.list("annotation").empty()) return refuse("annotation", "set labels with --label");
   if (!flags.list("attest").empty()) return refuse("attest", "builds make no attestations");
   for (const std::string_view flag : {"provenance", "sbom"})
@@ -203,6 +201,7 @@ Result<BuildPlan> plan_build(const FlagValues& flags, bool draws, bool out_is_te
   CHECK(read_platforms(flags, request));
   CHECK(read_limits_of_steps(flags, request));
   CHECK(read_secrets(flags, request));
+  for (const std::string& text : flags.list("ssh")) plan.agents.push_back(TRY(parse_ssh(text)));
   CHECK(read_named_contexts(flags, plan));
   CHECK(read_cache(flags, request));
   CHECK(read_outputs(flags, out_is_terminal, plan));

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cli/build_specs.h"
+#include "cli/build_ssh.h"
 #include "cli/flags.h"
 #include "spec/build_request.h"
 
@@ -18,6 +19,7 @@ struct BuildPlan {
   spec::BuildRequest request;                // without its contexts and its Dockerfile
   std::map<std::string, std::string> named;  // --build-context: name to where
   std::string file;                          // -f
+  std::vector<SshSpec> agents;               // --ssh
   std::vector<OutputSpec> outputs;           // request.outputs, with where they go
   BuildProgress progress = BuildProgress::plain;
   bool explain = false;

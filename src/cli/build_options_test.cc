@@ -10,6 +10,7 @@
 #include "cli/build_flags.h"
 #include "cli/files.h"
 #include "cli/terminal.h"
+#include "sys/unix_socket.h"
 
 namespace corten::cli {
 namespace {
@@ -90,6 +91,21 @@ TEST(BuildSpecs, CachesAndSources) {
   EXPECT_EQ(source_kind("https://example.com/x.tar.gz"), SourceKind::url);
   EXPECT_EQ(source_kind("docker-image://busybox"), SourceKind::image);
   EXPECT_EQ(source_kind("./x"), SourceKind::folder);
+}
+
+TEST(BuildSpecs, Agents) {
+  const std::string path = testing::TempDir() + "corten-agent.sock";
+  const auto listening = sys::listen_unix(path, sys::SocketType::stream);
+  ASSERT_TRUE(listening);
+  EXPECT_EQ(parse_ssh("key=" + path).value().id, "key");
+  ::setenv("SSH_AUTH_SOCK", path.c_str(), 1);
+  EXPECT_EQ(parse_ssh("default").value().socket, path);
+  ::unsetenv("SSH_AUTH_SOCK");
+  EXPECT_THAT(parse_ssh("default").error().text(), HasSubstr("make sure SSH_AUTH_SOCK is set"));
+  EXPECT_THAT(parse_ssh("default=/nowhere/x").error().text(), HasSubstr("no such file"));
+  EXPECT_THAT(parse_ssh("default=/etc/passwd").error().text(), HasSubstr("ssh-add"));
+  EXPECT_FALSE(parse_ssh(""));
+  ::unlink(path.c_str());
 }
 
 TEST(BuildOptions, FillTheRequest) {

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "base/unique_fd.h"
 #include "cli/context.h"
@@ -49,18 +50,27 @@ class CommandLine : public testing::Test {
     answers_[request] = {status, std::move(body)};
   }
 
+  // What is not answered from a table; nullopt: nothing special.
+  virtual std::optional<std::pair<int, std::string>> special(const std::string& request, const std::string& body) {
+    (void)request, (void)body;
+    return std::nullopt;
+  }
+
   void serve(http::Request& request, http::ResponseWriter& writer) {
     const std::string path = request.raw_path.substr(std::min(request.raw_path.size(), request.raw_path.find('/', 1)));
     const std::string key = request.method + " " + path;
     std::string body = request.read_all().value_or("");
     std::pair<int, std::string> reply{404, R"({"message":"page not found"})"};
+    const auto own = special(key, body);
     {
       const std::scoped_lock lock(mutex_);
       asked_.push_back(key + (request.raw_query.empty() ? "" : "?" + request.raw_query));
       bodies_[key] = std::move(body);
       credentials_[key] = request.headers.get("X-Registry-Auth").value_or("none");
+      registries_[key] = request.headers.get("X-Registry-Config").value_or("none");
       if (const auto found = answers_.find(key); found != answers_.end()) reply = found->second;
     }
+    if (own) reply = *own;
     if (path.ends_with("/attach") || path.ends_with("/start")) {
       if (!request.upgrade().empty()) {
         auto connection = writer.hijack("application/vnd.docker.multiplexed-stream");
@@ -98,6 +108,7 @@ class CommandLine : public testing::Test {
   std::vector<std::string> asked_;
   std::map<std::string, std::string> bodies_;
   std::map<std::string, std::string> credentials_;  // X-Registry-Auth
+  std::map<std::string, std::string> registries_;   // X-Registry-Config
   std::unique_ptr<http::Server> server_;
 };
 

@@ -219,8 +219,10 @@ Result<std::string> Client::get_text(std::string_view path, const Parameters& pa
   return TRY(stream("GET", path, parameters)).read_all();
 }
 
-Result<Client::Stream> Client::upgrade(std::string_view path, const Parameters& parameters, const json::Value* body) {
+Result<Client::Stream> Client::upgrade(std::string_view path, const Parameters& parameters, const json::Value* body,
+                                       const std::stop_token& stop) {
   http::ClientRequest request;
+  request.stop = stop;
   request.method = "POST";
   request.upgrade = "tcp";
   if (body != nullptr) {

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,7 +72,9 @@ class Client {
     bool multiplexed = false;  // the answer said so by its media type; "" for daemons that do not say
     bool says_media_type = false;
   };
-  Result<Stream> upgrade(std::string_view path, const Parameters& parameters = {}, const json::Value* body = nullptr);
+  // `stop`: when it fires, the wait for the answer ends with `cancelled`.
+  Result<Stream> upgrade(std::string_view path, const Parameters& parameters = {}, const json::Value* body = nullptr,
+                         const std::stop_token& stop = {});
 
   // --- containers ---
   struct Created {

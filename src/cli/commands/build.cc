@@ -178,6 +178,8 @@ Outcome build_with(Context& context, const BuildPlan& plan, spec::BuildRequest& 
   const std::string credentials = registry_config_for(context, text_with_names(input, request));
   if (!credentials.empty()) headers.emplace_back("X-Registry-Config", credentials);
   CHECK(ContextSender(context, client, view).send(input, request));
+  std::unique_ptr<SshForwarder> agents;
+  if (!plan.agents.empty()) agents = TRY(SshForwarder::start(client, plan.agents, request.ssh));
   const std::string body = json::to_text(request);
   client::Client::Upload upload{.content_type = "application/json", .text = &body};
   client::JsonLines messages(TRY(client.stream("POST", "/build/corten", {}, nullptr, &upload, headers)));
