@@ -18,6 +18,8 @@ class Images;
 
 namespace corten::build {
 
+class Fetcher;
+
 // An image that FROM or --from names and that may have to be fetched first.
 class ImageSource {
  public:
@@ -48,7 +50,8 @@ class Builder {
     store::Store& store;
     Cache& cache;
     Executor& executor;
-    ImageSource& sources;
+    ImageSource* sources = nullptr;  // of builds that bring none (Options::sources); none: images that are here
+    Fetcher* fetcher = nullptr;      // for ADD of addresses
   };
   virtual ~Builder() = default;
   static std::unique_ptr<Builder> make(const Parts& parts);

@@ -199,7 +199,7 @@ struct Bench {
     cache->bind(*images);
     executor = std::make_unique<ScriptedExecutor>(*store);
     sources = std::make_unique<LocalSource>(*images);
-    builder = Builder::make({*images, *store, *cache, *executor, *sources});
+    builder = Builder::make({*images, *store, *cache, *executor, sources.get()});
   }
   void close() {
     builder.reset();
