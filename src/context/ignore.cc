@@ -74,8 +74,11 @@ bool Ignore::ignores(std::string_view path, const Matched& above, Matched* here)
 
 bool Ignore::may_take_back_below(std::string_view directory, const Matched& here) const {
   // Only those behind the pattern that decided can decide otherwise.
-  for (std::size_t at = patterns_.size(); at-- > 0 && !(at < here.size() && here[at]);)
+  for (std::size_t left = patterns_.size(); left > 0; --left) {
+    const std::size_t at = left - 1;
+    if (at < here.size() && here[at]) break;
     if (patterns_[at].exception && patterns_[at].glob.may_match_below(directory)) return true;
+  }
   return false;
 }
 

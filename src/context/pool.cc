@@ -83,7 +83,7 @@ class Writer : public PoolWriter {
 
   Result<oci::Digest> commit() override {
     if (!file_.fd) return pool_.add(start_, hold_);
-    const oci::Digest digest = hasher_.finish();
+    oci::Digest digest = hasher_.finish();
     CHECK(pool_.enter(file_, digest, size_, holder_of(hold_)));
     file_.fd.reset();
     return digest;
@@ -198,8 +198,7 @@ Result<> FilePool::enter(const Temporary& file, const oci::Digest& digest, std::
       forget(digest, gone);  // one of an earlier boot that has not been looked at
       bytes_ += size;
       hold_it(digest, contents_[digest] = std::move(content), holder);
-      Gone more = evict_if_full(false);
-      gone.files.insert(gone.files.end(), more.files.begin(), more.files.end());
+      evict_if_full(false, gone);
     }
   }
   remove(gone);
@@ -213,7 +212,7 @@ Result<oci::Digest> FilePool::add(std::string_view bytes, Hold& hold) {
     return writer->commit();
   }
   load();
-  const oci::Digest digest = oci::Digest::of(bytes);
+  oci::Digest digest = oci::Digest::of(bytes);
   if (keep(digest, holder_of(hold))) return digest;
   const auto [pack, offset] = TRY(reserve(bytes.size()));
   CHECK(pack->put(offset, digest, bytes));
@@ -226,9 +225,9 @@ Result<oci::Digest> FilePool::add(std::string_view bytes, Hold& hold) {
       content = &(contents_[digest] = {.size = bytes.size(), .pack = pack, .offset = offset, .name = {}});
       bytes_ += bytes.size();
       pack->live += bytes.size();
-      gone = evict_if_full(false);
     }
     hold_it(digest, *content, holder_of(hold));
+    evict_if_full(false, gone);
   }
   remove(gone);
   return digest;
@@ -266,7 +265,7 @@ void FilePool::release(Holder& holder) {
       if (at != contents_.end() && --at->second.holders == 0) held_ -= at->second.size;
     }
     holder.digests.clear();
-    gone = evict_if_full(true);
+    evict_if_full(true, gone);
   }
   remove(gone);
   if (gone.bytes > 0) compact();

@@ -74,9 +74,10 @@ class FilePool : public Pool {
   void hold_it(const oci::Digest& digest, Content& content, Holder& holder) const REQUIRES(mutex_);
   void stamp(const Content& content) const;
   void forget(const oci::Digest& digest, Gone& gone) const REQUIRES(mutex_);
-  // Down to `target` bytes, of all or of those not held.
-  Gone evict(std::uint64_t excess) const REQUIRES(mutex_);
-  Gone evict_if_full(bool eager) const REQUIRES(mutex_);
+  void leave(const std::shared_ptr<Pack>& pack, std::uint64_t size, Gone& gone) const REQUIRES(mutex_);
+  // So many bytes that nobody holds.
+  void evict(std::uint64_t excess, Gone& gone) const REQUIRES(mutex_);
+  void evict_if_full(bool eager, Gone& gone) const REQUIRES(mutex_);
   Result<std::pair<std::shared_ptr<Pack>, std::uint64_t>> reserve(std::uint64_t size) EXCLUDES(mutex_);
   void compact() EXCLUDES(mutex_);
   void remove(const Gone& gone) const;

@@ -93,40 +93,45 @@ PoolUsage FilePool::usage() const {
   return {.bytes = bytes_, .contents = contents_.size(), .held_bytes = held_};
 }
 
+// A content of this size is no longer in the pack.
+void FilePool::leave(const std::shared_ptr<Pack>& pack, std::uint64_t size, Gone& gone) const {
+  pack->live -= size;
+  if (pack->live > 0 || pack == current_) return;
+  gone.files.emplace_back(0, pack->name());
+  packs_.erase(pack);
+}
+
 void FilePool::forget(const oci::Digest& digest, Gone& gone) const {
   const auto at = contents_.find(digest);
   if (at == contents_.end()) return;
   const Content& content = at->second;
   bytes_ -= content.size;
   gone.bytes += content.size;
-  if (!content.pack) {
+  if (content.pack)
+    leave(content.pack, content.size, gone);
+  else
     gone.files.emplace_back(content.folder, content.name);
-  } else if ((content.pack->live -= content.size) == 0 && content.pack != current_) {
-    gone.files.emplace_back(0, content.pack->name());
-    packs_.erase(content.pack);
-  }
   contents_.erase(at);
 }
 
-FilePool::Gone FilePool::evict(std::uint64_t excess) const {
+void FilePool::evict(std::uint64_t excess, Gone& gone) const {
   std::vector<std::pair<std::int64_t, const oci::Digest*>> order;
   for (const auto& [digest, content] : contents_)
     if (content.holders == 0) order.emplace_back(content.used, &digest);
   std::ranges::sort(order, {}, [](const auto& one) { return one.first; });
-  Gone gone;
+  const std::uint64_t enough = gone.bytes + excess;
   for (const auto& [used, digest] : order) {
-    if (gone.bytes >= excess) break;
+    if (gone.bytes >= enough) break;
     forget(oci::Digest(*digest), gone);
   }
-  return gone;
 }
 
 // Not for each content that comes while most are held: the search looks at all.
-FilePool::Gone FilePool::evict_if_full(bool eager) const {
-  if (bytes_ <= max_bytes_) return {};
+void FilePool::evict_if_full(bool eager, Gone& gone) const {
+  if (bytes_ <= max_bytes_) return;
   const std::uint64_t loose = bytes_ - held_;
-  if (loose == 0 || (!eager && loose < max_bytes_ / 16)) return {};
-  return evict(bytes_ - max_bytes_ + max_bytes_ / 16);
+  if (loose == 0 || (!eager && loose < max_bytes_ / 16)) return;
+  evict(bytes_ - max_bytes_ + max_bytes_ / 16, gone);
 }
 
 void FilePool::remove(const Gone& gone) const {
@@ -139,7 +144,7 @@ Result<std::uint64_t> FilePool::prune(std::uint64_t keep_bytes) {
   {
     const MutexLock lock(mutex_);
     const std::uint64_t loose = bytes_ - held_;
-    if (loose > keep_bytes) gone = evict(loose - keep_bytes);
+    if (loose > keep_bytes) evict(loose - keep_bytes, gone);
   }
   remove(gone);
   compact();
@@ -168,10 +173,7 @@ void FilePool::compact() {
       at->second.pack = room->first;
       at->second.offset = room->second;
       room->first->live += old.size;
-      if ((old.pack->live -= old.size) == 0) {
-        gone.files.emplace_back(0, old.pack->name());
-        packs_.erase(old.pack);
-      }
+      leave(old.pack, old.size, gone);
     }
     remove(gone);
   }

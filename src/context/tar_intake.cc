@@ -92,12 +92,15 @@ class Files {
         at.resize(up == std::string::npos ? 0 : up);  // at the top it stays there
         continue;
       }
-      const std::string next = at.empty() ? part : at + "/" + part;
+      std::string next = at;
+      if (!next.empty()) next += '/';
+      next += part;
       const Entry* entry = find(next);
       if (entry != nullptr && entry->kind == Kind::symlink) {
         if (++links > max_links) return fail(ErrorKind::invalid, "too many levels of symbolic links");
         if (entry->link.starts_with('/')) at.clear();
-        rest = rest.empty() ? entry->link : entry->link + "/" + rest;
+        if (!rest.empty()) rest.insert(0, 1, '/');
+        rest.insert(0, entry->link);
         if (rest.size() > 2 * max_path) return fail(ErrorKind::invalid, "links make it too long a path");
         continue;
       }
