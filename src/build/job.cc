@@ -51,8 +51,9 @@ Result<BaseImage> Job::image(const std::string& reference, const oci::Platform& 
     const MutexLock lock(mutex_);
     if (const auto known = images_.find(key); known != images_.end()) return known->second;
   }
-  const std::string id = TRY(
-      (options.sources ? *options.sources : shared.parts.sources).get(reference, platform, options.pull, status, stop));
+  ImageSource* sources = options.sources ? options.sources.get() : shared.parts.sources;
+  const std::string id =
+      sources == nullptr ? reference : TRY(sources->get(reference, platform, options.pull, status, stop));
   const image::ImagePtr found = TRY(shared.parts.images.resolve(id));
   BaseImage out;
   out.layers = TRY(image::lease_layers(shared.parts.images, *found, lease));
