@@ -72,6 +72,8 @@ struct BuildStep {
   std::string chain_id;  // of the layers, "" for none
   std::string image_id;  // of the image that they began with, for the record
   std::vector<StepMount> mounts;
+  // NAME=value for the command, beyond its configuration's: in no record and no view.
+  std::vector<std::string> secret_env;
 };
 
 struct CreateRequest {

@@ -214,7 +214,9 @@ Result<Created> EngineImpl::create(CreateRequest request) {
   container->with([&](Container::Data& data) {
     data.definition = definition;
     data.mounts = std::make_shared<const std::vector<MountDetail>>(std::move(mounts.details));
-    if (request.step) data.step = std::make_shared<StepState>(StepState{.mounts = std::move(request.step->mounts)});
+    if (request.step)
+      data.step = std::make_shared<StepState>(
+          StepState{.mounts = std::move(request.step->mounts), .secret_env = std::move(request.step->secret_env)});
     container->publish(false);
   });
   registry_.insert(container, definition->created);

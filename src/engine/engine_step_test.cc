@@ -68,6 +68,23 @@ TEST_F(StepTest, RunsOnLayersAndHandsOverItsChanges) {
   }));
 }
 
+TEST_F(StepTest, SecretsOfTheEnvironmentAreKeptNowhere) {
+  auto wanted = step("test \"$TOKEN\" = top-$(echo secret)");
+  wanted.config.env.emplace_back("TOKEN=other");
+  wanted.step->secret_env = {"TOKEN=top-secret"};
+  const auto id = create(std::move(wanted));
+  const auto record = must(sys::read_file(settings_.data_root + "/containers/" + id + "/record.json"));
+  EXPECT_THAT(record, HasSubstr("TOKEN=other"));
+  EXPECT_THAT(record, testing::Not(HasSubstr("top-secret")));
+  must(engine_->start(id));
+  for (const auto& file : fs::recursive_directory_iterator(settings_.exec_root)) {
+    if (!file.is_regular_file()) continue;
+    EXPECT_THAT(sys::read_file(file.path()).value_or(""), testing::Not(HasSubstr("top-secret"))) << file.path();
+  }
+  EXPECT_EQ(wait(id), 0);
+  EXPECT_TRUE(is_gone(must(engine_->take_step(id))));
+}
+
 TEST_F(StepTest, IsFoundButNotListedAndRunsOnce) {
   const auto id = create(step("exit 0"));
   EXPECT_TRUE(engine_->list().empty());

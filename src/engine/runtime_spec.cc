@@ -127,7 +127,8 @@ Result<oci::Process> build_process(const Definition& definition, const StartFact
     const std::array<std::string, 2> prefix{std::string(init_target), "--"};
     process.args.insert(process.args.begin(), prefix.begin(), prefix.end());
   }
-  process.env = environment(definition, facts.hostname, user.home, facts.link_env);
+  process.env =
+      override_environment(environment(definition, facts.hostname, user.home, facts.link_env), facts.secret_env);
   process.cwd = config.working_dir.empty() ? "/" : config.working_dir;
   const sys::CapabilityMask capabilities = TRY(capability_mask(host, host.privileged));
   process.capabilities = to_capabilities(capabilities, user.uid);

@@ -34,6 +34,7 @@ struct StartFacts {
   std::string init_program;                                 // of --init, bind-mounted at /sbin/docker-init
   std::string shm_source;                                   // of --ipc container:…/host; empty: a tmpfs of its own
   std::vector<std::string> link_env;                        // variables that tell of linked containers
+  std::vector<std::string> secret_env;                      // of a build's step, over all others
   std::optional<UserMapping> user_mapping;
 };
 

@@ -116,6 +116,7 @@ Result<> StartAttempt::compile() {
   const std::string path = parent + "/" + definition_->id;
   facts_.cgroup_path = "/" + path;
   if (host.init.value_or(engine_.settings_.default_init)) facts_.init_program = engine_.settings_.init_program;
+  if (step_) facts_.secret_env = step_->secret_env;
   const auto spec = TRY(build_runtime_spec(*definition_, *mounts_, facts_, engine_.settings_, engine_.features_));
 
   std::vector<std::string> warnings;

@@ -24,6 +24,7 @@ struct MountPointMade {
 // What only a running step has: nothing of it is on disk, and with the daemon it ends.
 struct StepState {
   std::vector<StepMount> mounts;  // targets as resolve_step_mounts() has cleaned them
+  std::vector<std::string> secret_env;
   std::vector<MountPointMade> made;
   bool output_cut = false;  // its reader was too slow
 };
