@@ -34,5 +34,47 @@ TEST_F(BuilderTest, RunAndCommand) {
   EXPECT_TRUE(step("RUN")->cached);
 }
 
+TEST_F(BuilderTest, Squash) {
+  bench_->import("base");
+  options_.squash = true;
+  options_.context = std::make_shared<TextTree>(std::map<std::string, TextTree::File>{{"a", {"A"}}, {"d/b", {"B"}}});
+  const auto made = image("FROM base\nCOPY . /\nRUN remove etc/os; write new 1\nRUN remove a; write bin/sh other\n");
+  ASSERT_NE(made, nullptr);
+  EXPECT_EQ(made->config.rootfs.diff_ids.size(), 2U);
+  EXPECT_EQ(file(*made, "new"), "1");
+  EXPECT_EQ(file(*made, "d/b"), "B");
+  EXPECT_EQ(file(*made, "bin/sh"), "other");
+  EXPECT_EQ(file(*made, "a"), "<missing>");
+  EXPECT_EQ(file(*made, "etc/os"), "<missing>");
+  ASSERT_EQ(made->config.history.size(), 5U);
+  EXPECT_TRUE(made->config.history[1].empty_layer);
+  EXPECT_FALSE(made->config.history[4].empty_layer);
+  // Everything is there on nothing, too.
+  const auto scratch = image("FROM scratch\nCOPY a /\nCOPY d /d\n");
+  ASSERT_NE(scratch, nullptr);
+  EXPECT_EQ(scratch->config.rootfs.diff_ids.size(), 1U);
+  EXPECT_EQ(file(*scratch, "a") + file(*scratch, "d/b"), "AB");
+}
+
+TEST_F(BuilderTest, ChecksOnly) {
+  options_.check_only = true;
+  const auto checked = build("# check=error=true\nfrom base AS Upper\nRUN fail 1\n");
+  ASSERT_TRUE(checked) << checked.error().text();
+  EXPECT_TRUE(checked->failed_check);
+  EXPECT_TRUE(checked->images.empty());
+  EXPECT_FALSE(warnings_.empty());
+  EXPECT_EQ(bench_->executor->runs, 0U);
+  options_.check_only = false;
+  EXPECT_THAT(error("# check=error=true\nFROM base AS Upper\nRUN fail 1\n"), testing::HasSubstr("StageNameCasing"));
+}
+
+TEST_F(BuilderTest, BadInputIsNamed) {
+  options_.context = std::make_shared<TextTree>(std::map<std::string, TextTree::File>{});
+  EXPECT_THAT(error(""), testing::HasSubstr("Dockerfile"));
+  EXPECT_THAT(error("RUN x\n"), testing::HasSubstr("FROM"));
+  EXPECT_THAT(error("FROM scratch\nCOPY --from=scratch a b\n"), testing::HasSubstr("scratch has no files"));
+  EXPECT_THAT(error("FROM scratch\nRUN x\nRNU y\n"), testing::HasSubstr("RNU"));
+}
+
 }  // namespace
 }  // namespace corten::build
