@@ -34,15 +34,6 @@ class Prepared : public PreparedCopy {
 
 }  // namespace
 
-SourceKind source_kind(std::string_view source) {
-  if (source.starts_with("http://") || source.starts_with("https://")) {
-    const std::string_view path = source.substr(0, source.find_first_of("#?"));
-    return path.ends_with(".git") ? SourceKind::repository : SourceKind::url;
-  }
-  const bool repository = source.starts_with("git://") || source.starts_with("ssh://") || source.starts_with("git@");
-  return repository ? SourceKind::repository : SourceKind::path;
-}
-
 Result<std::unique_ptr<PreparedCopy>> prepare_copy(const CopyRequest& request, std::shared_ptr<context::Tree> source,
                                                    int root, const std::stop_token& stop) {
   auto planner = TRY(CopyPlanner::make(request, std::move(source), root, stop));
