@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "daemon/build_parts.h"
 #include "daemon/host_info.h"
 #include "daemon/listening.h"
 #include "daemon/preflight.h"
@@ -164,6 +165,7 @@ class Daemon {
     engine_ = TRY(engine::make_engine(
         config_.engine, {*store_, *images_, *volumes_, driver_, bridge_, nullptr,
                          [this](const image::Image& image) { return server::admit_image(trust_, *images_, image); }}));
+    CHECK_AS(build_->connect(*store_, *images_, *engine_), "prepare for builds");
     CHECK(claim_cgroup_parent());
     CHECK(describe());
     router_ = std::make_unique<server::Router>(services());
@@ -211,7 +213,8 @@ class Daemon {
   Result<> open_state() {
     store_ = TRY(
         store::Store::open(config_.data_root, {.layers = config_.layers, .compress_images = config_.compress_images}));
-    images_ = TRY(image::Images::open(*store_));
+    build_ = TRY(BuildParts::open(*store_));
+    images_ = TRY(image::Images::open(*store_, {.keep = build_->kept()}));
     volumes_ = TRY(volume::Volumes::open(config_.data_root + "/volumes"));
     return {};
   }
@@ -307,7 +310,8 @@ class Daemon {
               const MutexLock lock(info_mutex_);
               return registries_;
             },
-            trust_};
+            trust_,
+            build_->services()};
   }
 
   Result<> write_pidfile() const {
@@ -362,6 +366,7 @@ class Daemon {
   std::shared_ptr<network::Driver> driver_;
   std::shared_ptr<network::Network> bridge_;
   std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<BuildParts> build_;
   std::unique_ptr<server::Router> router_;
   std::unique_ptr<http::Server> http_;
 };

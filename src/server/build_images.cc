@@ -148,30 +148,10 @@ class PullingImages : public build::ImageSource {
   const BuildImagesOptions options_;
 };
 
-class ResidentImages : public build::ImageSource {
- public:
-  ResidentImages(image::Images& images, const trust::Gate& trust) : images_(images), trust_(trust) {}
-  Result<std::string> get(const std::string& reference, const oci::Platform& platform, bool,
-                          const std::function<void(const std::string&)>&, const std::stop_token&) override {
-    const image::ImagePtr image = TRY(images_.resolve(reference));
-    CHECK(oci::require_platform(platform, image->config.platform, reference));
-    CHECK(admit_image(trust_, images_, *image));
-    return image->id;
-  }
-
- private:
-  image::Images& images_;
-  const trust::Gate& trust_;
-};
-
 }  // namespace
 
 std::shared_ptr<build::ImageSource> build_images(const Services& services, BuildImagesOptions options) {
   return std::make_shared<PullingImages>(services, std::move(options));
-}
-
-std::unique_ptr<build::ImageSource> resident_images(image::Images& images, const trust::Gate& trust) {
-  return std::make_unique<ResidentImages>(images, trust);
 }
 
 }  // namespace corten::server

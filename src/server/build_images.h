@@ -23,7 +23,4 @@ struct BuildImagesOptions {
 // `services` is what requests get, and outlives every build.
 std::shared_ptr<build::ImageSource> build_images(const Services& services, BuildImagesOptions options);
 
-// Only what is here; for a builder whose builds bring their own.
-std::unique_ptr<build::ImageSource> resident_images(image::Images& images, const trust::Gate& trust);
-
 }  // namespace corten::server
