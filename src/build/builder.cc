@@ -25,7 +25,7 @@ constexpr unsigned max_links = 40;
 Result<std::string> read_from(context::Tree& tree, std::string path, const std::stop_token& stop) {
   const auto listing = TRY(tree.listing(stop));
   for (unsigned links = 0; links <= max_links; ++links) {
-    path = context::clean_path("/" + path).substr(1);
+    path = context::clean_path(path.insert(0, "/")).substr(1);
     const context::Entry* entry = listing->find(path);
     if (entry == nullptr) return fail(ErrorKind::not_found, "{}: no such file in the {}", path, tree.name());
     if (entry->kind == context::Kind::symlink) {
@@ -52,6 +52,26 @@ Result<std::optional<Timestamp>> epoch_of(const Plan& plan) {
   return Timestamp(std::chrono::seconds(seconds));
 }
 
+// Build arguments that no ARG of the file takes and that mean nothing by themselves: a slip of the pen, most likely.
+std::string unused_args(const dockerfile::File& file, const Options& options) {
+  std::set<std::string, std::less<>> known = {std::string(dockerfile::source_date_epoch),
+                                              std::string(dockerfile::target_stage_arg)};
+  known.insert(dockerfile::proxy_args.begin(), dockerfile::proxy_args.end());
+  known.insert(dockerfile::platform_args.begin(), dockerfile::platform_args.end());
+  const auto note = [&](const std::vector<dockerfile::Instruction>& instructions) {
+    for (const dockerfile::Instruction& instruction : instructions)
+      if (const auto* arg = std::get_if<dockerfile::Arg>(&instruction.body))
+        for (const auto& one : arg->names) known.insert(one.name);
+  };
+  note(file.global_args);
+  for (const dockerfile::Stage& stage : file.stages) note(stage.steps);
+  std::string out;
+  for (const auto& [name, value] : options.args)
+    if (!known.contains(name) && !name.starts_with(dockerfile::builder_args_prefix))
+      out += (out.empty() ? "" : " ") + name;
+  return out;
+}
+
 class BuilderImpl : public Builder {
  public:
   explicit BuilderImpl(const Parts& parts)
@@ -74,6 +94,8 @@ class BuilderImpl : public Builder {
     for (const oci::Platform& platform : platforms)
       out.images.push_back(TRY(build_for(source, options, platform, platforms.size() > 1, reporter, stop)));
     CHECK(name_images(options, out));
+    if (const std::string unused = unused_args(source.file, options); !unused.empty())
+      reporter.tell(Warned{{.detail = fmt::format("One or more build-args [{}] were not consumed", unused)}, {}, {}});
     return out;
   }
 

@@ -194,7 +194,7 @@ struct Bench {
   ~Bench() { close(); }
   void open() {
     store = *store::Store::open(root);
-    cache = *Cache::open(*store);
+    cache = *Cache::open(*store, settings);
     images = *image::Images::open(*store, {.keep = cache->kept()});
     cache->bind(*images);
     executor = std::make_unique<ScriptedExecutor>(*store);
@@ -217,6 +217,7 @@ struct Bench {
                      const std::vector<std::string>& env = {});
 
   std::string root;
+  CacheSettings settings;
   std::unique_ptr<store::Store> store;
   std::unique_ptr<Cache> cache;
   std::unique_ptr<image::Images> images;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "build/cache_mounts.h"
 #include "build/cache_records.h"
 #include "image/images.h"
@@ -106,6 +107,7 @@ class CacheImpl : public Cache {
   }
 
   ~CacheImpl() override {
+    trimmer_ = {};  // ends what it is at
     // The daemon ends, the cache does not.
     for (auto& [key, record] : records_)
       if (record.lease) record.lease->let_be();
@@ -284,13 +286,33 @@ class CacheImpl : public Cache {
     return out;
   }
 
-  void trim() override {
-    if (const auto pruned = prune({.keep_bytes = bound()}); !pruned)
-      log::warn("trim the build cache: {}", pruned.error().text());
+  // On a thread of its own: the sizes of cache mounts are found by walking them.
+  void trim() override EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    trim_wanted_ = true;
+    if (!trimmer_.joinable()) {
+      auto thread = start_thread<std::jthread>([this](const std::stop_token& stop) { run_trimmer(stop); });
+      if (!thread) return;  // the next build's
+      trimmer_ = std::move(*thread);
+    }
+    trim_changed_.notify_all();
   }
 
  private:
   std::string recipe_file(const std::string& key) const { return directory_ + "/" + hex_of(key); }
+
+  void run_trimmer(const std::stop_token& stop) EXCLUDES(mutex_) {
+    for (;;) {
+      {
+        MutexLock lock(mutex_);
+        trim_changed_.wait(lock, stop, [this]() REQUIRES(mutex_) { return trim_wanted_; });
+        if (stop.stop_requested()) return;
+        trim_wanted_ = false;
+      }
+      if (const auto pruned = prune({.keep_bytes = bound()}); !pruned)
+        log::warn("trim the build cache: {}", pruned.error().text());
+    }
+  }
 
   std::uint64_t bound() const {
     if (settings_.max_bytes != 0) return settings_.max_bytes;
@@ -390,6 +412,9 @@ class CacheImpl : public Cache {
   std::map<std::string, Record> records_ GUARDED_BY(mutex_);     // by key
   std::map<std::string, std::string> slots_ GUARDED_BY(mutex_);  // digest of the slot's name → key
   std::set<const image::Lease*> holds_ GUARDED_BY(mutex_);
+  StopCondVar trim_changed_;
+  bool trim_wanted_ GUARDED_BY(mutex_) = false;
+  std::jthread trimmer_;  // set once, under the lock
 };
 
 }  // namespace

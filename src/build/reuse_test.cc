@@ -216,6 +216,18 @@ TEST_F(ReuseTest, KeepsWhatWasUsedLast) {
   EXPECT_EQ(bench_->cache->list()[0].uses, 2U);
 }
 
+TEST_F(ReuseTest, TrimsToItsBound) {
+  bench_->close();
+  bench_->settings = {.max_bytes = 150'000};
+  bench_->open();
+  bench_->import("base");
+  options_.keep_no_image = true;
+  ASSERT_TRUE(build("FROM base\nRUN write one " + std::string(100'000, 'x') + "\n"));
+  ASSERT_TRUE(build("FROM base\nRUN write two " + std::string(100'000, 'y') + "\n"));
+  EXPECT_TRUE(store::eventually([&] { return bench_->cache->list().size() == 1; }));
+  EXPECT_THAT(bench_->cache->list().at(0).description, HasSubstr("RUN write two"));
+}
+
 TEST_F(ReuseTest, RemovedImagesLeaveTheCacheWhole) {
   pulled(*bench_);
   options_.tags = {"app"};

@@ -217,7 +217,7 @@ Result<StepResult> StageRun::cached(Step& step, const Recipe& recipe, const Make
   } else {
     step.outcome.why = "the cache was not to be used";
   }
-  const StepResult made = TRY(make());
+  StepResult made = TRY(make());
   if (const auto put = cache.put(recipe, made, state_.layers, place, step.instruction.text); !put)
     step.report.status("not recorded in the cache: " + put.error().text());
   return made;

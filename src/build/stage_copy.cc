@@ -1,4 +1,5 @@
 // COPY, ADD and WORKDIR.
+#include "build/fetch.h"
 #include "build/stage.h"
 #include "dockerfile/expand.h"
 #include "image/layers.h"
@@ -91,8 +92,11 @@ Result<CopyRequest> StageRun::request_of(const dockerfile::Copy& copy) const {
 }
 
 Result<> StageRun::copy(Step& step, const dockerfile::Copy& copy) {
-  const CopyRequest request = TRY(request_of(copy));
+  CopyRequest request = TRY(request_of(copy));
   std::string created_by = created_by_copy(copy, request.sources, request.destination, request.chown, request.chmod);
+  if (copy.add)
+    CHECK(fetch_remotes(request, job_.shared.parts.fetcher, TRY(word(copy.checksum)), copy.keep_git_dir,
+                        [&](const std::string& text) { step.report.status(text); }, job_.stop));
   const auto source = TRY(source_of(step, copy.from));
   Recipe quick = recipe();
   const std::string identity = source->identity();

@@ -23,6 +23,13 @@ TEST_F(StageTest, ArgsAreSeenFromTheirLineOnAndNotInTheImage) {
             "NOTHING # buildkit");
 }
 
+TEST_F(StageTest, ArgsThatNothingTakesAreTold) {
+  options_.args = {{"TAKEN", "1"}, {"LOST", "1"}, {"NO_PROXY", "1"}, {"STRAY", "2"}, {"BUILDKIT_X", "3"}};
+  image("FROM scratch\nARG TAKEN\n");
+  ASSERT_EQ(warnings_.size(), 1U);
+  EXPECT_EQ(warnings_[0].detail, "One or more build-args [LOST STRAY] were not consumed");
+}
+
 TEST_F(StageTest, EnvHidesArgs) {
   bench_->import("base", "x", {"FROM_BASE=1"});
   options_.args = {{"A", "arg"}, {"FROM_BASE", "arg"}};
