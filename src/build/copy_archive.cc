@@ -65,9 +65,8 @@ Node node_of(const store::TarEntry& entry) {
 
 }  // namespace
 
-Result<std::unique_ptr<Unpacker>> Unpacker::open(const Archive& archive, Target& target,
-                                                 const std::optional<Owner>& chown) {
-  std::unique_ptr<Unpacker> made(new Unpacker(archive, target, chown));
+Result<std::unique_ptr<Unpacker>> Unpacker::open(const Archive& archive, Target& target) {
+  std::unique_ptr<Unpacker> made(new Unpacker(archive, target));
   made->file_ = TRY_AS(open_content(archive.content), archive.name);
   made->plain_ = TRY_AS(store::decompress(*made->file_), archive.name);
   made->reader_ = std::make_unique<store::TarReader>(*made->plain_, false);
@@ -123,7 +122,6 @@ Result<bool> Unpacker::take(store::TarEntry& entry, std::vector<std::string>& be
     if (to == path) return false;
     entry.link = to;
   }
-  if (chown_) entry.uid = chown_->uid, entry.gid = chown_->gid;
   std::erase_if(entry.xattrs, [](const auto& one) { return !is_kept(one.first); });
   CHECK(target_.make_directories(parent_of(path), &before));
   CHECK(target_.replace(path, node_of(entry), &before));

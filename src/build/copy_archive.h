@@ -17,9 +17,8 @@ namespace corten::build {
 
 class Unpacker {
  public:
-  // The three are borrowed.
-  static Result<std::unique_ptr<Unpacker>> open(const Archive& archive, Target& target,
-                                                const std::optional<Owner>& chown);
+  // Both are borrowed. What is unpacked keeps its owners, as with BuildKit: --chown is for the folder it goes to.
+  static Result<std::unique_ptr<Unpacker>> open(const Archive& archive, Target& target);
 
   // Whether there was one more. `before`: paths that the target has in addition and that come first. `entry` has its
   // name in the root; not sparse.
@@ -28,14 +27,12 @@ class Unpacker {
   std::unique_ptr<store::ByteSource> data();
 
  private:
-  Unpacker(const Archive& archive, Target& target, const std::optional<Owner>& chown)
-      : archive_(archive), target_(target), chown_(chown) {}
+  Unpacker(const Archive& archive, Target& target) : archive_(archive), target_(target) {}
   Result<bool> take(store::TarEntry& entry, std::vector<std::string>& before);
   Result<std::string> clean(const std::string& name) const;
 
   const Archive& archive_;
   Target& target_;
-  const std::optional<Owner>& chown_;
   std::unique_ptr<store::ByteSource> file_, plain_;
   std::unique_ptr<store::TarReader> reader_;
   std::optional<std::vector<store::TarSparse>> sparse_;

@@ -104,7 +104,7 @@ TEST_F(AddTest, ParentsAndOwners) {
   make_dir("x", 0711, 9);
   request.chown = "3:4";
   EXPECT_THAT(unpacked({entry(TarType::file, "a/b/f")}, "/x/y/"),
-              ElementsAre("x/ 711 9:9", "x/y/ 755 3:4", "x/y/a/ 755 0:0", "x/y/a/b/ 755 0:0", "x/y/a/b/f 644 3:4 f"));
+              ElementsAre("x/ 711 9:9", "x/y/ 755 3:4", "x/y/a/ 755 0:0", "x/y/a/b/ 755 0:0", "x/y/a/b/f 644 7:8 f"));
   request.chown = "";
   EXPECT_THAT(unpacked({entry(TarType::file, "f")}, "/x"), ElementsAre("x/ 711 9:9", "x/f 644 7:8 f"));
 }

@@ -26,7 +26,6 @@ struct CopyPlan {
   std::vector<std::pair<std::string, Node>> nodes;  // sorted
   std::vector<Archive> archives;                    // after the nodes, in order
   std::optional<Target> target;                     // with archives
-  std::optional<Owner> chown;                       // of what is in archives
 };
 
 // From the beginning.

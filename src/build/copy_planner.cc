@@ -128,7 +128,6 @@ Result<> CopyPlanner::make_destination() {
 
 CopyPlan CopyPlanner::take_plan() {
   CopyPlan plan;
-  plan.chown = owner_;
   plan.archives = std::move(archives_);
   // What is named only as a parent is left out where nothing in it is.
   const auto holds = [](std::string_view directory, std::string_view path) {

@@ -87,7 +87,7 @@ class CopyStream : public store::ByteSource {
       return true;
     }
     while (next_archive_ < plan_->archives.size()) {
-      if (!unpacker_) unpacker_ = TRY(Unpacker::open(plan_->archives[next_archive_], *target_, plan_->chown));
+      if (!unpacker_) unpacker_ = TRY(Unpacker::open(plan_->archives[next_archive_], *target_));
       TarEntry entry;
       std::vector<std::string> before;
       if (TRY(unpacker_->next(entry, before))) {
