@@ -100,7 +100,8 @@ Result<Body> parse_arg(const Request& request) {
     Arg::One one{word.substr(0, equals), std::nullopt};
     if (equals != std::string::npos) one.value = word.substr(equals + 1);
     if (one.name.empty()) return fail(ErrorKind::invalid, "ARG names can not be blank");
-    CHECK(check_word(word, request.escape));
+    CHECK(check_word(one.name, request.escape));
+    CHECK(check_word(one.value.value_or(""), request.escape));
     arg.names.push_back(std::move(one));
   }
   if (arg.names.empty()) return needs_argument(request);

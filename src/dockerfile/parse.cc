@@ -25,8 +25,9 @@ std::string one_line(const LogicalLine& line) {
       first = trim(rest.substr(0, end));
       rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
     }
-    const bool more = !trim(rest).empty() || first.size() > longest;
-    text += fmt::format(" ({}{})", first.substr(0, longest), more ? "…" : "");
+    const std::string shown_first = visible(first, longest);
+    const bool more = !trim(rest).empty() && first.size() <= longest;
+    text += fmt::format(" ({}{})", shown_first, more ? "…" : "");
   }
   return text;
 }
@@ -91,23 +92,7 @@ class Placement {
   std::map<std::string, unsigned> names_;
 };
 
-std::string visible(std::string_view line) {
-  constexpr std::size_t widest = 200;
-  std::string out;
-  for (const char c : line.substr(0, widest)) {
-    if (c == '\t') {
-      out += "    ";
-    } else {
-      const auto code = static_cast<unsigned char>(c);
-      out += code < 0x20 || code == 0x7f ? '?' : c;
-    }
-  }
-  return line.size() > widest ? out + "…" : out;
-}
-
-}  // namespace
-
-std::expected<File, Problem> parse(std::string_view text) {
+std::expected<File, Problem> parse_file(std::string_view text) {
   auto lines = read_lines(text);
   if (!lines) return std::unexpected(std::move(lines).error());
   if (lines->lines.empty())
@@ -126,6 +111,14 @@ std::expected<File, Problem> parse(std::string_view text) {
     return std::unexpected(
         Problem{file.global_args.back().lines, "", "no build stage in current context: there is no FROM"});
   lint_syntax(file);
+  return file;
+}
+
+}  // namespace
+
+std::expected<File, Problem> parse(std::string_view text) {
+  auto file = parse_file(text);
+  if (!file) file.error().syntax = true;
   return file;
 }
 
@@ -153,6 +146,7 @@ std::expected<Instruction, Problem> parse_instruction(std::string_view text, cha
 
 std::string excerpt(std::string_view text, Lines lines) {
   constexpr unsigned around = 3;
+  constexpr std::size_t widest = 200;
   constexpr unsigned most = 20;  // of the lines that are meant; a here-document may have thousands
   if (lines.first == 0) return {};
   const unsigned last = std::min(lines.last, lines.first + most - 1);
@@ -166,19 +160,23 @@ std::string excerpt(std::string_view text, Lines lines) {
     if (number + around < lines.first) continue;
     if (line.ends_with('\r')) line.remove_suffix(1);
     const bool meant = number >= lines.first && number <= last;
-    out += fmt::format("{:>4} | {} {}\n", number, meant ? ">>>" : "   ", visible(line));
+    out += fmt::format("{:>4} | {} {}\n", number, meant ? ">>>" : "   ", visible(line, widest));
   }
   return out + "--------------------";
 }
 
 Error to_error(const Problem& problem, std::string_view file_name, std::string_view text) {
+  constexpr std::size_t longest_name = 4096;
+  const std::string file = visible(file_name, longest_name);
+  if (problem.lines.first == 0) return {ErrorKind::invalid, fmt::format("{}: {}", file, problem.reason)};
   // Most reasons of BuildKit's begin with the instruction already.
   const bool named = problem.instruction.empty() || problem.reason.starts_with(problem.instruction + " ");
   const std::string reason = named ? problem.reason : fmt::format("{}: {}", problem.instruction, problem.reason);
-  const std::string file = shown(file_name);
-  if (problem.lines.first == 0) return {ErrorKind::invalid, fmt::format("{}: {}", file, reason)};
-  return {ErrorKind::invalid, fmt::format("dockerfile parse error on line {0}: {1}\n{2}:{0}\n{3}", problem.lines.first,
-                                          reason, file, excerpt(text, problem.lines))};
+  const unsigned line = problem.lines.first;
+  const std::string head = problem.syntax
+                               ? fmt::format("dockerfile parse error on line {}: {}\n{}:{}", line, reason, file, line)
+                               : fmt::format("{}:{}: {}", file, line, reason);
+  return {ErrorKind::invalid, fmt::format("{}\n{}", head, excerpt(text, problem.lines))};
 }
 
 }  // namespace corten::dockerfile

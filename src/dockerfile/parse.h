@@ -18,7 +18,8 @@ inline constexpr std::size_t max_instructions = 10'000;
 struct Problem {
   Lines lines;              // {0, 0}: of the whole file
   std::string instruction;  // its keyword, "" where it is not known
-  std::string reason;  // one line: what is wrong, what would be right ("unknown instruction: RNU (did you mean RUN?)")
+  std::string reason;   // one line: what is wrong, what would be right ("unknown instruction: RNU (did you mean RUN?)")
+  bool syntax = false;  // parse() found it
 };
 
 // Any bytes may come. A byte order mark and CRLF line ends are taken.
@@ -29,8 +30,9 @@ std::expected<std::vector<Instruction>, Problem> parse_instructions(std::string_
 // are the caller's business.
 std::expected<Instruction, Problem> parse_instruction(std::string_view text, char escape = '\\');
 
-// "dockerfile parse error on line 3: RUN: reason", then "Dockerfile:3" and the lines around it with their numbers,
-// those meant marked by ">>>"; of the whole file: "Dockerfile: reason". Kind invalid.
+// "Dockerfile:3: RUN: reason", of what parse() found in BuildKit's words: "dockerfile parse error on line 3: RUN:
+// reason" and a line "Dockerfile:3"; then the lines around it with their numbers, those meant marked by ">>>". Of the
+// whole file: "Dockerfile: reason". Kind invalid.
 Error to_error(const Problem& problem, std::string_view file_name, std::string_view text);
 // The lines around `lines` as to_error shows them.
 std::string excerpt(std::string_view text, Lines lines);

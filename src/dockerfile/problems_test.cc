@@ -28,6 +28,8 @@ TEST(Problems, OfOneInstruction) {
            Case{"FROM a${", "FROM", "failed to process \"a${\": syntax error: missing '}'"},
            Case{"ARG", "ARG", "ARG requires at least one argument"},
            Case{"ARG =a", "ARG", "ARG names can not be blank"},
+           Case{"ARG \"a=b c\"", "ARG",
+                "failed to process \"\\\"a\": unexpected end of statement while looking for matching double-quote"},
            Case{"ENV", "ENV", "ENV requires at least one argument"},
            Case{"ENV a", "ENV", "ENV must have two arguments"},
            Case{"ENV a=b c", "ENV", "Syntax error - can't find = in \"c\". Must be of the form: name=value"},
@@ -142,7 +144,7 @@ TEST(Problems, ShowTheLinesAround) {
             "   9 |     RUN 7\n"
             "--------------------");
   EXPECT_THAT(to_error({{1, 1}, "COPY", "unknown flag: --x"}, "D", "COPY --x\n").text(),
-              StartsWith("dockerfile parse error on line 1: COPY: unknown flag: --x\nD:1\n"));
+              StartsWith("D:1: COPY: unknown flag: --x\n--------------------\n   1 | >>> COPY --x\n"));
   EXPECT_EQ(to_error(parse("").error(), "Dockerfile", "").text(), "Dockerfile: file with no instructions: it is empty");
 }
 

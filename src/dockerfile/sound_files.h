@@ -15,17 +15,17 @@ inline const std::vector<std::string>& sound_files() {
       "FROM a\nENV A=1 B=\"two words\" C='$x' D=a\\ b\nENV E the rest of it\nLABEL \"x y\"=z org.a.b=\"$A\"\n",
       "FROM a\nRUN apt-get update && \\\n    # why\n    apt-get install -y \\\n\n    curl\n",
       "FROM a\nRUN [\"/bin/sh\", \"-c\", \"echo \\\"hi\\\"\"]\nCMD [\"a\"]\nENTRYPOINT [\"b\", \"c\"]\n",
-      "FROM a\nRUN --mount=type=cache,target=/var/cache,sharing=locked --mount=type=bind,from=b,source=/x,target=/y,rw "
-      "--network=none --security=sandbox make\n",
+      "FROM a\nRUN --mount=type=cache,target=/c,sharing=locked --mount=type=bind,from=b,src=/x,dst=/y,rw make\n",
+      "FROM a\nRUN --network=none --security=sandbox -- --make\n",
       "FROM a\nRUN --mount=type=secret,id=k,env=K,required --mount=type=ssh --mount=type=tmpfs,target=/t,size=1m x\n",
       "FROM a\nRUN <<EOF\nset -e\necho \"$HOME\"\nEOF\nRUN cat <<-A <<'B'\n\tone\n\tA\n\ttwo\nB\n",
       "FROM a\nCOPY <<x.txt <<\"y.txt\" plain /dst/\n$V\nx.txt\n$V\ny.txt\nADD <<Z /z\nZ\n",
       "FROM a\nCOPY --from=0 --chown=1:2 --chmod=u=rwX,go=rX --link --exclude=*.md --parents a b* /c/\n",
       "FROM a\nCOPY [\"a b\", \"/c d\"]\nADD --keep-git-dir=true https://example.com/r.git#main:sub /src\n",
-      "FROM a\nADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d --unpack=false "
-      "--chown=a:b --link=false https://example.com/f.tar.gz /f\n",
-      "FROM a\nHEALTHCHECK --interval=5s --timeout=3s --start-period=1m --start-interval=10ms --retries=2 CMD [\"a\"]\n"
-      "HEALTHCHECK CMD curl -f http://localhost || exit 1\nHEALTHCHECK NONE\n",
+      "FROM a\nADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d https://e/f /f\n",
+      "FROM a\nADD --unpack=false --chown=a:b --link=false https://example.com/f.tar.gz /f\n",
+      "FROM a\nHEALTHCHECK --interval=5s --timeout=3s --start-period=1m --start-interval=1ms CMD [\"a\"]\n",
+      "FROM a\nHEALTHCHECK CMD curl -f http://localhost || exit 1\nHEALTHCHECK NONE\n",
       "FROM a\nEXPOSE 80 443/tcp $PORT/udp 8000-8010\nVOLUME /data /other\nVOLUME [\"/a b\"]\nUSER ${U:-nobody}:$G\n",
       "FROM a\nWORKDIR /srv/${NAME%%-*}/${X//a/b}\nSTOPSIGNAL SIGTERM\nSHELL [\"/bin/bash\", \"-o\", \"pipefail\", "
       "\"-c\"]\n",

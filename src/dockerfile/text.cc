@@ -28,6 +28,12 @@ std::size_t sequence(std::string_view text) {
   return length;
 }
 
+// U+0080 to U+009F are control characters, too: 0xc2 and a byte below 0xa0.
+bool is_control(std::string_view text, std::size_t length) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  return first < 0x20 || first == 0x7f || (length == 2 && first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0);
+}
+
 std::string escaped(std::string_view text, bool quotes) {
   std::string out;
   const bool cut = text.size() > longest_shown;
@@ -35,9 +41,7 @@ std::string escaped(std::string_view text, bool quotes) {
   for (std::size_t i = 0; i < end;) {
     const char c = text[i];
     const std::size_t length = sequence(text.substr(i));
-    // U+0080 to U+009F are control characters too: 0xc2 and a byte below 0xa0.
-    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f ||
-                         (length == 2 && c == '\xc2' && static_cast<unsigned char>(text[i + 1]) < 0xa0);
+    const bool control = is_control(text.substr(i), length);
     if (c == '\n') {
       out += "\\n";
     } else if (c == '\t') {
@@ -98,6 +102,23 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
 
 std::string quoted(std::string_view text) { return "\"" + escaped(text, true) + "\""; }
 std::string shown(std::string_view text) { return escaped(text, false); }
+
+std::string visible(std::string_view text, std::size_t widest) {
+  std::string out;
+  std::size_t i = 0;
+  while (i < text.size() && i < widest) {
+    const std::size_t length = sequence(text.substr(i));
+    if (text[i] == '\t') {
+      out += "    ";
+    } else if (length == 0 || is_control(text.substr(i), length)) {
+      out += '?';
+    } else {
+      out += text.substr(i, length);
+    }
+    i += std::max<std::size_t>(length, 1);
+  }
+  return i < text.size() ? out + "…" : out;
+}
 
 std::string did_you_mean(std::string_view written, std::span<const std::string_view> known, std::string_view prefix) {
   constexpr std::size_t longest_name = 64;

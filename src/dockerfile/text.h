@@ -20,6 +20,9 @@ bool contains(std::span<const std::string_view> names, std::string_view name);
 std::string quoted(std::string_view text);
 // The same without quotes: for names that Docker's texts show bare.
 std::string shown(std::string_view text);
+// A line for people to look at: tabs as blanks, '?' for control characters and bytes that are not UTF-8, cut after
+// `widest` bytes.
+std::string visible(std::string_view text, std::size_t widest);
 
 // " (did you mean RUN?)" where one of `known` is near enough to what was written, "" otherwise.
 std::string did_you_mean(std::string_view written, std::span<const std::string_view> known,
