@@ -29,15 +29,19 @@ Result<std::unique_ptr<BuildParts>> BuildParts::open(store::Store& store) {
   return parts;
 }
 
-Result<> BuildParts::connect(store::Store& store, image::Images& images, engine::Engine& engine) {
+Result<> BuildParts::connect(store::Store& store, image::Images& images, engine::Engine& engine,
+                             std::shared_ptr<const remote::Hosts> hosts) {
   const std::string directory = store.data_root() + "/build";
   CHECK(sys::make_directories(directory, 0700));
   cache_->bind(images);
   pool_ = TRY_AS(context::Pool::open(directory + "/pool", pool_bytes(directory)), "open the build contexts' pool");
   sessions_ = TRY_AS(context::Sessions::open(directory + "/contexts", *pool_), "open the build contexts");
   state_ = std::make_unique<server::BuildState>(directory + "/ssh");
+  fetcher_ = TRY_AS(build::Fetcher::open({*pool_, std::move(hosts), directory}), "prepare to fetch for builds");
   executor_ = make_build_executor(engine, store.snapshots());
-  builder_ = build::Builder::make({images, store, *cache_, *executor_});
+  fetcher_ = TRY_AS(build::Fetcher::open({*pool_, std::move(hosts), directory}), "open what fetches for builds");
+  // Each build brings its own source of images, with its client's credentials.
+  builder_ = build::Builder::make({images, store, *cache_, *executor_, nullptr, fetcher_.get()});
   return {};
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "build/builder.h"
+#include "build/fetch.h"
 #include "context/pool.h"
 #include "context/sync.h"
 #include "server/build_state.h"
@@ -17,9 +18,10 @@ class BuildParts {
   // Before the images are opened: they must keep kept().
   static Result<std::unique_ptr<BuildParts>> open(store::Store& store);
   std::vector<image::Layer> kept() const { return cache_->kept(); }
-  // The rest. Both must outlive this.
-  Result<> connect(store::Store& store, image::Images& images, engine::Engine& engine);
-  server::BuildServices services() { return {*builder_, *cache_, *pool_, *sessions_, *state_}; }
+  // The rest. All must outlive this. `hosts` is how the web is reached, for what Dockerfiles name by an address.
+  Result<> connect(store::Store& store, image::Images& images, engine::Engine& engine,
+                   std::shared_ptr<const remote::Hosts> hosts);
+  server::BuildServices services() { return {*builder_, *cache_, *pool_, *sessions_, *state_, fetcher_.get()}; }
 
  private:
   // In this order: each stands on what is before it.
@@ -27,7 +29,9 @@ class BuildParts {
   std::unique_ptr<context::Pool> pool_;
   std::unique_ptr<context::Sessions> sessions_;
   std::unique_ptr<server::BuildState> state_;
+  std::unique_ptr<build::Fetcher> fetcher_;
   std::unique_ptr<build::Executor> executor_;
+  std::unique_ptr<build::Fetcher> fetcher_;
   std::unique_ptr<build::Builder> builder_;
 };
 

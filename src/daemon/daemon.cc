@@ -165,9 +165,9 @@ class Daemon {
     engine_ = TRY(engine::make_engine(
         config_.engine, {*store_, *images_, *volumes_, driver_, bridge_, nullptr,
                          [this](const image::Image& image) { return server::admit_image(trust_, *images_, image); }}));
-    CHECK_AS(build_->connect(*store_, *images_, *engine_), "prepare for builds");
     CHECK(claim_cgroup_parent());
     CHECK(describe());
+    CHECK_AS(connect_builds(), "prepare for builds");
     router_ = std::make_unique<server::Router>(services());
     http_ = TRY(http::Server::create(
         {}, [this](http::Request& request, http::ResponseWriter& response) { router_->handle(request, response); }));
@@ -290,6 +290,20 @@ class Daemon {
     return {};
   }
 
+  Result<> connect_builds() EXCLUDES(info_mutex_) {
+    std::shared_ptr<const remote::Hosts> hosts;
+    {
+      const MutexLock lock(info_mutex_);
+      hosts = registries_.hosts;
+    }
+    return build_->connect(*store_, *images_, *engine_, std::move(hosts));
+  }
+
+  server::RegistryAccess registry_access() EXCLUDES(info_mutex_) {
+    const MutexLock lock(info_mutex_);
+    return registries_;
+  }
+
   server::Services services() {
     return {*engine_,
             *images_,
@@ -306,10 +320,7 @@ class Daemon {
                 info.security_options.push_back("name=trust,policy=" + http::percent_encode(file, "/ :=+@"));
               return info;
             },
-            [this] {
-              const MutexLock lock(info_mutex_);
-              return registries_;
-            },
+            [this] { return registry_access(); },
             trust_,
             build_->services()};
   }
