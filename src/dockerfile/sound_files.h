@@ -27,10 +27,8 @@ inline const std::vector<std::string>& sound_files() {
       "FROM a\nHEALTHCHECK --interval=5s --timeout=3s --start-period=1m --start-interval=1ms CMD [\"a\"]\n",
       "FROM a\nHEALTHCHECK CMD curl -f http://localhost || exit 1\nHEALTHCHECK NONE\n",
       "FROM a\nEXPOSE 80 443/tcp $PORT/udp 8000-8010\nVOLUME /data /other\nVOLUME [\"/a b\"]\nUSER ${U:-nobody}:$G\n",
-      "FROM a\nWORKDIR /srv/${NAME%%-*}/${X//a/b}\nSTOPSIGNAL SIGTERM\nSHELL [\"/bin/bash\", \"-o\", \"pipefail\", "
-      "\"-c\"]\n",
-      "FROM a\nONBUILD RUN --mount=type=cache,target=/c make\nONBUILD COPY . /app\nONBUILD ENV A=b\nMAINTAINER Me "
-      "<m@e>\n",
+      "FROM a\nWORKDIR /srv/${NAME%%-*}/${X//a/b}\nSTOPSIGNAL SIGTERM\nSHELL [\"/bin/bash\", \"-ec\"]\n",
+      "FROM a\nONBUILD RUN --mount=type=cache,target=/c make\nONBUILD COPY . /app\nONBUILD ENV A=b\nMAINTAINER M\n",
       "FROM a\nONBUILD RUN <<EOF\nx\nEOF\nONBUILD CMD [\"a\"]\n",
       "\xef\xbb\xbf# comment\r\nFROM a\r\nRUN b \\\r\n  c\r\nRUN <<E\r\nd\r\nE\r\n",
       "from a as one\nfrom b as two\nfrom one\ncopy --from=two /x /y\nrun echo \"한국어\"\ncmd echo 'it''s'\n",
