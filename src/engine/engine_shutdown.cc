@@ -16,6 +16,11 @@ void EngineImpl::reconfigure(bool live_restore, std::chrono::seconds shutdown_ti
 
 void EngineImpl::shutdown() {
   if (shutting_down_.exchange(true)) return;
+  // Who built is gone or about to go; the next daemon would end them all the same.
+  for (const auto& container : registry_.all()) {
+    const auto view = container->view();
+    if (view->definition->build_step && view->state.running()) (void)send_signal(container, SIGKILL, false);
+  }
   if (!settings_.live_restore) stop_everything();
   janitor_.drain(std::chrono::seconds(10));
   if (auto flushed = store_.database().flush(); !flushed) log::warn("{}", flushed.error().text());

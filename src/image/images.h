@@ -139,7 +139,7 @@ struct ImageUsage {
   std::uint64_t unique = 0;
 };
 struct UsageReport {
-  std::uint64_t layers_size = 0;  // of all layers, each once
+  std::uint64_t layers_size = 0;  // of all layers, each once, but for those that only leases keep
   std::vector<ImageUsage> images;
 };
 

@@ -89,7 +89,7 @@ class Images::Impl {
   Result<PruneReport> prune(const PruneOptions& options) EXCLUDES(write_mutex_);
   Result<std::vector<ImageSummary>> list(const ListOptions& options) const;
   Result<std::vector<HistoryItem>> history(std::string_view reference) const;
-  UsageReport usage() const;
+  UsageReport usage() const EXCLUDES(pins_mutex_);
   void container_gone(std::string_view image_id) EXCLUDES(write_mutex_);
 
   store::Store& store() const { return store_; }
@@ -124,7 +124,7 @@ class Images::Impl {
   Mutex write_mutex_;
   mutable Mutex catalog_mutex_;
   CatalogPtr catalog_ GUARDED_BY(catalog_mutex_);  // replaced only with write_mutex_ held, too
-  Mutex pins_mutex_;
+  mutable Mutex pins_mutex_;
   std::map<std::string, unsigned> pins_ GUARDED_BY(pins_mutex_);
   std::set<std::string> kept_ GUARDED_BY(pins_mutex_);  // OpenOptions::keep, pinned once
 };

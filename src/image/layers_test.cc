@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include "image/check.h"
 #include "image/crash_fixture.h"
 #include "image/images_fixture.h"
 
@@ -171,6 +172,48 @@ TEST_F(LayersTest, ALeaseKeepsWhatItsImageLoses) {
   EXPECT_TRUE(store_->snapshots().remove("c"));
   other.reset();
   EXPECT_TRUE(is_empty());
+}
+
+TEST_F(LayersTest, WhatOnlyALeaseKeepsIsNotCountedAsImages) {
+  import("base");
+  Lease lease(*images_);
+  const Layer base = layers_of("base", lease).back();
+  const std::uint64_t before = images_->usage().layers_size;
+  const auto made = step(lease, base.chain_id, "f", "0123456789");
+  ASSERT_TRUE(made);
+  EXPECT_EQ(images_->usage().layers_size, before);
+  ASSERT_TRUE(add_image(*images_, lease, image_of({base, *made}, "built")));
+  EXPECT_EQ(images_->usage().layers_size, before + 10);
+}
+
+// `system check` knows layers that are directories, whatever the form of new ones.
+TEST_F(LayersTest, BuiltLayersAreSoundUntilTheyAreNot) {
+  import("base");
+  Lease lease(*images_);
+  std::vector<Layer> layers = layers_of("base", lease);
+  ASSERT_TRUE(store_->snapshots().prepare("step", layers.back().chain_id));
+  {
+    auto mount = store_->snapshots().mount("step", {});
+    ASSERT_TRUE(mount && store::spill(mount->get(), "file", "text"));
+    ASSERT_EQ(::unlinkat(mount->get(), "bin/sh", 0), 0);
+    ASSERT_EQ(::mkdirat(mount->get(), "dir", 0700), 0);
+  }
+  const auto made = take_changes(*images_, lease, layers.back().chain_id, "step", clamp);
+  ASSERT_TRUE(made && *made);
+  layers.push_back(**made);
+  ASSERT_TRUE(add_image(*images_, lease, image_of(layers, "built")));
+  auto report = check(*images_, {});
+  ASSERT_TRUE(report) << report.error().text();
+  EXPECT_EQ(report->layers, 2U);
+  EXPECT_TRUE(report->damages.empty());
+  for (const auto& [key, value] : store_->snapshots().describe((*made)->chain_id))
+    if (key == "UpperDir") {
+      EXPECT_TRUE(store::spill(AT_FDCWD, value + "/file", "t3xt"));
+    }
+  report = check(*images_, {.repair = true});
+  ASSERT_TRUE(report && report->damages.size() == 1);
+  EXPECT_TRUE(report->damages[0].repaired);
+  EXPECT_TRUE(check(*images_, {})->damages.empty());
 }
 
 // Whoever leases only the upper layer has the files of those below; they go when it goes.

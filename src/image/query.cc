@@ -122,16 +122,20 @@ Result<std::vector<HistoryItem>> Images::Impl::history(std::string_view referenc
 UsageReport Images::Impl::usage() const {
   const CatalogPtr catalog = this->catalog();
   UsageReport out;
-  std::map<std::string, std::uint64_t> sizes;
-  for (const store::LayerInfo& layer : store_.snapshots().layers()) {
-    sizes[layer.chain_id] = layer.bytes;
-    out.layers_size += layer.bytes;
-  }
-  // Nobody's yet, so that it shows as what could be given back.
-  out.layers_size += store_.content().partial_bytes();
   std::map<std::string, unsigned> users;
   for (const auto& [id, image] : catalog->images)
     for (const std::string& chain : image->chains) ++users[chain];
+  std::map<std::string, std::uint64_t> sizes;
+  {
+    const MutexLock lock(pins_mutex_);
+    for (const store::LayerInfo& layer : store_.snapshots().layers()) {
+      sizes[layer.chain_id] = layer.bytes;
+      // What only a lease keeps is for its holder to tell of: the build cache has a row of its own.
+      if (users.contains(layer.chain_id) || !pins_.contains(layer.chain_id)) out.layers_size += layer.bytes;
+    }
+  }
+  // Nobody's yet, so that it shows as what could be given back.
+  out.layers_size += store_.content().partial_bytes();
   for (const auto& [id, image] : catalog->images) {
     ImageUsage usage{id, 0, 0};
     for (const std::string& chain : image->chains) (users[chain] > 1 ? usage.shared : usage.unique) += sizes[chain];
