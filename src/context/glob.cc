@@ -66,7 +66,8 @@ Result<std::size_t> Glob::read_set(std::string_view pattern, std::size_t at) {
   const auto one = [&]() -> Result<char32_t> {
     if (at == pattern.size()) return bad(pattern, "a class is not closed");
     if (pattern[at] == '-' || pattern[at] == ']') return bad(pattern, "a class has a range without its ends");
-    if (pattern[at] == '\\' && ++at == pattern.size()) return bad(pattern, "a class is not closed");
+    if (pattern[at] == '\\') ++at;
+    if (at == pattern.size()) return bad(pattern, "a class is not closed");
     const Decoded next = decode(pattern.substr(at));
     at += next.length;
     return next.character;
@@ -112,7 +113,8 @@ Result<Glob> Glob::compile(std::string_view pattern, Rules rules) {
     } else if (c == '[') {
       at = TRY(out.read_set(pattern, at + 1));
     } else {
-      if (c == '\\' && ++at == pattern.size()) return bad(pattern, "nothing comes after the last \"\\\"");
+      if (c == '\\') ++at;
+      if (at == pattern.size()) return bad(pattern, "nothing comes after the last \"\\\"");
       const Decoded next = decode(pattern.substr(at));
       at += next.length;
       out.tokens_.push_back({.character = next.character});

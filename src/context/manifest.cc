@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view manifest_magic = "corten context 1\n", wanted_magic = "corten wanted 1\n";
 constexpr std::uint64_t max_total = 1ULL << 62;
 // Paths share beginnings, so that a short manifest could have very long ones.
-constexpr std::uint64_t max_path_bytes = 512ULL << 20;
+constexpr std::uint64_t max_path_bytes = 256ULL << 20;
 
 std::unexpected<Error> bad(std::string_view why) {
   return fail(ErrorKind::invalid, "build context's manifest: {}", why);

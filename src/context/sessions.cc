@@ -10,7 +10,6 @@
 #include "context/manifest.h"
 #include "context/remembered.h"
 #include "context/sync.h"
-#include "context/tar_intake.h"
 #include "store/tree.h"
 #include "sys/files.h"
 
@@ -29,7 +28,7 @@ bool settled(const FileIdentity& identity, std::int64_t started_ns) {
 }
 
 struct Session {
-  std::string context;  // "" of a tar
+  std::string context;
   std::int64_t started_ns = 0;
   std::shared_ptr<Listing> listing;
   std::vector<FileIdentity> identities;
@@ -80,16 +79,6 @@ class PoolSessions : public Sessions {
     remember(*session, nullptr);
     add(std::string(id), std::move(session), true);
     return {};
-  }
-
-  Result<std::string> take_in(store::ByteSource& tar, const std::stop_token& stop) override {
-    expire();
-    auto session = std::make_unique<Session>();
-    session->hold = pool_.hold();
-    session->listing = std::make_shared<Listing>(TRY(take_tar(tar, pool_, *session->hold, {}, stop)));
-    std::string id = random_id().substr(0, 32);
-    add(id, std::move(session), true);
-    return id;
   }
 
   Result<std::shared_ptr<Tree>> take(std::string_view id, std::string name) override {

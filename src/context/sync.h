@@ -73,8 +73,6 @@ class Sessions {
   virtual Result<std::string> begin(store::ByteSource& manifest, const std::stop_token& stop) = 0;
   // The second's. `not_found`: no such session. After an error the session is gone.
   virtual Result<> contents(std::string_view session, store::ByteSource& body, const std::stop_token& stop) = 0;
-  // A tar that came whole (tar_intake.h) becomes one, too: gives its session.
-  virtual Result<std::string> take_in(store::ByteSource& tar, const std::stop_token& stop) = 0;
   // The context, complete, to its one build: the session ends, the tree holds what it lists until it is destroyed.
   // `not_found`: no such session (any more); `conflict`: contents are missing still.
   virtual Result<std::shared_ptr<Tree>> take(std::string_view session, std::string name = "build context") = 0;

@@ -247,8 +247,8 @@ TEST_F(SyncTest, AFileThatChangesWhileItIsSentIsNamed) {
 }
 
 TEST_F(SyncTest, ContentsThatLieEndTheSession) {
-  const std::string zero(1, '\0'), good = content_header(0, 12) + "content of a" + content_header(2, 12) +
-                                          "content of b" + content_header(4, 400'000) + std::string(400'000, 'l');
+  const std::string good = content_header(0, 12) + "content of a" + content_header(2, 12) + "content of b" +
+                           content_header(4, 400'000) + std::string(400'000, 'l');
   const std::vector<std::string> lies = {
       "",
       good.substr(0, good.size() - 1),
@@ -311,15 +311,6 @@ TEST_F(SyncTest, OldContextsAreForgotten) {
     sync(*one);
   }
   EXPECT_EQ(store::list_names(state_.open("contexts").get())->size(), 2U);
-}
-
-TEST_F(SyncTest, ATarIsASessionToo) {
-  StringSource tar(store::TarMaker().dir("d").file("d/f", "text").done());
-  const auto session = sessions_->take_in(tar, {});
-  ASSERT_TRUE(session) << session.error().text();
-  EXPECT_EQ(text_of(**sessions_->take(*session), "d/f"), "text");
-  StringSource none("no tar");
-  EXPECT_FALSE(sessions_->take_in(none, {}));
 }
 
 TEST_F(SyncTest, AWrongAnswerIsRefused) {

@@ -158,8 +158,7 @@ TEST_F(TarIntakeTest, KeepsToItsLimits) {
   TarMaker doubling;
   doubling.symlink("l0", ".");
   for (int i = 1; i < 30; ++i) {
-    const std::string before = "l" + std::to_string(i - 1);
-    doubling.symlink("l" + std::to_string(i), before + "/" + before);
+    doubling.symlink(fmt::format("l{}", i), fmt::format("l{0}/l{0}", i - 1));
   }
   EXPECT_NE(refusal(doubling.file("l29/f", "").done()).find("symbolic links"), std::string::npos);
 }

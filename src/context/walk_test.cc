@@ -93,7 +93,6 @@ TEST_F(WalkTest, ErrorsNameWhatIsWrong) {
   EXPECT_EQ(walk("/nowhere/at/all").error().kind(), ErrorKind::not_found);
   file("plain");
   EXPECT_EQ(walk(scratch_.path() + "/plain").error().kind(), ErrorKind::invalid);
-  std::string deep = scratch_.path();
   int at = top_.get();
   std::vector<UniqueFd> levels;
   for (std::size_t i = 0; i <= max_walk_depth; ++i) {
