@@ -88,7 +88,8 @@ class Web : public Fetcher {
                                .hosts = *parts_.hosts,
                                .address = *git,
                                .request = request,
-                               .directory = parts_.directory},
+                               .directory = parts_.directory,
+                               .memory = git_memory_},
                               stop);
     const WebAddress address = TRY(WebAddress::parse(request.address));
     oci::Digest wanted;
@@ -179,6 +180,7 @@ class Web : public Fetcher {
 
   const Parts parts_;
   FetchMemory memory_;
+  GitMemory git_memory_;
 };
 
 }  // namespace

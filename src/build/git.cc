@@ -1,9 +1,11 @@
 #include "build/git.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "build/copy_target.h"
 #include "build/git_checkout.h"
+#include "build/git_directory.h"
 #include "build/git_wire.h"
 #include "context/glob.h"
 #include "remote/text.h"
@@ -14,6 +16,7 @@ namespace {
 constexpr std::size_t max_files = 1'000'000;  // of a repository and its submodules
 constexpr unsigned max_repositories = 200;
 constexpr unsigned max_nesting = 8;
+constexpr std::size_t max_remembered = 8;
 constexpr std::size_t max_modules_file = 1U << 20;
 
 // Where a submodule's address leads, seen from its parent. `invalid`: to no server.
@@ -60,23 +63,29 @@ class Checkout {
   Checkout(const GitRequest& request, context::Hold& hold, const std::stop_token& stop)
       : request_(request), hold_(hold), stop_(stop) {}
 
-  Result<std::vector<context::Entry>> run() {
-    CHECK(take(request_.address, request_.address.ref, "", 0));
+  // Which object it is that is wanted.
+  Result<std::string> find() {
+    server_.emplace(request_.hosts, request_.address, progress(), stop_);
+    return TRY_AS(server_->find(request_.address.ref), request_.address.shown);
+  }
+  Result<std::vector<context::Entry>> run(const std::string& object) {
+    CHECK(take(request_.address, *server_, object, "", 0));
     std::ranges::sort(entries_, context::path_before, &context::Entry::path);
     return std::move(entries_);
   }
-  const std::string& commit() const { return commit_; }
 
  private:
-  Result<> take(const GitAddress& address, const std::string& ref, const std::string& at, unsigned nesting) {
+  GitServer::Progress progress() const {
+    return [this](const std::string& line) {
+      if (request_.request.status) request_.request.status(line);
+    };
+  }
+
+  Result<> take(const GitAddress& address, GitServer& server, const std::string& object, const std::string& at,
+                unsigned nesting) {
     if (nesting > max_nesting || ++repositories_ > max_repositories)
       return fail(ErrorKind::invalid, "{}: too many submodules", address.shown);
     if (request_.request.status) request_.request.status("fetching " + address.shown);
-    const auto progress = [&](const std::string& line) {
-      if (request_.request.status) request_.request.status(line);
-    };
-    GitServer server(request_.hosts, address, progress, stop_);
-    const std::string object = TRY_AS(server.find(ref), address.shown);
     const auto id = ObjectId::parse(object);
     if (!id) return fail(ErrorKind::internal, "{:?} is no object", object);
     GitObjects objects(request_.pool, hold_);
@@ -89,6 +98,16 @@ class Checkout {
     for (auto& entry : files.entries) {
       entry.path = join(at, entry.path);
       entries_.push_back(std::move(entry));
+    }
+    if (nesting == 0 && keeps_git()) {
+      const GitDirectory what{.objects = objects,
+                              .files = files,
+                              .commit = commit,
+                              .name = server.found_name(),
+                              .remote = address.shown,
+                              .shallow = server.shallow()};
+      auto made = TRY_AS(make_git_directory(what, request_.pool, hold_, stop_), address.shown);
+      std::ranges::move(made, std::back_inserter(entries_));
     }
     if (files.links.empty() || !request_.address.submodules) return {};
     const auto modules = parse_modules(
@@ -104,15 +123,21 @@ class Checkout {
     const GitAddress address = TRY_AS(module_address(parent, module->address), parent.shown);
     std::string_view inside = link.path;
     if (is_below(inside, parent.folder) && !parent.folder.empty()) inside.remove_prefix(parent.folder.size() + 1);
-    return take(address, link.commit.hex(), join(at, inside), nesting + 1);
+    GitServer server(request_.hosts, address, progress(), stop_);
+    return take(address, server, TRY_AS(server.find(link.commit.hex()), address.shown), join(at, inside), nesting + 1);
+  }
+
+  // A folder alone is no repository.
+  bool keeps_git() const {
+    return request_.address.folder.empty() && request_.address.keep_git_dir.value_or(request_.request.keep_git_dir);
   }
 
   Result<> check_commit(const GitCommit& commit, const GitAddress& address) {
-    commit_ = commit.id.hex();
+    const std::string got = commit.id.hex();
     for (const auto& wanted : {address.commit, request_.request.checksum})
-      if (!commit_.starts_with(wanted))
+      if (!got.starts_with(wanted))
         return fail(ErrorKind::invalid, "{}: expected checksum to match {}, got {}", address.shown,
-                    remote::printable(wanted, 80), commit_);
+                    remote::printable(wanted, 80), got);
     return {};
   }
 
@@ -122,26 +147,50 @@ class Checkout {
   std::vector<context::Entry> entries_;
   std::size_t budget_ = max_files;
   unsigned repositories_ = 0;
-  std::string commit_;
+  std::optional<GitServer> server_;
 };
 
 }  // namespace
+
+std::optional<RemoteSource> GitMemory::find(const std::string& key) {
+  const MutexLock lock(mutex_);
+  const auto found = std::ranges::find(all_, key, [](const auto& one) -> const std::string& { return one.first; });
+  if (found == all_.end()) return std::nullopt;
+  all_.splice(all_.begin(), all_, found);
+  return found->second;
+}
+
+void GitMemory::remember(std::string key, RemoteSource source) {
+  std::pair<std::string, RemoteSource> forgotten;  // let go of without the lock
+  const MutexLock lock(mutex_);
+  all_.emplace_front(std::move(key), std::move(source));
+  if (all_.size() <= max_remembered) return;
+  forgotten = std::move(all_.back());
+  all_.pop_back();
+}
 
 Result<RemoteSource> fetch_repository(const GitRequest& request, const std::stop_token& stop) {
   const std::string& checksum = request.request.checksum;
   if (!checksum.empty() && checksum.size() < 7)
     return fail(ErrorKind::invalid, "--checksum: a commit needs at least 7 of its digits");
-  if (request.address.keep_git_dir.value_or(request.request.keep_git_dir))
-    return fail(ErrorKind::not_implemented, "--keep-git-dir is not supported: repositories come without their history");
   auto hold = request.pool.hold();
   Checkout checkout(request, *hold, stop);
-  auto listing = std::make_shared<context::Listing>();
-  listing->entries = TRY(checkout.run());
+  const std::string object = TRY(checkout.find());
   const GitAddress& address = request.address;
+  const bool keep = address.keep_git_dir.value_or(request.request.keep_git_dir);
+  // With who asks: what a password opened is not for those who have none.
+  const std::string key =
+      fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}\n{}{}", address.shown, address.ref, address.web.authorization, object,
+                  address.folder, address.commit, checksum, keep ? "git" : "", address.submodules ? "" : "alone");
+  if (auto known = request.memory.find(key)) return *known;
+  auto listing = std::make_shared<context::Listing>();
+  listing->entries = TRY(checkout.run(object));
   const std::string shown = fmt::format("{}{}{}", address.shown, address.ref.empty() ? "" : "#", address.ref);
-  return RemoteSource{.tree = context::pooled_tree(request.pool, std::move(listing), std::move(hold), shown),
+  RemoteSource source{.tree = context::pooled_tree(request.pool, std::move(listing), std::move(hold), shown),
                       .repository = true,
                       .shown = shown};
+  request.memory.remember(key, source);
+  return source;
 }
 
 }  // namespace corten::build

@@ -130,6 +130,7 @@ class Lister {
     if (budget_ == 0) return fail(ErrorKind::invalid, "the repository has too many files");
     --budget_;
     context::Entry entry{.path = std::move(path), .mode = 0755, .mtime_ns = commit_.time_ns};
+    if (!from.is_folder()) files_.indexed.push_back({.path = entry.path, .mode = from.mode, .id = from.id});
     if (from.is_folder() || from.is_module()) {
       entry.kind = context::Kind::directory;
       files_.entries.push_back(std::move(entry));
@@ -137,6 +138,7 @@ class Lister {
     }
     const GitObject* object = objects_.find(from.id);
     if (object == nullptr || object->kind != GitKind::blob) return broken("a file is missing");
+    files_.indexed.back().size = object->blob.size;
     if (from.is_link()) {
       entry.kind = context::Kind::symlink;
       entry.mode = 0777;
@@ -145,6 +147,7 @@ class Lister {
     } else {
       if ((from.mode & 0170000) != 0100000) return broken("a file of an unknown kind");
       entry.mode = (from.mode & 0100) != 0 ? 0755 : 0644;
+      files_.indexed.back().mode = 0100000 | entry.mode;
       entry.size = object->blob.size;
       entry.digest = object->blob.digest;
     }

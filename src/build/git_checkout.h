@@ -33,6 +33,13 @@ struct GitLink {
 struct GitFiles {
   std::vector<context::Entry> entries;  // paths from `folder`; sorted
   std::vector<GitLink> links;           // those in `folder`; a directory is among the entries for each
+  struct Indexed {
+    std::string path;
+    std::uint32_t mode = 0;
+    ObjectId id;
+    std::uint64_t size = 0;
+  };
+  std::vector<Indexed> indexed;  // all but folders, as Git's index has them; not sorted
 };
 // `budget`: entries that there may still be, counted down. not_found: no such folder; `invalid`: a link in its way, or
 // names that cannot be.

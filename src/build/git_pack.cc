@@ -22,16 +22,6 @@ constexpr std::uint64_t in_memory = 1U << 20;  // a larger file goes to the pool
 
 std::unexpected<Error> broken(std::string_view what) { return fail(ErrorKind::invalid, "broken pack: {}", what); }
 
-std::string_view kind_name(GitKind kind) {
-  switch (kind) {
-    case GitKind::commit: return "commit";
-    case GitKind::tree: return "tree";
-    case GitKind::blob: return "blob";
-    case GitKind::tag: return "tag";
-  }
-  return "";
-}
-
 void begin_hash(Sha1& hash, GitKind kind, std::uint64_t size) {
   hash.update(fmt::format("{} {}", kind_name(kind), size));
   hash.update(std::string_view("\0", 1));
@@ -71,6 +61,16 @@ std::optional<std::uint64_t> sparse_number(std::string_view& text, unsigned flag
 }
 
 }  // namespace
+
+std::string_view kind_name(GitKind kind) {
+  switch (kind) {
+    case GitKind::commit: return "commit";
+    case GitKind::tree: return "tree";
+    case GitKind::blob: return "blob";
+    case GitKind::tag: return "tag";
+  }
+  return "";
+}
 
 Result<std::string> apply_delta(std::string_view base, std::string_view delta, std::uint64_t max_bytes) {
   const auto wrong = [] { return broken("a difference is damaged"); };

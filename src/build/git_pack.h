@@ -24,6 +24,7 @@
 namespace corten::build {
 
 enum class GitKind : std::uint8_t { commit = 1, tree = 2, blob = 3, tag = 4 };
+std::string_view kind_name(GitKind kind);
 
 // SHA-1, as Git names objects.
 struct ObjectId {
@@ -66,6 +67,7 @@ class GitObjects {
   // nullptr: not there.
   const GitObject* find(const ObjectId& id) const;
   std::size_t size() const { return objects_.size(); }
+  const std::unordered_map<ObjectId, GitObject, ObjectIdHash>& all() const { return objects_; }
 
  private:
   friend class PackReader;

@@ -178,6 +178,59 @@ TEST_F(GitTest, Submodules) {
   EXPECT_THAT(fails(base + "/r.git"), HasSubstr("an address of this machine: refused"));
 }
 
+TEST_F(GitTest, TheGitDirectory) {
+  for (const bool old : {false, true}) {
+    old_protocol = old;
+    const auto got = fetcher->get({.address = base + "/r.git#v1", .keep_git_dir = true}, {});
+    ASSERT_TRUE(got) << got.error().text();
+    const auto out = directory / (old ? "out-old" : "out");
+    for (const auto& entry : (*got->tree->listing({}))->entries) {
+      const auto path = out / entry.path;
+      std::filesystem::create_directories(path.parent_path());
+      if (entry.kind == context::Kind::directory) std::filesystem::create_directories(path);
+      if (entry.kind == context::Kind::symlink) std::filesystem::create_symlink(entry.link, path);
+      if (entry.kind != context::Kind::file) continue;
+      std::ofstream(path, std::ios::binary) << *got->tree->read(entry, 1 << 20);
+      std::filesystem::permissions(path, static_cast<std::filesystem::perms>(entry.mode));
+    }
+    const std::string git = "git -c safe.directory='*' -C " + out.string() + " ";
+    EXPECT_EQ(run(git + "status --porcelain"), "");
+    EXPECT_EQ(run(git + "rev-parse HEAD"), run("git -C r.git rev-parse v1^{}"));
+    EXPECT_EQ(run(git + "describe --tags"), "v1");
+    EXPECT_EQ(run(git + "fsck --no-dangling"), "");
+    EXPECT_EQ(run(git + "log --format=%s"), "1");
+    EXPECT_EQ(run(git + "config remote.origin.url"), base + "/r.git");
+  }
+}
+
+TEST_F(GitTest, ACommitIsFetchedOnce) {
+  EXPECT_THAT(lines(base + "/r.git").size(), 4U);
+  EXPECT_EQ(requests().size(), 3U);  // a greeting, the references, the pack
+  EXPECT_THAT(lines(base + "/r.git").size(), 4U);
+  EXPECT_EQ(requests().size(), 2U);
+  EXPECT_THAT(lines(base + "/r.git#:d").size(), 2U);
+  EXPECT_EQ(requests().size(), 3U);
+  run("cd r.git && printf four > a && git add . && commit 9");
+  EXPECT_THAT(lines(base + "/r.git")[0], "a 644 four");
+}
+
+// git:// as Git's own daemon speaks it.
+TEST_F(GitTest, TheGitTransport) {
+  const int port = 20000 + ::getpid() % 20000;
+  run(
+      fmt::format("git daemon --reuseaddr --listen=127.0.0.1 --port={} --base-path=. --export-all --detach "
+                  "--pid-file=daemon.pid >/dev/null 2>&1",
+                  port));
+  const std::string url = fmt::format("git://127.0.0.1:{}/r.git", port);
+  // It is detached before it listens.
+  run(fmt::format("for i in $(seq 100); do git ls-remote {} >/dev/null 2>&1 && break; sleep 0.05; done", url));
+  EXPECT_THAT(lines(url + "#v1"), ElementsAre("a 644 one", "d 755 /", "d/l 777 -> ../a", "d/x 755 two"));
+  EXPECT_THAT(lines(url + "#side"), ElementsAre("a 644 three"));
+  EXPECT_THAT(fails(url + "#none"), HasSubstr("does not contain ref none"));
+  EXPECT_THAT(fails(fmt::format("git://127.0.0.1:{}/none.git", port)), HasSubstr("git://127.0.0.1/none.git"));
+  run("kill $(cat daemon.pid)");
+}
+
 TEST_F(GitTest, NamesThatAreNone) {
   const auto tree_with = [&](const std::string& name) {
     return run("cd r.git && blob=$(printf x | git hash-object -w --stdin) && printf '100644 %s\\0' '" + name +
@@ -195,7 +248,6 @@ TEST_F(GitTest, NamesThatAreNone) {
 
 TEST_F(GitTest, WhatIsRefused) {
   EXPECT_THAT(fails("git@example.com:a/b.git"), HasSubstr("Git by ssh is not supported"));
-  EXPECT_FALSE(fetcher->get({.address = base + "/r.git", .keep_git_dir = true}, {}));
   answer = [](http::Request&, http::ResponseWriter& writer) {
     static_cast<void>(writer.write_all(200, "hello", "text/html"));
   };

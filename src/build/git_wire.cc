@@ -112,8 +112,12 @@ Result<std::string> GitServer::find(const std::string& name) {
       if (!packet.line().starts_with("unborn")) CHECK(note_reference(packet.line()));
     }
   }
-  for (const auto& wanted : wanted_)
-    if (const auto found = found_.find(wanted); found != found_.end()) return found->second;
+  for (const auto& wanted : wanted_) {
+    const auto found = found_.find(wanted);
+    if (found == found_.end()) continue;
+    found_name_ = wanted;
+    return found->second;
+  }
   if (name.empty()) return fail(ErrorKind::not_found, "the repository has no commit that HEAD is");
   const bool digits = name.size() >= 4 && std::ranges::all_of(name, [](unsigned char c) { return std::isxdigit(c); });
   return fail(ErrorKind::not_found, "repository does not contain ref {}{}", remote::printable(name, 200),

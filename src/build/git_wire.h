@@ -40,6 +40,10 @@ class GitServer {
   // What a name is: "" for HEAD, a branch, a tag, a whole name or a commit's 40 digits, which are taken as they are. A
   // commit, or a tag's object that leads to one. not_found.
   Result<std::string> find(const std::string& name);
+  // The whole name of what find() found last, "" for a commit.
+  const std::string& found_name() const { return found_name_; }
+  // Whether fetch() leaves out what came before.
+  bool shallow() const { return shallow_; }
   // The object, and of a commit its tree, without what came before it if the server can leave that out. `take` reads
   // the pack to its end.
   Result<> fetch(const std::string& object, const std::function<Result<>(store::ByteSource& pack)>& take);
@@ -62,7 +66,8 @@ class GitServer {
   bool greeted_ = false, version_2_ = false, shallow_ = false, any_commit_ = false, names_format_ = false;
   std::vector<std::string> wanted_;           // names that are looked for
   std::map<std::string, std::string> found_;  // of these; what a tag leads to in place of its own object
-  std::string wanted_object_;                 // a commit that is asked for by its digits
+  std::string found_name_;
+  std::string wanted_object_;  // a commit that is asked for by its digits
   bool object_listed_ = false;
 };
 
