@@ -39,7 +39,6 @@ Result<> BuildParts::connect(store::Store& store, image::Images& images, engine:
   state_ = std::make_unique<server::BuildState>(directory + "/ssh");
   fetcher_ = TRY_AS(build::Fetcher::open({*pool_, std::move(hosts), directory}), "prepare to fetch for builds");
   executor_ = make_build_executor(engine, store.snapshots());
-  fetcher_ = TRY_AS(build::Fetcher::open({*pool_, std::move(hosts), directory}), "open what fetches for builds");
   // Each build brings its own source of images, with its client's credentials.
   builder_ = build::Builder::make({images, store, *cache_, *executor_, nullptr, fetcher_.get()});
   return {};

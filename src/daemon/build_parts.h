@@ -31,7 +31,6 @@ class BuildParts {
   std::unique_ptr<server::BuildState> state_;
   std::unique_ptr<build::Fetcher> fetcher_;
   std::unique_ptr<build::Executor> executor_;
-  std::unique_ptr<build::Fetcher> fetcher_;
   std::unique_ptr<build::Builder> builder_;
 };
 

@@ -167,7 +167,7 @@ class Daemon {
                          [this](const image::Image& image) { return server::admit_image(trust_, *images_, image); }}));
     CHECK(claim_cgroup_parent());
     CHECK(describe());
-    CHECK_AS(connect_builds(), "prepare for builds");
+    CHECK_AS(build_->connect(*store_, *images_, *engine_, registry_access().hosts), "prepare for builds");
     router_ = std::make_unique<server::Router>(services());
     http_ = TRY(http::Server::create(
         {}, [this](http::Request& request, http::ResponseWriter& response) { router_->handle(request, response); }));
@@ -288,15 +288,6 @@ class Daemon {
     registries_.download_attempts = config_.max_download_attempts;
     registries_.parallel_uploads = static_cast<unsigned>(config_.max_concurrent_uploads);
     return {};
-  }
-
-  Result<> connect_builds() EXCLUDES(info_mutex_) {
-    std::shared_ptr<const remote::Hosts> hosts;
-    {
-      const MutexLock lock(info_mutex_);
-      hosts = registries_.hosts;
-    }
-    return build_->connect(*store_, *images_, *engine_, std::move(hosts));
   }
 
   server::RegistryAccess registry_access() EXCLUDES(info_mutex_) {
