@@ -111,7 +111,8 @@ Result<BuildInput> take_input(store::ByteSource& body, context::Pool& pool, cons
     return input;
   }
   auto hold = pool.hold();
-  const context::TarIntakeOptions options{.decompress = false};
+  // Docker's client leaves the end out where it has put a Dockerfile in; the request's own end says that all is there.
+  const context::TarIntakeOptions options{.need_end_marker = false, .decompress = false};
   auto listing = std::make_shared<const Listing>(
       TRY_AS(context::take_tar(whole, pool, *hold, options, stop), "read the build context"));
   input.tree = context::pooled_tree(pool, std::move(listing), std::move(hold), "build context");
