@@ -49,7 +49,7 @@ std::vector<BuildLineShown> BuildBoard::finished(const Canvas& asked) {
     const std::string_view word = !step->error.empty() ? "ERROR " : step->cached ? "CACHED " : "";
     out.push_back(step_line(*step, word, step->took, canvas));
     if (!step->status.empty()) out.push_back({fitted("=> => " + status_text(*step), canvas)});
-    if (explain_ && !step->why.empty()) out.push_back({fitted("=> => because " + step->why, canvas)});
+    if (explain_ && !step->why.empty()) out.push_back({fitted("=> => why: " + step->why, canvas)});
   }
   finished_.clear();
   return out;

@@ -224,7 +224,7 @@ std::string check_text(const std::vector<spec::BuildWarning>& warnings) {
 
 std::string failure_text(const BuildLog& log, std::size_t lines) {
   const BuildStep* step = log.failed();
-  if (step == nullptr) return {};
+  if (step == nullptr || step->lines.empty()) return {};
   std::string out = fmt::format("------\n > {}:\n", step->title);
   std::size_t from = lines != 0 && step->lines.size() > lines ? step->lines.size() - lines : 0;
   if (const std::uint64_t left = step->left_out + from; left > 0)

@@ -88,7 +88,7 @@ std::string BuildPlain::take(const BuildLog::Change& change, Time now) {
     tell_status(step, now, true);
     statuses_.erase(step.number);
     text.clear();
-    if (explain_ && !step.why.empty()) text = fmt::format("#{} because {}\n", step.number, step.why);
+    if (explain_ && !step.why.empty()) text = fmt::format("#{} why: {}\n", step.number, step.why);
     if (!step.error.empty()) {
       const std::string error = step.error.substr(0, step.error.find('\n'));
       text += fmt::format("#{} ERROR: {}\n", step.number, printable(error));

@@ -123,7 +123,19 @@ std::unique_ptr<BuildView> BuildView::make(Context& context, BuildProgress progr
   return std::make_unique<PlainView>(context.err(), explain);
 }
 
-Result<> BuildView::take(const spec::BuildLine& line) { return show(line, log_.take(line, steady_clock::now())); }
+Result<> BuildView::take_step(const spec::BuildLine& line) { return show(line, log_.take(line, steady_clock::now())); }
+
+Result<> BuildView::take(const spec::BuildLine& line) {
+  // Pushing belongs to no instruction; the daemon gives it the number 0.
+  constexpr unsigned pushing = own_steps + 99;
+  if (line.status && line.status->id == 0) {
+    if (!std::exchange(exporting_, true)) CHECK(begin(pushing, "pushing image"));
+    return status(pushing, line.status->text, line.status->current, line.status->total);
+  }
+  if ((line.result || line.error) && std::exchange(exporting_, false))
+    CHECK(finish(pushing, line.error ? line.error->message : std::string()));
+  return take_step(line);
+}
 
 Result<> BuildView::begin(unsigned id, std::string text) {
   spec::BuildLine line;

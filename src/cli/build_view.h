@@ -40,6 +40,10 @@ class BuildView {
   virtual Result<> draw() { return {}; }
 
   BuildLog log_;
+
+ private:
+  Result<> take_step(const spec::BuildLine& line);
+  bool exporting_ = false;  // what is about no step is shown as one of its own
 };
 
 }  // namespace corten::cli

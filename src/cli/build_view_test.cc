@@ -70,7 +70,7 @@ TEST_F(Plain, OneStepAfterTheOther) {
   EXPECT_EQ(text(),
             "#1 [internal] load build context\n#1 transferring context: 2.3kB\n#1 DONE 0.4s\n"
             "\n#2 [builder 2/4] RUN make\n#2 0.123 one\n#2 1.123 two\n#2 1.123 last\n#2 DONE 0.4s\n"
-            "\n#3 [3/4] COPY . .\n#3 because nothing that it reads has changed\n#3 CACHED\n");
+            "\n#3 [3/4] COPY . .\n#3 why: nothing that it reads has changed\n#3 CACHED\n");
   EXPECT_EQ(log_.done(), 2U);
   EXPECT_EQ(log_.all(), 4U);
 }
@@ -214,8 +214,7 @@ TEST_F(BuildPanel, RunningStepsStandBelowFinishedOnes) {
   now_ += 1500ms;
   for (int i = 1; i <= 9; ++i) take(output(2, "cc " + std::to_string(i) + "\n"));
   take(output(2, " 50%\r 60%"));
-  EXPECT_THAT(finished(),
-              ElementsAre("=> CACHED [builder 1/3] COPY . /src          0.0s", "=> => because all as it was"));
+  EXPECT_THAT(finished(), ElementsAre("=> CACHED [builder 1/3] COPY . /src          0.0s", "=> => why: all as it was"));
   EXPECT_THAT(finished(), ElementsAre());
   EXPECT_THAT(panel(), ElementsAre("=> [builder 2/3] RUN make                    1.5s", "=> => # cc 5", "=> => # cc 6",
                                    "=> => # cc 7", "=> => # cc 8", "=> => # cc 9", "=> => #  60%",

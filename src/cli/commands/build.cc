@@ -36,11 +36,15 @@ class ContextSender {
 
  private:
   SendStatus status() {
-    return [this](std::uint64_t bytes, std::uint64_t total) {
+    return [this, begun = std::chrono::steady_clock::now()](std::uint64_t bytes, std::uint64_t total) {
+      if (std::chrono::steady_clock::now() - begun < patience) return;
       // A terminal that went away is noticed by the next line that must be written.
       (void)view_.status(step_, "transferring context:", bytes, total);
     };
   }
+
+  // What takes no longer is told when it is done.
+  static constexpr std::chrono::milliseconds patience{300};
 
   Result<std::string> folder(std::string title, const ContextFolder& what) {
     step_ = next_++;
