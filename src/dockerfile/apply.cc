@@ -76,6 +76,8 @@ class Application {
 
   Result<> operator()(const Entrypoint& entrypoint) {
     config_.entrypoint = command_words(config_, entrypoint.command);
+    // Bare, it takes the inherited one away; CMD leaves the shell alone.
+    if (entrypoint.command.shell && entrypoint.command.words.empty()) config_.entrypoint.reset();
     // The inherited one was made for another entry point.
     if (!memory_.cmd_set) config_.cmd.reset();
     return {};
@@ -215,7 +217,7 @@ std::vector<std::string> command_words(const oci::RunConfig& config, const Comma
   if (!command.shell) return command.words;
   std::vector<std::string> words = config.shell;
   if (words.empty()) words = {"/bin/sh", "-c"};
-  words.push_back(command.words.empty() ? std::string() : command.words.front());
+  words.insert(words.end(), command.words.begin(), command.words.end());
   return words;
 }
 

@@ -83,6 +83,11 @@ TEST(Apply, CommandsGoThroughTheShell) {
   EXPECT_EQ(*image.config.cmd, (Words{"a", "$X"}));
   EXPECT_EQ(image("CMD []"), "");
   EXPECT_TRUE(image.config.cmd->empty());
+  // As Docker's classic builder has it.
+  EXPECT_EQ(image("CMD"), "");
+  EXPECT_EQ(*image.config.cmd, (Words{"/bin/bash", "-ec"}));
+  EXPECT_EQ(image("ENTRYPOINT"), "");
+  EXPECT_FALSE(image.config.entrypoint);
 }
 
 TEST(Apply, EntrypointTakesAnInheritedCommandAway) {
