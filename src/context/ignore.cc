@@ -51,23 +51,25 @@ Result<Ignore> Ignore::of(const std::vector<std::string>& patterns, std::string_
 }
 
 bool Ignore::ignores(std::string_view path) const {
-  for (auto pattern = patterns_.rbegin(); pattern != patterns_.rend(); ++pattern) {
-    for (std::size_t end = path.size(); end != std::string_view::npos;
-         end = end == 0 ? end - 1 : path.rfind('/', end - 1))
-      if (end > 0 && pattern->glob.matches(path.substr(0, end))) return !pattern->exception;
+  Matched above, here;
+  for (std::size_t slash = path.find('/'); slash != std::string_view::npos; slash = path.find('/', slash + 1)) {
+    ignores(path.substr(0, slash), above, &here);
+    std::swap(above, here);
   }
-  return false;
+  return ignores(path, above);
 }
 
 bool Ignore::ignores(std::string_view path, const Matched& above, Matched* here) const {
   if (here != nullptr) here->assign(patterns_.size(), false);
-  bool decided = false, ignored = false;
-  for (std::size_t at = patterns_.size(); at-- > 0;) {
-    if (!(at < above.size() && above[at]) && !patterns_[at].glob.matches(path)) continue;
-    if (!decided) ignored = !patterns_[at].exception;
-    decided = true;
-    if (here == nullptr) break;
-    (*here)[at] = true;
+  bool ignored = false;
+  for (std::size_t at = 0; at < patterns_.size(); ++at) {
+    bool matched = at < above.size() && above[at];
+    // One that would change nothing is not asked, and so does not count for what is below either: with "**/*.log" and
+    // then "!src" the logs in src stay ignored. All the field's builders do it so.
+    if (!matched && patterns_[at].exception == ignored) matched = patterns_[at].glob.matches(path);
+    if (!matched) continue;
+    ignored = !patterns_[at].exception;
+    if (here != nullptr) (*here)[at] = true;
   }
   return ignored;
 }

@@ -3,7 +3,7 @@
 // The rules are those of the field (the Dockerfile reference, ".dockerignore file"; moby's patternmatcher): a pattern
 // is of glob.h with `**`, relative to the folder whether or not it begins with a slash; lines that begin with "#" and
 // empty ones count for nothing; "!" takes back; of several patterns that match the last one decides; what matches a
-// directory matches all in it.
+// directory matches all in it, if it changed something for the directory.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ class Ignore {
   // `path` as in a Listing. Looks at the parents, too.
   bool ignores(std::string_view path) const;
 
-  // For a walk, which comes to the parents first: which patterns match a directory or one above it.
+  // For a walk, which comes to the parents first: which patterns changed something for a
+  // directory or one above.
   using Matched = std::vector<bool>;
   // `above` is that of the directory it is in (empty at the top). `here`, where given, becomes the path's own.
   bool ignores(std::string_view path, const Matched& above, Matched* here = nullptr) const;

@@ -50,6 +50,15 @@ TEST(Ignore, WhatMatchesADirectoryMatchesAllInIt) {
   EXPECT_FALSE(parsed("../a").ignores("a"));
 }
 
+// Found by comparing with what the docker CLI sends.
+TEST(Ignore, APatternThatChangesNothingForAFolderSaysNothingOfWhatIsInIt) {
+  EXPECT_TRUE(parsed("**/*.log\n!src\n").ignores("src/x.log"));
+  EXPECT_FALSE(parsed("**/*.log\n!src/*.log\n").ignores("src/x.log"));
+  EXPECT_FALSE(parsed("*\n!src\n").ignores("src/x.log"));
+  EXPECT_TRUE(parsed("*b/a.c\n!b\n").ignores("b/a.c"));
+  EXPECT_FALSE(parsed("**\n!ab/a/ab\n*b\n").ignores("ab/a/ab"));
+}
+
 TEST(Ignore, TheWalksWayAgreesWithTheLongOne) {
   const Ignore ignore = parsed("*\n!a\na/b\n!a/b/**/keep\n**/*.o\n!x/**\n");
   const std::vector<std::vector<std::string>> paths = {
