@@ -55,9 +55,10 @@ class PreparedCopy {
   virtual std::uint64_t files() const = 0;
 };
 
-// Whether a source of ADD is to be fetched: http:// and https:// (a file), or a Git address.
+// Whether a source of ADD is to be fetched: http:// and https:// (a file), or a Git address. `as_context`: of a build's
+// context, where github.com/… is one, too.
 enum class SourceKind : std::uint8_t { path, url, repository };
-SourceKind source_kind(std::string_view source);
+SourceKind source_kind(std::string_view source, bool as_context = false);
 
 // `root`: what the layers below show, mounted read-only, for links in the destination, names in chown (its /etc/passwd
 // and /etc/group) and directories that are there; -1: empty. Borrowed until the end of the call; of an ADD that unpacks

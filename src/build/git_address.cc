@@ -148,8 +148,8 @@ Result<> read_place(GitAddress& address, std::string_view text) {
 
 }  // namespace
 
-SourceKind source_kind(std::string_view source) {
-  if (is_repository(source)) return SourceKind::repository;
+SourceKind source_kind(std::string_view source, bool as_context) {
+  if (is_repository(source) || (as_context && source.starts_with("github.com/"))) return SourceKind::repository;
   return is_web(source) ? SourceKind::url : SourceKind::path;
 }
 

@@ -45,6 +45,8 @@ TEST(GitAddress, Forms) {
   EXPECT_EQ(address->transport, GitAddress::Transport::ssh);
   EXPECT_EQ(address->path, "/a/b.git");
   EXPECT_FALSE(parsed("github.com/a/b"));
+  EXPECT_EQ(source_kind("github.com/a/b"), SourceKind::path);
+  EXPECT_EQ(source_kind("github.com/a/b", true), SourceKind::repository);
   address = parsed("github.com/a/b#x", true);
   ASSERT_TRUE(address);
   EXPECT_EQ(address->web.url.host, "github.com");

@@ -9,7 +9,7 @@ Result<BuildInput> remote_input(Call& call, const std::string& url, const std::s
   build::Fetcher* const fetcher = call.services.build->fetcher;
   if (fetcher == nullptr) return fail(ErrorKind::not_implemented, "this daemon fetches no build contexts");
   // A file would be read by the daemon, whoever asks; only what the network has is an address.
-  if (build::source_kind(url) == build::SourceKind::path)
+  if (build::source_kind(url, true) == build::SourceKind::path)
     return fail(ErrorKind::invalid, "unable to prepare context: {:?} is neither a web address nor a Git repository",
                 url);
   const build::RemoteSource remote =
