@@ -174,6 +174,25 @@ TEST_F(LayersTest, ALeaseKeepsWhatItsImageLoses) {
   EXPECT_TRUE(is_empty());
 }
 
+// An image's id stands where its history ends, however many steps were made on it.
+TEST_F(LayersTest, HistoryNamesTheImageThatABuildBeganWith) {
+  import("base");
+  const std::string base = (*images_->resolve("base"))->id;
+  Lease lease(*images_);
+  std::vector<Layer> layers = layers_of("base", lease);
+  for (const char* name : {"1", "2"}) layers.push_back(*step(lease, layers.back().chain_id, name, name));
+  BuiltImage image = image_of(layers, "built");
+  image.parent = base;
+  const auto id = add_image(*images_, lease, image);
+  ASSERT_TRUE(id);
+  const auto history = images_->history("built");
+  ASSERT_TRUE(history);
+  ASSERT_EQ(history->size(), 3U);
+  EXPECT_EQ(history->at(0).id, *id);
+  EXPECT_EQ(history->at(1).id, "<missing>");
+  EXPECT_EQ(history->at(2).id, base);
+}
+
 TEST_F(LayersTest, WhatOnlyALeaseKeepsIsNotCountedAsImages) {
   import("base");
   Lease lease(*images_);

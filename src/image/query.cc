@@ -108,13 +108,17 @@ Result<std::vector<HistoryItem>> Images::Impl::history(std::string_view referenc
     }
     out.insert(out.begin(), std::move(item));
   }
-  for (HistoryItem& item : out) {
-    item.id = image->id;
+  // Each image that this one was made from is where its own history begins.
+  for (std::size_t at = 0; at < out.size();) {
+    out[at].id = image->id;
     for (const std::string& name : catalog->names_of(image->id))
-      if (!is_digest_name(name)) item.tags.push_back(familiar_of(name));
+      if (!is_digest_name(name)) out[at].tags.push_back(familiar_of(name));
     const auto parent = catalog->images.find(image->parent);
     if (parent == catalog->images.end()) break;
     image = parent->second;
+    const std::size_t depth = image->config.history.size();
+    if (depth >= out.size() - at) break;
+    at = out.size() - depth;
   }
   return out;
 }

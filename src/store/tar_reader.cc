@@ -58,7 +58,13 @@ Result<> TarReader::skip(std::uint64_t count) {
 
 Result<> TarReader::skip_rest() {
   CHECK(skip(std::exchange(left_, 0)));
-  return skip(std::exchange(padding_, 0));
+  const std::uint64_t padding = std::exchange(padding_, 0);
+  // Docker's client, when it puts a Dockerfile into a context, ends with the last file's last byte.
+  if (!need_end_marker_ && !TRY(fill(static_cast<std::size_t>(padding)))) {
+    begin_ = end_;
+    return {};
+  }
+  return skip(padding);
 }
 
 Result<std::span<const std::byte>> TarReader::chunk() {

@@ -107,6 +107,17 @@ TEST(Tar, EveryFlippedHeaderBitIsNoticed) {
   }
 }
 
+// As an archive that ends with its last file's last byte.
+TEST(Tar, MayEndBeforeTheLastPadding) {
+  const std::string tar = TarMaker().file("a", "1").file("b", "123").done();
+  const std::string cut = tar.substr(0, tar.rfind("123") + 3);
+  const auto read = entries_of(cut, false);
+  ASSERT_TRUE(read) << read.error().text();
+  EXPECT_EQ(read->size(), 2U);
+  EXPECT_THAT(entries_of(cut).error().text(), testing::HasSubstr("truncated"));
+  EXPECT_THAT(entries_of(cut.substr(0, cut.size() - 1), false).error().text(), testing::HasSubstr("truncated"));
+}
+
 TEST(Tar, RefusesHostileHeaders) {
   const std::pair<std::string, std::string> table[] = {
       {pax("999999 path=x\n") + RawHeader("a").text() + end_marker, "pax record"},
