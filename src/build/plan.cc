@@ -113,6 +113,15 @@ class Planner {
     return {};
   }
 
+  // What there is to choose from, for a message; "" without names.
+  std::string names_of_stages() const {
+    constexpr std::size_t most = 10;
+    std::vector<std::string> names;
+    for (const auto& stage : plan_.stages)
+      if (const auto& name = stage.syntax->from.name; !name.empty() && names.size() < most) names.push_back(name);
+    return names.empty() ? "" : fmt::format(": there are {}", fmt::join(names, ", "));
+  }
+
   Result<std::size_t> find_target() const {
     const std::string& target = plan_.options->target;
     if (target.empty()) return plan_.stages.size() - 1;
@@ -124,7 +133,7 @@ class Planner {
       return fail(ErrorKind::invalid, "invalid stage index {}: the Dockerfile has stages 0 to {}", *number,
                   plan_.stages.size() - 1);
     }
-    return fail(ErrorKind::invalid, "target stage \"{}\" could not be found", target);
+    return fail(ErrorKind::invalid, "target stage \"{}\" could not be found{}", target, names_of_stages());
   }
 
   // Its base, and all stages that it needs.
