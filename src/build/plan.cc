@@ -4,6 +4,8 @@
 #include <charconv>
 #include <functional>
 
+#include <fmt/format.h>
+
 #include "dockerfile/expand.h"
 #include "dockerfile/parse.h"
 #include "dockerfile/predefined.h"
