@@ -140,7 +140,7 @@ void ClassicTeller::warned(const build::Warned& event) {
   const auto& warning = event.warning;
   std::string where;
   if (warning.lines.first != 0) where = fmt::format(" ({}:{})", event.file, warning.lines.first);
-  write(fmt::format("[Warning] {}{}\n", warning.detail, where));
+  warnings_ += fmt::format("[Warning] {}{}\n", warning.detail, where);
 }
 
 void ClassicTeller::event(const build::Event& event) {
@@ -160,6 +160,7 @@ void ClassicTeller::transfer(const image::TransferEvent& event) {
 Result<> ClassicTeller::finish(const Result<BuildOutcome>& how) {
   const MutexLock lock(mutex_);
   tell_rest();
+  write(warnings_);
   if (!how) {
     if (!quiet_.empty()) stream_.line(Object{{"stream", quiet_}});
     if (!stream_.begun()) return stream_.finish(std::unexpected(how.error()));

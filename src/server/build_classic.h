@@ -59,7 +59,8 @@ class ClassicTeller : public BuildTeller {
   unsigned turn_ GUARDED_BY(mutex_) = 1;               // the number of the step that is told as it goes
   std::size_t kept_ GUARDED_BY(mutex_) = 0;
   std::string quiet_ GUARDED_BY(mutex_);
-  int exit_code_ GUARDED_BY(mutex_) = 0;  // of the command that failed
+  std::string warnings_ GUARDED_BY(mutex_);  // told at the end, as Docker's
+  int exit_code_ GUARDED_BY(mutex_) = 0;     // of the command that failed
 };
 
 // The text of an error as Docker's classic builder has it: of a command that failed only "The command … returned a
