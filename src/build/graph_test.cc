@@ -82,6 +82,45 @@ TEST_F(GraphTest, NamedContextsTakeThePlaceOfImages) {
   EXPECT_EQ(file(*made, "etc/f"), "F");
 }
 
+TEST_F(GraphTest, ANamedContextTakesAStagesPlace) {
+  bench_->import("base");
+  options_.named_contexts = {
+      {"assets", std::make_shared<TextTree>(std::map<std::string, TextTree::File>{{"made", {"elsewhere"}}})}};
+  const auto made = image("FROM base AS assets\nRUN fail 1\nFROM base\nCOPY --from=assets made /made\n");
+  ASSERT_NE(made, nullptr);
+  EXPECT_EQ(file(*made, "made"), "elsewhere");
+  EXPECT_EQ(begun_.back().total, 2U);
+  options_.target = "assets";
+  EXPECT_EQ(file(*image("FROM base AS assets\nRUN fail 1\n"), "made"), "elsewhere");
+}
+
+// A tree that never comes to its end: what reads it must be stopped.
+class EndlessTree : public TextTree {
+ public:
+  using TextTree::TextTree;
+  Result<UniqueFd> open(const context::Entry&) override {
+    opened = true;
+    return sys::open_file("/dev/zero", O_RDONLY);
+  }
+  std::atomic<bool> opened = false;
+};
+
+TEST_F(GraphTest, ACopyIsCancelledInItsMiddle) {
+  const auto files = std::make_shared<EndlessTree>(std::map<std::string, TextTree::File>{{"a", {"A"}}});
+  // As large as a disk, by what its listing says.
+  const_cast<context::Entry&>((*files->listing({}))->entries.at(0)).size = 1ULL << 37;
+  options_.context = files;
+  std::jthread end([&] {
+    while (!files->opened) std::this_thread::yield();
+    stop_.request_stop();
+  });
+  const auto built = build("FROM scratch\nCOPY a /\n");
+  ASSERT_FALSE(built);
+  EXPECT_EQ(built.error().kind(), ErrorKind::cancelled);
+  EXPECT_TRUE(bench_->store->snapshots().layers().empty());
+  EXPECT_TRUE(bench_->store->content().list()->empty());
+}
+
 TEST_F(GraphTest, TheFirstErrorEndsTheOthers) {
   bench_->import("base");
   const auto began = std::chrono::steady_clock::now();

@@ -15,6 +15,7 @@
 #include "build/plan.h"
 #include "build/reporter.h"
 #include "build/step_locks.h"
+#include "store/stream.h"
 
 namespace corten::build {
 
@@ -86,6 +87,20 @@ class Job {
 
 // A tree without anything in it.
 std::shared_ptr<context::Tree> empty_tree(std::string name);
+
+// A source that ends with `cancelled` when `stop` fires: what it is read for may take long. Both are borrowed.
+class StoppableSource : public store::ByteSource {
+ public:
+  StoppableSource(store::ByteSource& source, const std::stop_token& stop) : source_(source), stop_(stop) {}
+  Result<std::size_t> read(std::span<std::byte> buffer) override {
+    if (stop_.stop_requested()) return fail(ErrorKind::cancelled, "the build was cancelled");
+    return source_.read(buffer);
+  }
+
+ private:
+  store::ByteSource& source_;
+  const std::stop_token& stop_;
+};
 
 // One stage from its FROM to its last step.
 Result<StatePtr> run_stage(Job& job, std::size_t index);

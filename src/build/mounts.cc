@@ -214,7 +214,8 @@ class MountSet::Impl {
     std::string chain = mount.chain, path = mount.plan.source;
     if (mount.prepared) {
       const auto tar = TRY(mount.prepared->tar(mount.prepared->newest().value_or(Timestamp())));
-      const auto layer = TRY(image::add_layer(job_.shared.parts.images, job_.lease, "", *tar));
+      StoppableSource source(*tar, job_.stop);
+      const auto layer = TRY(image::add_layer(job_.shared.parts.images, job_.lease, "", source));
       chain = layer ? layer->chain_id : "";
       path = bound_name;
     }

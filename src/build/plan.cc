@@ -83,7 +83,7 @@ class Planner {
     for (PlannedStage& stage : plan_.stages) {
       if (!stage.wanted) continue;
       stage.number = plan_.total + 1;
-      plan_.total += 1 + static_cast<unsigned>(stage.syntax->steps.size());
+      plan_.total += 1 + (stage.replaced ? 0 : static_cast<unsigned>(stage.syntax->steps.size()));
     }
     return std::move(plan_);
   }
@@ -149,6 +149,7 @@ class Planner {
     else
       return because(stage.syntax->instruction, base.error());
     if (stage.base.kind == Origin::Kind::stage) plan_.stages[stage.base.stage].wanted = true;
+    if (stage.replaced) return {};
     for (const dockerfile::Instruction& step : stage.syntax->steps) {
       for (const std::string_view name : names_in(step)) {
         const auto origin = plan_.origin(name, index);
@@ -179,6 +180,11 @@ class Planner {
       return fail(ErrorKind::invalid, "base name ({}) should not be blank: give its ARG a default or --build-arg",
                   from.image);
     // A context of the stage's own name takes its place (--build-context), one of the base's name the base's.
+    if (!from.name.empty()) {
+      auto instead = named_context(*plan_.options, from.name);
+      stage.replaced = instead.has_value();
+      if (instead) return *std::move(instead);
+    }
     if (auto named = named_context(*plan_.options, name)) return *std::move(named);
     const std::string wanted = lower(name);
     for (std::size_t i = index; i-- > 0;)

@@ -54,7 +54,8 @@ struct PlannedStage {
   Origin base;             // of wanted ones only, as what follows
   oci::Platform platform;  // of its FROM
   bool wanted = false;
-  unsigned number = 0;  // of its FROM among all steps, from 1
+  bool replaced = false;  // by a context of its name (--build-context): none of its steps is run
+  unsigned number = 0;    // of its FROM among all steps, from 1
 };
 
 struct Plan {

@@ -108,7 +108,8 @@ Result<> squash(Job& job, State& state) {
   store::FdSink sink(file.get());
   CHECK_AS(Difference(*before, *after, job.stop).write(sink), "squash");
   if (::lseek(file.get(), 0, SEEK_SET) != 0) return sys_fail("squash");
-  store::FdSource tar(file.get());
+  store::FdSource bytes(file.get());
+  StoppableSource tar(bytes, job.stop);
   const std::string squashed = Job::image_id(state);
   const auto layer = TRY_AS(image::add_layer(job.shared.parts.images, job.lease, base, tar), "squash");
   state.layers.resize(state.base_layers);

@@ -23,6 +23,7 @@ Result<StatePtr> run_stage(Job& job, std::size_t index) { return StageRun(job, i
 
 Result<StatePtr> StageRun::run() {
   CHECK(from());
+  if (plan_.replaced) return std::make_shared<const State>(std::move(state_));
   CHECK(run_triggers());
   for (const dockerfile::Instruction& instruction : plan_.syntax->steps) {
     ++number_;
@@ -218,7 +219,7 @@ Result<StepResult> StageRun::cached(Step& step, const Recipe& recipe, const Make
     step.outcome.why = "the cache was not to be used";
   }
   StepResult made = TRY(make());
-  if (const auto put = cache.put(recipe, made, state_.layers, place, step.instruction.text); !put)
+  if (const auto put = cache.put(recipe, made, state_.layers, place, without_users(step.instruction.text)); !put)
     step.report.status("not recorded in the cache: " + put.error().text());
   return made;
 }

@@ -29,7 +29,9 @@ Result<StepResult> StageRun::add_copy(PreparedCopy& prepared, Timestamp time) {
   StepResult out;
   out.time = time;
   const auto tar = TRY(prepared.tar(time));
-  if (tar) out.layer = TRY(image::add_layer(job_.shared.parts.images, job_.lease, state_.chain, *tar));
+  if (!tar) return out;
+  StoppableSource source(*tar, job_.stop);
+  out.layer = TRY(image::add_layer(job_.shared.parts.images, job_.lease, state_.chain, source));
   return out;
 }
 
@@ -95,8 +97,9 @@ Result<> StageRun::copy(Step& step, const dockerfile::Copy& copy) {
   CopyRequest request = TRY(request_of(copy));
   std::string created_by = created_by_copy(copy, request.sources, request.destination, request.chown, request.chmod);
   if (copy.add)
-    CHECK(fetch_remotes(request, job_.shared.parts.fetcher, TRY(word(copy.checksum)), copy.keep_git_dir,
-                        [&](const std::string& text) { step.report.status(text); }, job_.stop));
+    CHECK(fetch_remotes(
+        request, job_.shared.parts.fetcher, TRY(word(copy.checksum)), copy.keep_git_dir,
+        [&](const std::string& text) { step.report.status(text); }, job_.stop));
   const auto source = TRY(source_of(step, copy.from));
   Recipe quick = recipe();
   const std::string identity = source->identity();
@@ -118,7 +121,8 @@ Result<> StageRun::copy(Step& step, const dockerfile::Copy& copy) {
   prepared->describe(recipe);
   const StepResult result = TRY(cached(step, recipe, [&] { return add_copy(*prepared, raised(prepared->newest())); }));
   if (!identity.empty())
-    static_cast<void>(job_.shared.parts.cache.put(quick, result, state_.layers, "", step.instruction.text));
+    static_cast<void>(
+        job_.shared.parts.cache.put(quick, result, state_.layers, "", without_users(step.instruction.text)));
   take(result, std::move(created_by));
   return {};
 }
