@@ -12,7 +12,7 @@ build: ## Build all programs into build/bin
 	@tools/setup build
 	@tools/dev-build -p release all
 
-run: build ## Install nginx in a container, commit it, publish it, fetch the page; leaves cortend running
+run: build ## Build a web server from a Dockerfile, publish it, fetch the page; leaves cortend running
 	@tools/setup run
 	@tools/first-run
 
@@ -52,13 +52,13 @@ vm: build ## Other kernel, control groups v2 only, power cuts: tests in an emula
 	@tools/setup vm
 	@tests/vm/run
 
-bench: build ## Compare with docker.io, podman, containerd, crun and runc on this machine; writes docs/benchmarks.md
+bench: build ## Compare with docker.io, podman, buildah, containerd, crun and runc on this machine; writes docs/benchmarks.md
 	@tools/setup bench
 	@bench/run
 
 bench-quick: build ## A few repetitions beside Docker alone; fails if a promise of speed is broken; writes no page
 	@tools/setup bench
-	@bench/run --quick --check --only run,images --without podman,containerd
+	@bench/run --quick --check --only run,images,builds --without podman,containerd,buildah
 
 clean: ## Remove what was built
 	@rm -rf build

@@ -55,10 +55,10 @@ def forget():
     pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
-def mount_disk(file, place):
+def mount_disk(file, place, gib=16):
     """A file system of our own. Its loop device goes with the mount, and that with the sandbox."""
     with open(file, "wb") as disk:
-        disk.truncate(16 << 30)
+        disk.truncate(gib << 30)
     output("mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=0", file)
     device = output("losetup", "-f", "--show", "--direct-io=on", file)
     try:

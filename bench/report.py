@@ -3,6 +3,7 @@
 import os
 import pathlib
 
+import build_report
 import image_report
 from report_rows import Row, median, ms, ratio
 
@@ -159,6 +160,8 @@ def parts(results):
         found.append((HEAD, rows(results), further(results)))
     if image_report.present(results):
         found.append((image_report.HEAD, image_report.rows(results), image_report.further(results)))
+    if build_report.present(results):
+        found.append((build_report.HEAD, build_report.rows(results), build_report.further(results)))
     return found
 
 
@@ -201,6 +204,12 @@ With an image of four layers and 500 MB of Debian, from and to the reference reg
 
 {images}
 
+## Builds: what was promised, and what was measured
+
+Beside the builder that `docker build` of the package takes by itself, BuildKit in the same daemon (`DOCKER_BUILDKIT=1`), and buildah.
+
+{builds}
+
 ## What to know before believing it
 
 {honesty}
@@ -215,6 +224,10 @@ pivot_root, exec of `true` and reaping it.
 Of images:
 
 {further_images}
+
+Of builds:
+
+{further_builds}
 
 ## How it is measured
 
@@ -231,13 +244,16 @@ Containers:
 
 Images:
 
-{how_images}"""
+{how_images}
+Builds:
+
+{how_builds}"""
 
 
 def page(results):
     listed = lambda lines: "\n".join(f"- {line}" for line in lines)
     table = lambda head, body: as_table(head, [row.cells() for row in body])
-    images = image_report.present(results)
+    images, builds = image_report.present(results), build_report.present(results)
     return PAGE.format(
         machine=machine_line(results),
         versions="\n".join(sorted(f"- {name}: {text}" for name, text in results["versions"].items())),
@@ -247,4 +263,7 @@ def page(results):
         further=listed(further(results)),
         further_images=listed(image_report.further(results)) if images else "",
         how_images=image_report.how(results),
+        builds=table(build_report.HEAD, build_report.rows(results)) if builds else "Not measured.",
+        further_builds=listed(build_report.further(results)) if builds else "",
+        how_builds=build_report.HOW,
     )
