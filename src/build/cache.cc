@@ -86,6 +86,8 @@ class CacheImpl : public Cache {
     directory_ = store_.data_root() + "/build/recipes";
     CHECK(sys::make_directories(store_.data_root() + "/build", 0700));
     CHECK(sys::make_directories(directory_, 0700));
+    // Copies for RUN --mount=type=bind,rw that a crash has left.
+    CHECK(sys::remove_tree(store_.data_root() + "/build/scratch"));
     mounts_ = TRY(CacheMounts::open(store_.database(), store_.data_root() + "/build/mounts"));
     const auto rows = TRY(store_.database().list_objects(record_kind));
     const auto slots = TRY(store_.database().list_objects(slot_kind));

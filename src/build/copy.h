@@ -59,6 +59,8 @@ class PreparedCopy {
 // context, where github.com/… is one, too.
 enum class SourceKind : std::uint8_t { path, url, repository };
 SourceKind source_kind(std::string_view source, bool as_context = false);
+// A text for histories and records: user names and passwords of addresses (https://user:password@host) are left out.
+std::string without_users(std::string_view text);
 
 // `root`: what the layers below show, mounted read-only, for links in the destination, names in chown (its /etc/passwd
 // and /etc/group) and directories that are there; -1: empty. Borrowed until the end of the call; of an ADD that unpacks

@@ -153,6 +153,18 @@ SourceKind source_kind(std::string_view source, bool as_context) {
   return is_web(source) ? SourceKind::url : SourceKind::path;
 }
 
+std::string without_users(std::string_view text) {
+  std::string out;
+  for (;;) {
+    const std::size_t scheme = text.find("://");
+    if (scheme == std::string_view::npos) return out += text;
+    out += text.substr(0, scheme + 3);
+    text.remove_prefix(scheme + 3);
+    const std::string_view authority = text.substr(0, text.find_first_of("/?# \t\n\"'"));
+    if (const std::size_t at = authority.rfind('@'); at != std::string_view::npos) text.remove_prefix(at + 1);
+  }
+}
+
 Result<std::optional<GitAddress>> GitAddress::parse(std::string_view text, bool as_context) {
   std::string whole(text);
   if (as_context && text.starts_with("github.com/"))

@@ -57,6 +57,13 @@ TEST(GitAddress, Forms) {
     EXPECT_FALSE(GitAddress::parse(wrong, false)) << wrong;
 }
 
+TEST(GitAddress, UsersAreLeftOutOfTexts) {
+  EXPECT_EQ(without_users("ADD https://me:p@ss@h/x?y=z@z http://u@h:80 git://a@b/c /d@e/"),
+            "ADD https://h/x?y=z@z http://h:80 git://b/c /d@e/");
+  EXPECT_EQ(without_users("COPY a@b ://@ x://"), "COPY a@b :// x://");
+  EXPECT_EQ(without_users("https://u:p@"), "https://");
+}
+
 class GitTest : public RemoteTest {
  protected:
   GitTest() {

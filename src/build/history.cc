@@ -116,7 +116,7 @@ std::string created_by_copy(const dockerfile::Copy& copy, const std::vector<std:
   if (copy.parents) out += " --parents";
   if (!chown.empty()) out += " --chown=" + chown;
   if (!chmod.empty()) out += " --chmod=" + chmod;
-  for (const std::string& source : sources) out += " " + source;
+  for (const std::string& source : sources) out += " " + without_users(source);
   for (const dockerfile::Heredoc& file : copy.files) out += " <<" + file.name;
   return fmt::format("{} {}{}", out, destination, mark);
 }

@@ -102,7 +102,8 @@ Result<> StageRun::copy(Step& step, const dockerfile::Copy& copy) {
         [&](const std::string& text) { step.report.status(text); }, job_.stop));
   const auto source = TRY(source_of(step, copy.from));
   Recipe quick = recipe();
-  const std::string identity = source->identity();
+  // Not of ADD: what it fetches is not in the tree.
+  const std::string identity = copy.add ? std::string() : source->identity();
   if (!identity.empty()) {
     // A layer's name says what is in it: no file need be looked at where the same was copied before.
     quick.set("command", words_of(request));
