@@ -154,7 +154,15 @@ Result<std::unique_ptr<PoolWriter>> FilePool::writer(Hold& hold) {
   return std::make_unique<Writer>(*this, hold);
 }
 
-Result<> FilePool::check_disk() const {
+Result<> FilePool::check_disk() {
+  if (store::require_disk_reserve(folders_[0].get())) return {};
+  // What is kept only in case it is wanted again goes first.
+  Gone gone;
+  {
+    const MutexLock lock(mutex_);
+    evict(bytes_ - held_, gone);
+  }
+  remove(gone);
   return wrap(store::require_disk_reserve(folders_[0].get()), "write to the pool of build contexts");
 }
 

@@ -43,7 +43,8 @@ class FilePool : public Pool {
   void discard(const std::string& name) const;
   // The file becomes a content, or goes where there is one already.
   Result<> enter(const Temporary& file, const oci::Digest& digest, std::uint64_t size, Holder& holder) EXCLUDES(mutex_);
-  Result<> check_disk() const;
+  // `exhausted` when the disk's reserve is reached and cannot be won back.
+  Result<> check_disk() EXCLUDES(mutex_);
 
  private:
   struct Content {

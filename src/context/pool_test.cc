@@ -1,6 +1,8 @@
 #include "context/pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <fstream>
@@ -242,6 +244,39 @@ TEST_F(PoolTest, PruneTakesWhatNobodyHoldsAndEmptiesPacks) {
   EXPECT_EQ(files().size(), 1U);
   for (const oci::Digest& digest : held) EXPECT_EQ(oci::Digest::of(text_of(*pool, digest)), digest);
   EXPECT_EQ(pool->usage().contents, held.size());
+}
+
+TEST_F(PoolTest, AFullDiskIsAClearErrorAndLeavesNothing) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  ASSERT_EQ(::mkdir((scratch_.path() + "/pool").c_str(), 0700), 0);
+  // In a mount namespace of a thread's own, which takes the disk with it.
+  std::jthread([&] {
+    ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+    ASSERT_EQ(::mount("tmpfs", (scratch_.path() + "/pool").c_str(), "tmpfs", 0, "size=8m"), 0);
+    const auto pool = open();
+    const auto hold = pool->hold();
+    const oci::Digest before = *pool->add(large_, *hold);
+    // What nobody holds makes room: each of these reaches the disk's reserve.
+    for (const char fill : {'1', '2', '3'}) {
+      const auto another = pool->hold();
+      EXPECT_TRUE(pool->add(std::string(7'750'000, fill), *another)) << fill;
+    }
+    EXPECT_EQ(pool->usage().contents, 2U);
+    const auto large = pool->add(std::string(20U << 20, 'x'), *hold);
+    ASSERT_FALSE(large);
+    EXPECT_EQ(large.error().kind(), ErrorKind::exhausted);
+    EXPECT_NE(large.error().text().find("no space left on device"), std::string::npos) << large.error().text();
+    Result<> small;
+    for (int i = 0; i < 400 && small; ++i) {
+      const auto one = pool->add(std::string(60'000, 's') + std::to_string(i), *hold);
+      if (!one) small = std::unexpected(one.error());
+    }
+    ASSERT_FALSE(small);
+    EXPECT_EQ(small.error().kind(), ErrorKind::exhausted) << small.error().text();
+    EXPECT_EQ(text_of(*pool, before), large_);
+    for (const auto& file : files()) EXPECT_FALSE(file.filename().string().starts_with("tmp-")) << file;
+  }).join();
 }
 
 TEST_F(PoolTest, ManyThreadsAtOnce) {
