@@ -69,6 +69,8 @@ struct Wanted {
   std::optional<bool> in_use, shared, is_private;
 
   bool operator()(const CacheUsage& usage) const {
+    // `system prune` asks all kinds of things with the same filters; nothing in the cache has labels.
+    if (filters.has("label") || filters.has("label!")) return false;
     if (before && usage.last_used >= *before) return false;
     if (in_use && usage.in_use != *in_use) return false;
     if (shared && usage.shared != *shared) return false;
@@ -80,8 +82,8 @@ struct Wanted {
 
 Result<Wanted> wanted_of(const Call& call) {
   Wanted wanted;
-  wanted.filters = TRY(Filters::parse(call.query("filters"), {"description", "id", "inuse", "parent", "private",
-                                                              "shared", "type", "unused-for", "until"}));
+  wanted.filters = TRY(Filters::parse(call.query("filters"), {"description", "id", "inuse", "label", "label!", "parent",
+                                                              "private", "shared", "type", "unused-for", "until"}));
   for (const std::string_view name : {"until", "unused-for"}) {
     if (!wanted.filters.has(name)) continue;
     if (wanted.filters.of(name).size() > 1)

@@ -232,6 +232,9 @@ def test_the_cache_is_listed_and_pruned(cli, context):
     assert "RUN echo hello" in listed and "Total:" in listed
     ids = cli("builder", "du", "--format", "{{.ID}}").splitlines()
     assert ids and "Build cache usage:" in cli("system", "df", "-v")
+    assert cli("system", "prune", "-f", "--filter", "label=none") == "Total reclaimed space: 0B"
+    assert cli("builder", "prune", "-a", "-f", "--filter", "label=none") == "Total reclaimed space: 0B"
+    assert "invalid filter 'foo'" in cli.fails("builder", "prune", "-f", "--filter", "foo=none")
     pruned = cli("builder", "prune", "-a", "-f")
     assert pruned.startswith("Deleted build cache objects:\n") and "Total reclaimed space: " in pruned
     assert cli("builder", "du", "--format", "{{.ID}}") == ""
