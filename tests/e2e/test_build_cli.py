@@ -5,10 +5,12 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
 import tarfile
+import threading
 
 import pytest
 from conftest import BIN, SLOWNESS, Cli, wait_until
@@ -169,6 +171,67 @@ RUN --mount=type=secret,id=token --mount=type=secret,id=word,env=WORD2 wc -c < /
     assert "hunter2" not in history + done.err and "swordfish" not in history + done.err
     assert "RUN echo" in cli.run("build", "--target", "one", "-", input=dockerfile).err
     assert 'two' not in cli.run("build", "--target", "one", "-", input=dockerfile).err
+
+
+ASK_AGENT = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+int main(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const char *path = getenv("SSH_AUTH_SOCK");
+  char answer[64] = "";
+  int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  if (path == NULL) return 2;
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) return 3;
+  if (write(fd, "question", 8) != 8 || read(fd, answer, sizeof answer - 1) <= 0) return 4;
+  printf("the agent says %s\n", answer);
+  return 0;
+}
+"""
+
+
+@pytest.fixture
+def agent(tmp_path):
+    """Answers whoever asks: "yes, question"."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "agent"))
+    listener.listen()
+    asked = []
+
+    def serve():
+        while True:
+            try:
+                with listener.accept()[0] as connection:
+                    asked.append(connection.recv(100))
+                    connection.sendall(b"yes, " + asked[-1])
+            except OSError:
+                return
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield tmp_path / "agent", asked
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+def test_agents(cli, context, agent):
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    path, asked = agent
+    subprocess.run(["gcc", "-static", "-x", "c", "-", "-o", context / "ask"], input=ASK_AGENT, text=True, check=True)
+    (context / "Dockerfile").write_text(
+        "FROM busybox\nCOPY ask /ask\nRUN --mount=type=ssh /ask && /ask\nRUN --mount=type=ssh,id=other /ask\n"
+        "RUN test -z \"$SSH_AUTH_SOCK\"\n"
+    )
+    done = cli.run("build", "--ssh", "default", "--ssh", f"other={path}", context, env={"SSH_AUTH_SOCK": str(path)})
+    assert done.code == 0, done.err
+    assert done.err.count(" the agent says yes, question\n") == 3 and asked == [b"question"] * 3
+    assert "SSH_AUTH_SOCK is set" in cli.fails("build", "--ssh", "default", context)
+    assert "ssh-add" in cli.fails("build", "--ssh", f"default={context / 'ask'}", context)
 
 
 def test_what_is_wrong_is_said(cli, context, tmp_path):
