@@ -26,6 +26,11 @@ struct StepOutput {
   bool is_stderr = false;
   std::string_view bytes;
 };
+// The step's command begins to run, in this container.
+struct StepRuns {
+  unsigned id = 0;
+  std::string container;
+};
 // A line about what the step is at: "pulling layer …", "copied 2,000 files".
 struct StepStatus {
   unsigned id = 0;
@@ -47,7 +52,7 @@ struct Warned {
   std::string excerpt;
 };
 
-using Event = std::variant<StepBegun, StepOutput, StepStatus, StepEnded, Warned>;
+using Event = std::variant<StepBegun, StepOutput, StepStatus, StepEnded, Warned, StepRuns>;
 // From any of the build's threads, one at a time.
 using Tell = std::function<void(const Event&)>;
 

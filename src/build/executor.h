@@ -45,6 +45,8 @@ struct StepRequest {
   std::vector<std::string> extra_hosts;
   std::int64_t shm_size = 0;  // 0: the engine's default
   std::string cgroup_parent;  // "": the engine's
+  // Told before the command's first output. May be empty.
+  std::function<void(const std::string& container_id)> started;
 };
 
 // A step that has ended. Destroyed: its container and, unless it was taken, its snapshot are gone.

@@ -42,6 +42,7 @@ class StepReport {
   }
 
   void output(bool is_stderr, std::string_view bytes) { reporter_.tell(StepOutput{id_, is_stderr, bytes}); }
+  void runs(std::string container) { reporter_.tell(StepRuns{.id = id_, .container = std::move(container)}); }
   void status(std::string text) { reporter_.tell(StepStatus{.id = id_, .text = std::move(text)}); }
   void end(StepEnded ended) {
     ended.id = id_;

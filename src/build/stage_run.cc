@@ -146,6 +146,7 @@ Result<StepResult> StageRun::execute(Step& step, StepRequest request, MountSet& 
   request.extra_hosts = job_.options.extra_hosts;
   request.shm_size = job_.options.shm_size;
   request.cgroup_parent = job_.options.cgroup_parent;
+  request.started = [&](const std::string& container) { step.report.runs(container); };
   const std::string shown = fmt::format("{}", fmt::join(request.argv, " "));
   const auto ended = TRY(job_.shared.parts.executor.run(
       std::move(request), [&](bool is_stderr, std::string_view bytes) { step.report.output(is_stderr, bytes); },

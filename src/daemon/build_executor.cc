@@ -138,6 +138,7 @@ class Command {
     CHECK(attach());
     CHECK(check_stop());
     CHECK(engine_.start(id_));
+    if (request.started) request.started(id_);
     CHECK(pass_on());
     const auto waited = waiter->wait(stop_);
     CHECK(check_stop());

@@ -9,13 +9,6 @@ namespace corten::server {
 
 using json::Object;
 
-namespace {
-
-// What a step that runs as a container says first.
-constexpr std::string_view running_in = "Running in ";
-
-}  // namespace
-
 std::size_t unfinished_character(std::string_view text) {
   for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.size()); ++back) {
     const auto byte = static_cast<unsigned char>(text[text.size() - back]);
@@ -110,11 +103,10 @@ void ClassicTeller::output(const build::StepOutput& event) {
   tell(found->second, text);
 }
 
-// Docker's classic stream knows of containers only.
-void ClassicTeller::status(const build::StepStatus& event) {
+void ClassicTeller::runs(const build::StepRuns& event) {
   const auto found = steps_.find(event.id);
-  if (found == steps_.end() || !event.text.starts_with(running_in)) return;
-  found->second.container = short_id(std::string_view(event.text).substr(running_in.size()));
+  if (found == steps_.end()) return;
+  found->second.container = short_id(event.container);
   tell(found->second, fmt::format(" ---> Running in {}\n", found->second.container));
 }
 
@@ -147,7 +139,7 @@ void ClassicTeller::event(const build::Event& event) {
   const MutexLock lock(mutex_);
   if (const auto* begun_event = std::get_if<build::StepBegun>(&event)) return begun(*begun_event);
   if (const auto* output_event = std::get_if<build::StepOutput>(&event)) return output(*output_event);
-  if (const auto* status_event = std::get_if<build::StepStatus>(&event)) return status(*status_event);
+  if (const auto* runs_event = std::get_if<build::StepRuns>(&event)) return runs(*runs_event);
   if (const auto* ended_event = std::get_if<build::StepEnded>(&event)) return ended(*ended_event);
   if (const auto* warned_event = std::get_if<build::Warned>(&event)) return warned(*warned_event);
 }

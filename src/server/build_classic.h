@@ -39,7 +39,7 @@ class ClassicTeller : public BuildTeller {
 
   void begun(const build::StepBegun& event) REQUIRES(mutex_);
   void output(const build::StepOutput& event) REQUIRES(mutex_);
-  void status(const build::StepStatus& event) REQUIRES(mutex_);
+  void runs(const build::StepRuns& event) REQUIRES(mutex_);
   void ended(const build::StepEnded& event) REQUIRES(mutex_);
   void warned(const build::Warned& event) REQUIRES(mutex_);
 

@@ -32,6 +32,8 @@ BuildLine line_of(const build::StepEnded& event) {
   return line;
 }
 
+BuildLine line_of(const build::StepRuns&) { return {}; }
+
 BuildLine line_of(const build::Warned& event) {
   BuildLine line;
   const auto& warning = event.warning;
@@ -49,6 +51,8 @@ void DetailTeller::write(const BuildLine& line) {
 }
 
 void DetailTeller::event(const build::Event& event) {
+  // Whoever asks has `ps`; the stream is about steps.
+  if (std::holds_alternative<build::StepRuns>(event)) return;
   const BuildLine line = std::visit([](const auto& one) { return line_of(one); }, event);
   const MutexLock lock(mutex_);
   write(line);

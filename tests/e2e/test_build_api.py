@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import lzma
+import re
 import shutil
 import socket
 import subprocess
@@ -99,6 +100,7 @@ def test_a_command_that_fails(build):
     text = "The command '/bin/sh -c echo before; exit 42' returned a non-zero code: 42"
     assert answer.lines[-1] == {"errorDetail": {"code": 42, "message": text}, "error": text}
     assert "before\n" in answer.stream
+    assert re.search(r"\n ---> Running in [0-9a-f]{12}\nbefore\n", answer.stream)
 
 
 def test_output_that_is_cut_within_characters(build):
