@@ -9,6 +9,7 @@
 #include "build/solver.h"
 #include "build/squash.h"
 #include "context/glob.h"
+#include "context/ignore.h"
 #include "dockerfile/lint.h"
 #include "dockerfile/parse.h"
 #include "dockerfile/predefined.h"
@@ -52,6 +53,19 @@ Result<std::optional<Timestamp>> epoch_of(const Plan& plan) {
   return Timestamp(std::chrono::seconds(seconds));
 }
 
+// What the context's ignore file leaves out, as the client has done already: for the check that says so.
+std::optional<context::Ignore> ignore_of(const Options& options, const std::string& dockerfile,
+                                         const std::stop_token& stop) {
+  if (!options.context) return std::nullopt;
+  for (const std::string& name : {dockerfile + ".dockerignore", std::string(".dockerignore")}) {
+    const auto text = read_from(*options.context, name, stop);
+    if (!text) continue;
+    auto ignore = context::Ignore::parse(*text, name);
+    return ignore ? std::optional(std::move(*ignore)) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
 // Build arguments that no ARG of the file takes and that mean nothing by themselves: a slip of the pen, most likely.
 std::string unused_args(const dockerfile::File& file, const Options& options) {
   std::set<std::string, std::less<>> known = {std::string(dockerfile::source_date_epoch),
@@ -81,7 +95,7 @@ class BuilderImpl : public Builder {
     Reporter reporter(tell);
     const Source source = TRY(read(options, stop));
     Built out;
-    const std::vector<dockerfile::Warning> warnings = lint(source, options);
+    const std::vector<dockerfile::Warning> warnings = lint(source, options, stop);
     for (const dockerfile::Warning& warning : warnings)
       reporter.tell(Warned{warning, source.name, dockerfile::excerpt(source.text, warning.lines)});
     out.failed_check = source.file.directives.check_error && !warnings.empty();
@@ -108,8 +122,11 @@ class BuilderImpl : public Builder {
     return out;
   }
 
-  std::vector<dockerfile::Warning> lint(const Source& source, const Options& options) const {
+  std::vector<dockerfile::Warning> lint(const Source& source, const Options& options,
+                                        const std::stop_token& stop) const {
     dockerfile::LintContext context;
+    const auto ignore = ignore_of(options, source.name, stop);
+    if (ignore) context.ignored = [&ignore](std::string_view path) { return ignore->ignores(path); };
     for (const auto& [name, value] : options.args)
       if (value) context.build_args[name] = *value;
     context.base_env = [this](std::string_view name) -> std::optional<std::vector<std::string>> {

@@ -68,6 +68,16 @@ TEST_F(BuilderTest, ChecksOnly) {
   EXPECT_THAT(error("# check=error=true\nFROM base AS Upper\nRUN fail 1\n"), testing::HasSubstr("StageNameCasing"));
 }
 
+TEST_F(BuilderTest, ChecksKnowWhatTheContextLeavesOut) {
+  options_.check_only = true;
+  options_.context = std::make_shared<TextTree>(std::map<std::string, TextTree::File>{
+      {".dockerignore", {"secret\n"}}, {"Dockerfile.dockerignore", {"*.log\n"}}, {"other", {""}}});
+  ASSERT_TRUE(build("FROM scratch\nCOPY secret other x.log /d/\n"));
+  ASSERT_EQ(warnings_.size(), 1U);
+  EXPECT_EQ(warnings_[0].rule, "CopyIgnoredFile");
+  EXPECT_THAT(warnings_[0].detail, testing::HasSubstr("x.log"));
+}
+
 TEST_F(BuilderTest, BadInputIsNamed) {
   options_.context = std::make_shared<TextTree>(std::map<std::string, TextTree::File>{});
   EXPECT_THAT(error(""), testing::HasSubstr("Dockerfile"));
