@@ -1,5 +1,7 @@
 // Steps of a build: containers on layers, with mounts by descriptor, whose changes are handed over.
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -153,6 +155,35 @@ TEST_F(StepTest, WhatWasThereOrWasFilledStays) {
   EXPECT_THAT(changed(ended), testing::ElementsAre("/mine", "/mine/beside"));
   const auto root = must(store_->snapshots().mount(ended.snapshot_key, {.read_only = true}));
   EXPECT_TRUE(store::exists(root.get(), "data"));
+  EXPECT_TRUE(is_gone(ended));
+}
+
+TEST_F(StepTest, RunsWithUsersMappedAway) {
+  close();
+  // As in LifeTest.MapsUsersAway: the machine's ranges are ours in a mount namespace of our own.
+  ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+  ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+  must(sys::write_file_atomic(root_ + "/ranges", "mapped:100000:65536\n"));
+  for (const char* file : {"/etc/subuid", "/etc/subgid"}) {
+    if (::mount((root_ + "/ranges").c_str(), file, nullptr, MS_BIND, nullptr) != 0) GTEST_SKIP() << "no " << file;
+  }
+  settings_.userns_remap = "mapped";
+  open();
+  must(sys::write_file_atomic(root_ + "/secret", "hidden", 0400));
+  must(sys::make_directories(root_ + "/cache", 0755));
+  const auto [text, ended] = run_step(step(
+      "cat /run/secrets/one; echo x > /cache/here/kept; echo made > /made; cat /proc/self/uid_map",
+      {{"/run/secrets/one", opened(root_ + "/secret"), 0, true}, {"/cache/here", opened(root_ + "/cache"), 0, false}}));
+  EXPECT_THAT(text, testing::StartsWith("hidden"));
+  EXPECT_THAT(text, testing::ContainsRegex("0 +100000 +65536"));
+  EXPECT_THAT(changed(ended), testing::ElementsAre("/made"));
+  // On the disk all is the container's root's, so that another daemon's steps find their own files.
+  struct stat status{};
+  ASSERT_EQ(::stat((root_ + "/cache/kept").c_str(), &status), 0);
+  EXPECT_EQ(status.st_uid, 0U);
+  const auto root = must(store_->snapshots().mount(ended.snapshot_key, {.read_only = true}));
+  ASSERT_EQ(::fstatat(root.get(), "made", &status, 0), 0);
+  EXPECT_EQ(status.st_uid, 0U);
   EXPECT_TRUE(is_gone(ended));
 }
 

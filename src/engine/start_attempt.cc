@@ -89,7 +89,7 @@ Result<> StartAttempt::mount_rootfs() {
     if (tree) mount_trees_[detail.destination] = std::move(tree);
   }
   for (const StepMount& mount : step_ ? step_->mounts : std::vector<StepMount>())
-    if (mount.source) mount_trees_[mount.target] = TRY(open_step_tree(mount));
+    if (mount.source) mount_trees_[mount.target] = TRY(open_step_tree(mount, mapped_.for_mount.get()));
   CHECK(give_volumes_to_mapped_root());
   return populate_volumes(*mounts_, engine_.volumes_, rootfs_.get());
 }

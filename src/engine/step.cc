@@ -1,6 +1,7 @@
 #include "engine/step.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -206,8 +207,15 @@ Result<ResolvedMounts> resolve_step_mounts(std::vector<StepMount>& mounts) {
   return out;
 }
 
-Result<UniqueFd> open_step_tree(const StepMount& mount) {
+Result<UniqueFd> open_step_tree(const StepMount& mount, int user_namespace) {
   auto copy = sys::clone_mount(mount.source->get(), "", false);
+  if (copy && user_namespace >= 0) {
+    const auto mapped =
+        sys::set_mount_attributes(copy->get(), {.set = MOUNT_ATTR_IDMAP, .user_namespace = user_namespace}, false);
+    // An overlay cannot; what everybody may read is read all the same.
+    if (!mapped && mapped.error().sys_errno() != EINVAL && mapped.error().sys_errno() != EPERM)
+      return std::unexpected(Error(mapped.error()).wrap(fmt::format("mount at {}", mount.target)));
+  }
   if (copy || copy.error().sys_errno() != EINVAL)
     return wrap(std::move(copy), fmt::format("mount at {}", mount.target));
   // Before Linux 6.15 nothing is copied that is attached nowhere; such a mount is taken as it is.

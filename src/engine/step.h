@@ -32,8 +32,9 @@ struct StepState {
 // The mounts as a container's record and `inspect` have them. Targets are cleaned; twice the same, "/" and relative
 // ones are `invalid`.
 Result<ResolvedMounts> resolve_step_mounts(std::vector<StepMount>& mounts);
-// The detached mount to be attached in the container.
-Result<UniqueFd> open_step_tree(const StepMount& mount);
+// The detached mount to be attached in the container. With a user namespace (or -1) its files' owners are seen through
+// that, where their file system can: of root's they are the container's root's.
+Result<UniqueFd> open_step_tree(const StepMount& mount, int user_namespace);
 
 // Makes what is missing for the mounts, parents first, and marks it. The times of directories that were there stay.
 // The snapshot must not be mounted.
