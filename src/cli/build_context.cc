@@ -135,6 +135,9 @@ Result<> find_standard_input(Context& context, const std::string& file, BuildInp
   if (trim(head).empty()) return fail(ErrorKind::invalid, "unable to prepare context: standard input is empty");
   if (!file.empty())
     return fail(ErrorKind::invalid, "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles");
+  if (head.find('\0') != std::string::npos)
+    return fail(ErrorKind::invalid,
+                "unable to prepare context: standard input is neither a tar archive nor a Dockerfile");
   request.dockerfile_name = default_dockerfile;
   request.dockerfile_text = input.dockerfile_text = TRY(rest_of_dockerfile(context.in(), std::move(head)));
   return {};

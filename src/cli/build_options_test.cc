@@ -278,6 +278,11 @@ TEST_F(Input, StandardInput) {
   EXPECT_EQ(find("-", "", "\x1f\x8b....")->tar_head, "\x1f\x8b....");
   ASSERT_TRUE(find("-", "sub/Dockerfile", "BZh91AY"));
   EXPECT_EQ(request_.dockerfile, "sub/Dockerfile");
+  EXPECT_THAT(error("-", "",
+                    std::string_view("\x7f"
+                                     "ELF\0\1",
+                                     6)),
+              HasSubstr("neither a tar archive nor"));
   EXPECT_EQ(error("-"), "unable to prepare context: standard input is empty");
   EXPECT_EQ(error("-", "-"), "invalid argument: can't use stdin for both build context and dockerfile");
   EXPECT_THAT(error("-", "x", "FROM scratch\n"), HasSubstr("ambiguous Dockerfile source"));
