@@ -13,7 +13,8 @@ import tarfile
 import threading
 
 import pytest
-from conftest import BIN, SLOWNESS, Cli, wait_until
+from conftest import SLOWNESS, wait_until
+from registries import Registry
 from test_progress import View, client, fake  # noqa: F401  (fixtures)
 
 DOCKERFILE = """\
@@ -232,6 +233,31 @@ def test_agents(cli, context, agent):
     assert done.err.count(" the agent says yes, question\n") == 3 and asked == [b"question"] * 3
     assert "SSH_AUTH_SOCK is set" in cli.fails("build", "--ssh", "default", context)
     assert "ssh-add" in cli.fails("build", "--ssh", f"default={context / 'ask'}", context)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    registry = Registry(tmp_path_factory.mktemp("guarded"), password="secret", tls=False)
+    yield registry
+    registry.stop()
+
+
+def test_credentials_go_with_a_build(cli, context, guarded, tmp_path):
+    name = f"{guarded.address}/team/base:1"
+    env = {"DOCKER_CONFIG": str(tmp_path / "config")}
+    refused = cli.run("build", "-t", name, "--push", context, env=env)
+    assert refused.code == 1 and f"ERROR: failed to solve: push {name}: " in refused.err
+    cli("login", "-u", "me", "--password-stdin", guarded.address, input="secret", env=env)
+    pushed = cli.run("build", "-t", name, "--push", "--metadata-file", tmp_path / "meta", context, env=env)
+    assert pushed.code == 0 and "pushing image\n" in pushed.err
+    digest = json.loads((tmp_path / "meta").read_text())["containerimage.digest"]
+    assert f" pushed {name}: {digest}\n" in pushed.err
+    cli("rmi", name)
+    # The same credentials fetch it as a base.
+    dockerfile = f"FROM {name}\nLABEL more=1\n"
+    assert cli.run("build", "-", input=dockerfile).code == 1
+    assert cli.run("build", "-t", "from-there", "-", input=dockerfile, env=env).code == 0
+    assert json.loads(cli("image", "inspect", "from-there"))[0]["Config"]["Labels"] == {"kind": "test", "more": "1"}
 
 
 def test_what_is_wrong_is_said(cli, context, tmp_path):
