@@ -64,7 +64,8 @@ void ClassicTeller::relieve() {
 
 void ClassicTeller::turn_to_next() {
   for (;;) {
-    const auto now = std::ranges::find_if(steps_, [&](const auto& item) { return item.second.number == turn_; });
+    const auto now =
+        std::ranges::find_if(steps_, [turn = turn_](const auto& item) { return item.second.number == turn; });
     if (now == steps_.end()) return;
     tell_kept(now->second);
     if (!now->second.ended) return;

@@ -60,7 +60,8 @@ const Entry* follow(const Listing& listing, std::string path) {
       if (found == nullptr) return nullptr;
       if (found->kind == Kind::symlink) {
         const std::string rest = end == std::string::npos ? "" : path.substr(end);
-        path = (found->link.starts_with('/') ? "" : parent_of(found->path) + "/") + found->link + rest;
+        const std::string from = found->link.starts_with('/') ? "" : parent_of(found->path);
+        path = fmt::format("{}/{}{}", from, found->link, rest);
         found = nullptr;
         break;
       }

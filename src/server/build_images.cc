@@ -79,7 +79,7 @@ class PullingImages : public build::ImageSource {
         CHECK(admit_image(services_.trust, images, **found));
         return (*found)->id;
       }
-    const std::string id = TRY(pull(reference, platform, status, stop));
+    std::string id = TRY(pull(reference, platform, status, stop));
     const image::ImagePtr pulled = TRY(images.resolve(id));
     CHECK(admit_image(services_.trust, images, *pulled));
     return id;
