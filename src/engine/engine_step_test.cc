@@ -165,6 +165,7 @@ TEST_F(StepTest, RunsWithUsersMappedAway) {
   ASSERT_EQ(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
   must(sys::write_file_atomic(root_ + "/ranges", "mapped:100000:65536\n"));
   for (const char* file : {"/etc/subuid", "/etc/subgid"}) {
+    ::umount2(file, MNT_DETACH);  // another test's, whose file is gone
     if (::mount((root_ + "/ranges").c_str(), file, nullptr, MS_BIND, nullptr) != 0) GTEST_SKIP() << "no " << file;
   }
   settings_.userns_remap = "mapped";
