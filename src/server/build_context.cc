@@ -53,7 +53,8 @@ std::string parent_of(std::string_view path) {
 // The entry that a path leads to, links followed inside the listing as under chroot; nullptr where there is none.
 const Entry* follow(const Listing& listing, std::string path) {
   for (unsigned links = 0; links < max_links; ++links) {
-    path = context::clean_path("/" + path).substr(1);
+    path.insert(0, "/");
+    path = context::clean_path(path).substr(1);
     const Entry* found = nullptr;
     for (std::size_t end = path.find('/');; end = path.find('/', end + 1)) {
       found = listing.find(path.substr(0, end));

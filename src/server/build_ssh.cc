@@ -165,8 +165,7 @@ bool SshDesk::call(const std::string& session, const std::string& id, UniqueFd& 
                    const std::stop_token& stop) {
   const Key key{session, id};
   MutexLock lock(mutex_);
-  const auto& waiting = waiting_;
-  if (!changed_.wait_for(lock, stop, patience, [&] { return waiting.contains(key); })) return false;
+  if (!changed_.wait_for(lock, stop, patience, [&]() REQUIRES(mutex_) { return waiting_.contains(key); })) return false;
   const auto found = waiting_.find(key);
   Waiting& first = *found->second.front();
   found->second.pop_front();

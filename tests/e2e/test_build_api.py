@@ -20,6 +20,7 @@ import pytest
 
 from archives import tar_of
 from conftest import wait_until
+from registries import Registry
 from test_api import Unix, raw
 
 SIMPLE = "FROM busybox\nRUN echo built > /made\nCMD cat /made\n"
@@ -277,6 +278,44 @@ def test_contexts_behind_addresses(build, web):
     assert "Successfully built" in build(b"", remote=f"{web}/Dockerfile").stream
     missing = build(b"", remote=f"{web}/nothing")
     assert missing.status >= 400 and "404" in missing.message, missing.body
+
+
+def test_images_come_with_the_clients_credentials(build, daemon, tmp_path):
+    registry = Registry(tmp_path, password="secret", tls=False)
+    try:
+        archive = tmp_path / "base.tar"
+        daemon.corten("save", "-o", archive, "busybox")
+        registry.put(archive, "base:1", "--dest-creds", "me:secret")
+        name = f"{registry.address}/base:1"
+        refused = build(f"FROM {name}\nRUN true\n")
+        assert refused.error or refused.status >= 400
+        config = {registry.address: {"username": "me", "password": "secret"}}
+        header = {"X-Registry-Config": base64.urlsafe_b64encode(json.dumps(config).encode()).decode()}
+        answer = build(f"FROM {name}\nRUN echo from-afar\n", headers=header, nocache=1)
+        assert answer.error is None and "from-afar\n" in answer.stream, answer.body
+        shown = [line["status"] for line in answer.lines if "status" in line]
+        assert any("Pulling from base" in status for status in shown)
+        assert any(status.startswith("Digest: sha256:") for status in shown)
+        # It is here now: the registry is not asked again, unless `pull` says so.
+        assert build(f"FROM {name}\nRUN true\n").error is None
+        assert build(f"FROM {name}\nRUN true\n", pull=1).error
+    finally:
+        registry.stop()
+
+
+def test_the_signature_policy_holds_for_what_is_built_upon(make_daemon, tmp_path):
+    policy = tmp_path / "trust.json"
+    policy.write_text('{"default": "accept"}')
+    daemon = make_daemon("--trust-policy", policy)
+    policy.write_text('{"default": "reject"}')
+    daemon.stop()
+    daemon.start()
+    connection = Unix(daemon.socket)
+    connection.request("POST", "/build", tar_of({"Dockerfile": "FROM busybox\nLABEL a=b\n"}))
+    answer = connection.getresponse()
+    assert b"policy" in answer.read()
+    connection.close()
+    assert daemon.corten("images", "-q").count("\n") == 0
 
 
 def test_the_cache_is_listed_and_pruned(build, daemon, docker):
