@@ -1,5 +1,6 @@
 // Scopes of ARG and ENV, the configuration, history, ONBUILD, COPY and WORKDIR within a stage.
 #include "build/builder_fixture.h"
+#include "build/fetch.h"
 
 namespace corten::build {
 namespace {
@@ -166,6 +167,39 @@ TEST_F(StageTest, ADockerfileFromTheContext) {
   const auto none = bench_->builder->build(options_, {}, {});
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().text(), "Cannot locate specified Dockerfile: Dockerfile");
+}
+
+// Answers with one file, whose text changes.
+class OneFile : public Fetcher {
+ public:
+  Result<RemoteSource> get(const FetchRequest& request, const std::stop_token&) override {
+    asked.push_back(request.address);
+    return RemoteSource{
+        .tree = std::make_shared<TextTree>(std::map<std::string, TextTree::File>{{"file", {text, 0, 0600}}}),
+        .repository = false,
+        .shown = request.address};
+  }
+  std::string text = "one";
+  std::vector<std::string> asked;
+};
+
+TEST_F(StageTest, WhatAddFetchesCountsByWhatItIs) {
+  OneFile fetcher;
+  bench_->builder = Builder::make(
+      {*bench_->images, *bench_->store, *bench_->cache, *bench_->executor, bench_->sources.get(), &fetcher});
+  // Without a context, where nothing but the address could tell two of them apart.
+  const std::string text = "FROM scratch\nARG HOST=files.example\nADD https://me:hush@$HOST/dir/file /file\n";
+  const auto first = image(text);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(fetcher.asked.back(), "https://me:hush@files.example/dir/file");
+  EXPECT_EQ(file(*first, "file"), "one");
+  EXPECT_EQ(image(text)->id, first->id);
+  EXPECT_TRUE(step("ADD")->cached);
+  fetcher.text = "two";
+  EXPECT_EQ(file(*image(text), "file"), "two");
+  EXPECT_FALSE(step("ADD")->cached);
+  for (const oci::History& line : first->config.history) EXPECT_THAT(line.created_by, Not(HasSubstr("hush")));
+  for (const CacheUsage& usage : bench_->cache->list()) EXPECT_THAT(usage.description, Not(HasSubstr("hush")));
 }
 
 TEST_F(StageTest, HereDocuments) {
