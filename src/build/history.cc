@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "build/copy.h"
+
 namespace corten::build {
 namespace {
 
