@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 
 from conftest import ROOT, busybox_rootfs
 
@@ -324,9 +325,14 @@ def buildkit_client():
     return None
 
 
-def left_by_builds(daemon):
-    """Containers, mounts, groups, links of steps that are still there."""
-    found = [f"container: {line}" for line in daemon.corten("ps", "-aq").split()] + daemon.leaks()
-    links = subprocess.run(["ip", "-o", "link", "show", "master", daemon.bridge], capture_output=True, text=True).stdout.splitlines()
-    # Networks that wait for the next container are no step's.
-    return found + ([f"link: {line}" for line in links] if len(links) > WAITING_NETWORKS else [])
+def left_by_builds(daemon, patience=10.0):
+    """Containers, mounts, groups, links of steps that are still there after `patience` seconds: networks go a moment later."""
+    end = time.monotonic() + patience
+    while True:
+        found = [f"container: {line}" for line in daemon.corten("ps", "-aq").split()] + daemon.leaks()
+        links = subprocess.run(["ip", "-o", "link", "show", "master", daemon.bridge], capture_output=True, text=True).stdout.splitlines()
+        # Networks that wait for the next container are no step's.
+        found += [f"link: {line}" for line in links] if len(links) > WAITING_NETWORKS else []
+        if not found or time.monotonic() >= end:
+            return found
+        time.sleep(0.05)
