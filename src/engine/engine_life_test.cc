@@ -159,8 +159,9 @@ TEST_F(LifeTest, EventsComeInOrder) {
 }
 
 TEST_F(LifeTest, AnOutOfMemoryKillIsAnEventAndShowsInTheEnd) {
-  // The shell's child is killed, the shell goes on.
-  auto wanted = request({"sh", "-c", "sh -c 'x=$(yes)'; echo alive; sleep 100"});
+  // The shell's child is killed, the shell goes on. All at once: who comes to the limit by pages only has the kernel
+  // take the program's own pages away again and again first.
+  auto wanted = request({"sh", "-c", "dd if=/dev/zero of=/dev/null bs=64M count=1; echo alive; sleep 100"});
   wanted.host_config.memory = 16 << 20;
   wanted.host_config.memory_swap = 16 << 20;
   const auto id = run(std::move(wanted));

@@ -19,7 +19,7 @@ namespace {
 
 // The kernel gives notice before it kills, so a kill that does not show yet is looked for again.
 constexpr std::chrono::milliseconds look_interval{20};
-constexpr int looks = 100;
+constexpr int looks = 100, first_looks = 10;
 
 }  // namespace
 
@@ -62,6 +62,9 @@ void OomMonitor::watch(const std::string& id, const std::string& cgroup_path) {
   if (!epoll_->add(fd, EPOLLIN, token)) return;
   watched_.emplace(token, std::move(entry));
   tokens_[id] = token;
+  // A kill may have been quicker than this watch, and then there is no notice of it.
+  fresh_.push_back(token);
+  (void)sys::eventfd_signal(wake_.get());
 }
 
 void OomMonitor::forget(const std::string& id) {
@@ -80,6 +83,7 @@ void OomMonitor::run() {
     for (const auto& event : events) {
       if (event.token != 0) pending_[event.token] = looks;
     }
+    take_fresh();
     for (auto entry = pending_.begin(); entry != pending_.end();) {
       const bool done = look(entry->first) || --entry->second <= 0;
       entry = done ? pending_.erase(entry) : std::next(entry);
@@ -87,6 +91,14 @@ void OomMonitor::run() {
     const MutexLock lock(mutex_);
     if (ending_) return;
   }
+}
+
+void OomMonitor::take_fresh() {
+  const MutexLock lock(mutex_);
+  if (fresh_.empty()) return;
+  (void)sys::eventfd_read(wake_.get());
+  for (const std::uint64_t token : fresh_) pending_.emplace(token, first_looks);
+  fresh_.clear();
 }
 
 bool OomMonitor::look(std::uint64_t token) {

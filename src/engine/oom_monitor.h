@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/mutex.h"
 #include "sys/cgroup_host.h"
@@ -22,7 +23,8 @@ class OomMonitor {
   OomMonitor(const OomMonitor&) = delete;
   OomMonitor& operator=(const OomMonitor&) = delete;
 
-  // The container's group, as long as it runs. A group that cannot be watched is not; its end still tells.
+  // The container's group, as long as it runs, from its start: kills that came before this call are told, too. A group
+  // that cannot be watched is not; its end still tells.
   void watch(const std::string& id, const std::string& cgroup_path) EXCLUDES(mutex_);
   void forget(const std::string& id) EXCLUDES(mutex_);
 
@@ -30,6 +32,7 @@ class OomMonitor {
   struct Watched;
   bool start() REQUIRES(mutex_);
   void run() EXCLUDES(mutex_);
+  void take_fresh() EXCLUDES(mutex_);
   bool look(std::uint64_t token) EXCLUDES(mutex_);  // true: done with this notice
 
   const sys::CgroupHost& host_;
@@ -39,6 +42,7 @@ class OomMonitor {
   std::map<std::string, std::uint64_t> tokens_ GUARDED_BY(mutex_);
   std::uint64_t next_ GUARDED_BY(mutex_) = 1;
   UniqueFd wake_ GUARDED_BY(mutex_);
+  std::vector<std::uint64_t> fresh_ GUARDED_BY(mutex_);  // tokens that nobody has looked at yet
   bool ending_ GUARDED_BY(mutex_) = false;
   std::thread thread_ GUARDED_BY(mutex_);
   // Made by start() before the thread, then constant.
