@@ -75,10 +75,18 @@ class Planner {
       plan_.stages.push_back(std::move(planned));
     }
     plan_.target = TRY(find_target());
-    // From the last to the first: whoever needs a stage comes after it.
+    // From the last to the first: whoever needs a stage comes after it. ONBUILD of a base image may name any of them,
+    // which is known when the base is here, so that each gets its base, and its error only counts if it is needed.
     plan_.stages[plan_.target].wanted = true;
-    for (std::size_t i = plan_.target + 1; i-- > 0;)
-      if (plan_.stages[i].wanted) CHECK(look_at(i));
+    for (std::size_t i = plan_.target + 1; i-- > 0;) {
+      auto based = set_base(i);
+      if (plan_.stages[i].wanted) {
+        CHECK(std::move(based));
+        CHECK(want_what_it_needs(i));
+      } else if (!based) {
+        plan_.stages[i].unusable = std::move(based.error());
+      }
+    }
     plan_.total = static_cast<unsigned>(plan_.source->file.global_args.size());
     for (PlannedStage& stage : plan_.stages) {
       if (!stage.wanted) continue;
@@ -138,22 +146,22 @@ class Planner {
     return fail(ErrorKind::invalid, "target stage \"{}\" could not be found{}", target, names_of_stages());
   }
 
-  // Its base, and all stages that it needs.
-  Result<> look_at(std::size_t index) {
+  Result<> set_base(std::size_t index) {
     PlannedStage& stage = plan_.stages[index];
-    const auto because = [&](const dockerfile::Instruction& instruction, const Error& error) {
-      return std::unexpected(plan_.source->at(instruction, error));
-    };
-    if (auto base = find_base(stage, index); base)
-      stage.base = std::move(*base);
-    else
-      return because(stage.syntax->instruction, base.error());
+    auto base = find_base(stage, index);
+    if (!base) return std::unexpected(plan_.source->at(stage.syntax->instruction, base.error()));
+    stage.base = std::move(*base);
+    return {};
+  }
+
+  Result<> want_what_it_needs(std::size_t index) {
+    const PlannedStage& stage = plan_.stages[index];
     if (stage.base.kind == Origin::Kind::stage) plan_.stages[stage.base.stage].wanted = true;
     if (stage.replaced) return {};
     for (const dockerfile::Instruction& step : stage.syntax->steps) {
       for (const std::string_view name : names_in(step)) {
         const auto origin = plan_.origin(name, index);
-        if (!origin) return because(step, origin.error());
+        if (!origin) return std::unexpected(plan_.source->at(step, origin.error()));
         if (origin->kind == Origin::Kind::stage) plan_.stages[origin->stage].wanted = true;
       }
     }

@@ -50,12 +50,13 @@ struct Origin {
 
 struct PlannedStage {
   const dockerfile::Stage* syntax = nullptr;
-  std::string name;        // "builder", "stage-1"
-  Origin base;             // of wanted ones only, as what follows
-  oci::Platform platform;  // of its FROM
-  bool wanted = false;
-  bool replaced = false;  // by a context of its name (--build-context): none of its steps is run
-  unsigned number = 0;    // of its FROM among all steps, from 1
+  std::string name;               // "builder", "stage-1"
+  Origin base;                    // of those up to the target, as are the platform and `replaced`
+  oci::Platform platform;         // of its FROM
+  bool wanted = false;            // begun without being asked for; others only when ONBUILD of a base image names them
+  bool replaced = false;          // by a context of its name (--build-context): none of its steps is run
+  std::optional<Error> unusable;  // why there is no base; of those that are not wanted only
+  unsigned number = 0;            // of its FROM among all steps, from 1; 0 for those that are not wanted
 };
 
 struct Plan {

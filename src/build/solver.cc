@@ -69,7 +69,7 @@ void Solver::make(std::size_t index) {
 }
 
 Result<StatePtr> Solver::need(std::size_t index) {
-  // Only what ONBUILD of a base image names is not begun by anybody else: plan.cc has not seen it.
+  // Only what ONBUILD of a base image names is not begun by anybody else: plan.cc cannot know of it.
   if (claim(index)) make(index);
   MutexLock lock(mutex_);
   changed_.wait(lock, job_.stop, [&]() REQUIRES(mutex_) { return slots_[index].result.has_value(); });

@@ -22,11 +22,12 @@ std::string joined(const std::vector<std::string>& words) {
 Result<StatePtr> run_stage(Job& job, std::size_t index) { return StageRun(job, index).run(); }
 
 Result<StatePtr> StageRun::run() {
+  if (plan_.unusable) return std::unexpected(*plan_.unusable);
   CHECK(from());
   if (plan_.replaced) return std::make_shared<const State>(std::move(state_));
   CHECK(run_triggers());
   for (const dockerfile::Instruction& instruction : plan_.syntax->steps) {
-    ++number_;
+    if (plan_.number != 0) ++number_;  // steps that nobody has counted have no number
     CHECK(step(instruction, instruction));
   }
   return std::make_shared<const State>(std::move(state_));

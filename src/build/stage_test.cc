@@ -136,6 +136,43 @@ TEST_F(StageTest, OnbuildMayReadAStageThatNobodyElseNeeds) {
   EXPECT_EQ(file(*made, "taken"), "by-assets");
 }
 
+TEST_F(StageTest, AStageThatOnlyOnbuildNamesIsWhatItsFromSays) {
+  bench_->import("base", "program", {"FROM_BASE=1"});
+  options_.tags = {"template"};
+  image("FROM base\nONBUILD COPY --from=assets bin/sh etc/deep etc/made /taken/\nONBUILD RUN say on\n");
+  options_.tags.clear();
+  // On an image by way of another stage that nobody names either, with a FROM beside it that is of no use.
+  const std::string text =
+      "ARG none\nFROM ${none} AS broken\nFROM base AS deep\nRUN env FROM_BASE; write etc/deep 1\n"
+      "FROM deep AS assets\nRUN write etc/made by-assets\nFROM template\n";
+  const auto made = image(text);
+  ASSERT_NE(made, nullptr);
+  EXPECT_EQ(file(*made, "taken/sh"), "program");
+  EXPECT_EQ(file(*made, "taken/deep"), "1");
+  EXPECT_EQ(file(*made, "taken/made"), "by-assets");
+  EXPECT_THAT(said_, HasSubstr("FROM_BASE=1\n"));
+  // In another's place (--build-context), and one that cannot be.
+  options_.named_contexts["assets"] = std::make_shared<TextTree>(
+      std::map<std::string, TextTree::File>{{"bin/sh", {"A"}}, {"etc/deep", {}}, {"etc/made", {}}});
+  const auto replaced = image(text);
+  ASSERT_NE(replaced, nullptr);
+  EXPECT_EQ(file(*replaced, "taken/sh"), "A");
+  options_.named_contexts.clear();
+  const std::string failed = error("ARG none\nFROM ${none} AS assets\nFROM template\n");
+  EXPECT_THAT(failed, HasSubstr("should not be blank"));
+  EXPECT_THAT(failed, HasSubstr("Dockerfile:2"));
+}
+
+TEST_F(StageTest, AStageThatOnlyOnbuildNamesIsOfItsPlatform) {
+  bench_->import("base");
+  options_.tags = {"template"};
+  image("FROM base\nONBUILD COPY --from=assets /made /taken\n");
+  options_.tags.clear();
+  ASSERT_NE(image("FROM --platform=linux/s390x scratch AS assets\nRUN write made 1\nFROM template\n"), nullptr);
+  ASSERT_EQ(bench_->executor->requests.size(), 1U);
+  EXPECT_EQ(bench_->executor->requests[0].platform.architecture, "s390x");
+}
+
 TEST_F(StageTest, ErrorsShowTheirLine) {
   bench_->import("base");
   const std::string failed = error("FROM base\n\nRUN say before; fail 7\n");
