@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -62,6 +63,14 @@ std::string_view verb(Change change) {
   }
 }
 
+bool is_order(std::string_view name) { return name == "variables" || name == "arguments" || name == "hosts"; }
+
+// A list is different where one of its parts is: only another order needs a word of its own.
+bool explained(std::string_view order, const std::vector<Difference>& all) {
+  order.remove_suffix(1);
+  return std::ranges::any_of(all, [&](const Difference& one) { return group_of(one.name) == order; });
+}
+
 // Files by name and number: what they hold says nothing to people.
 std::string of_files(std::string_view group, const std::vector<const Difference*>& files) {
   if (files.size() == 1) return fmt::format("{} {}", shown(files[0]->name), verb(files[0]->change));
@@ -76,6 +85,8 @@ std::string of_value(const Difference& difference) {
   const auto [name, before, after, change] = difference;
   if (name == "parent") return "what is below it was made anew";
   if (name == "command") return "the instruction changed";
+  if (is_order(name)) return fmt::format("the order of {} changed", name);
+  if (name == "placement") return "files have other names in the image";
   // A digest or a list says nothing to people either.
   const bool speaks = !before.starts_with("sha256:") && !after.starts_with("sha256:");
   if (!speaks) return fmt::format("{} {}", shown(name), verb(change));
@@ -127,6 +138,16 @@ oci::Digest Recipe::key() const {
   return hasher.finish();
 }
 
+void Recipe::set_order(std::string group, const std::vector<std::string>& lines) {
+  if (lines.empty()) return;
+  std::string text;
+  for (const std::string& line : lines) {
+    put_number(text, line.size());
+    text += line;
+  }
+  set(std::move(group), oci::Digest::of(text).text());
+}
+
 std::string Recipe::difference(const Recipe& earlier) const {
   const std::vector<Difference> all = differences(*this, earlier);
   std::map<std::string_view, std::vector<const Difference*>> files;
@@ -136,13 +157,14 @@ std::string Recipe::difference(const Recipe& earlier) const {
   for (const auto& [group, ones] : files) texts.push_back(of_files(group, ones));
   std::string parent;
   for (const Difference& one : all) {
-    if (group_of(one.name) == "file") continue;
+    if (group_of(one.name) == "file" || (is_order(one.name) && explained(one.name, all))) continue;
     if (one.name == "parent")
       parent = of_value(one);
-    else if (one.name != "source date")
+    else if (one.name != "source date" && one.name != "placement")
       texts.push_back(of_value(one));
   }
-  // Follows from other changes most of the time, so it is told last; times are told only where nothing else is.
+  // Follows from other changes most of the time, so it is told last; times and names are told only where nothing else
+  // is.
   if (!parent.empty()) texts.push_back(std::move(parent));
   if (texts.empty())
     for (const Difference& one : all) texts.push_back(of_value(one));

@@ -53,6 +53,27 @@ TEST_F(ReuseTest, ExplainsWhyAStepIsDoneAgain) {
   EXPECT_FALSE(step("RUN")->cached);
 }
 
+TEST_F(ReuseTest, TheOrderOfVariablesArgumentsAndHostsCounts) {
+  bench_->import("base");
+  image("FROM base\nENV A=1 B=2\nRUN say x\n");
+  image("FROM base\nENV B=2 A=1\nRUN say x\n");
+  EXPECT_EQ(step("RUN")->why, "the order of variables changed");
+  image("FROM base\nENV B=3 A=1\nRUN say x\n");
+  EXPECT_EQ(step("RUN")->why, "variable B changed from 2 to 3");
+  image("FROM base\nENV B=3 A=1\nRUN say x\n");
+  EXPECT_TRUE(step("RUN")->cached);
+  image("FROM base\nARG A=1 B=2\nRUN say y\n");
+  image("FROM base\nARG B=2 A=1\nRUN say y\n");
+  EXPECT_EQ(step("RUN")->why, "the order of arguments changed");
+  options_.extra_hosts = {"one:1.1.1.1", "two:1.1.1.2"};
+  image("FROM base\nRUN say z\n");
+  std::ranges::reverse(options_.extra_hosts);
+  image("FROM base\nRUN say z\n");
+  EXPECT_EQ(step("RUN")->why, "the order of hosts changed");
+  image("FROM base\nRUN say z\n");
+  EXPECT_TRUE(step("RUN")->cached);
+}
+
 TEST_F(ReuseTest, TimesOfFilesAreNoChange) {
   bench_->import("base");
   options_.context = tree({{"a", {"A"}}});

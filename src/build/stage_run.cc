@@ -107,16 +107,23 @@ Result<Recipe> StageRun::recipe_of(const dockerfile::Run& run, const std::vector
   }
   for (const std::string& line : config.env) {
     const auto equals = line.find('=');
-    if (equals != std::string::npos) out.set("variable " + line.substr(0, equals), line.substr(equals + 1));
+    out.set("variable " + line.substr(0, equals), equals == std::string::npos ? "" : line.substr(equals + 1));
   }
-  for (const auto& [name, value] : state_.args.all())
-    if (value && !has_variable(config.env, name)) out.set("argument " + name, *value);
+  out.set_order("variables", config.env);
+  std::vector<std::string> arguments;
+  for (const auto& [name, value] : state_.args.all()) {
+    if (!value || has_variable(config.env, name)) continue;
+    out.set("argument " + name, *value);
+    arguments.push_back(fmt::format("{}={}", name, *value));
+  }
+  out.set_order("arguments", arguments);
   out.set("user", config.user);
   out.set("directory", config.working_dir);
   out.set("platform", state_.config.platform.text());
   if (!network.empty() && network != "default") out.set("network", network);
   if (run.security == "insecure") out.set("security", run.security);
   for (const std::string& host : job_.options.extra_hosts) out.set("host " + host, "");
+  out.set_order("hosts", job_.options.extra_hosts);
   CHECK(mounts.describe(out));
   return out;
 }
