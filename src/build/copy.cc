@@ -38,7 +38,8 @@ Result<std::unique_ptr<PreparedCopy>> prepare_copy(const CopyRequest& request, s
                                                    int root, const std::stop_token& stop) {
   auto planner = TRY(CopyPlanner::make(request, std::move(source), root, stop));
   CHECK(planner.run());
-  return std::make_unique<Prepared>(planner.take_plan(), planner.take_parts(), planner.newest(), planner.files());
+  RecipeParts parts = planner.take_parts();
+  return std::make_unique<Prepared>(planner.take_plan(), std::move(parts), planner.newest(), planner.files());
 }
 
 Result<std::unique_ptr<PreparedCopy>> prepare_directory(const std::string& path, int root, const std::string& chown) {
@@ -48,7 +49,8 @@ Result<std::unique_ptr<PreparedCopy>> prepare_directory(const std::string& path,
   request.chown = chown;
   auto planner = TRY(CopyPlanner::make(request, nullptr, root, stop));
   CHECK(planner.make_destination());
-  return std::make_unique<Prepared>(planner.take_plan(), planner.take_parts(), std::nullopt, 0);
+  RecipeParts parts = planner.take_parts();
+  return std::make_unique<Prepared>(planner.take_plan(), std::move(parts), std::nullopt, 0);
 }
 
 }  // namespace corten::build

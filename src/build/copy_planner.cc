@@ -362,6 +362,24 @@ Result<> CopyPlanner::note(const Source& source, const Entry& entry, const Node&
   return {};
 }
 
+// The parts say what is read. Which of it comes to which name is in no name of theirs: links and patterns give others.
+RecipeParts CopyPlanner::take_parts() {
+  oci::Hasher placement;
+  const auto add = [&](std::string_view text) { placement.update(fmt::format("{}:{}", text.size(), text)); };
+  for (const auto& [path, node] : target_.nodes()) {
+    if (node.listed) continue;
+    add(path);
+    add(fmt::format("{} {}", static_cast<int>(node.kind), node.source));
+    add(node.content.entry != nullptr ? node.content.entry->path : node.link);
+  }
+  for (const auto& archive : archives_) {
+    add(archive.name);
+    add(fmt::format("{} {}", archive.base, archive.source));
+  }
+  parts_["placement"] = placement.finish().text();
+  return std::move(parts_);
+}
+
 // The same file may be copied twice; what is different has another name.
 void CopyPlanner::add_part(std::string name, std::string value) {
   for (unsigned count = 2;; ++count) {

@@ -32,7 +32,8 @@ class CopyPlanner {
   Result<> make_destination();
   // What has come of it; once.
   CopyPlan take_plan();
-  RecipeParts take_parts() { return std::move(parts_); }
+  // Complete once all has been placed; before the target is taken.
+  RecipeParts take_parts();
   std::optional<std::int64_t> newest() const { return newest_; }
   std::uint64_t files() const { return files_; }
 

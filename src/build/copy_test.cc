@@ -289,6 +289,19 @@ TEST_F(CopyTest, TimesAreClampedAndNotInTheRecipe) {
   EXPECT_EQ(recipe_of(**prepare({"."}, "/x")), before);
 }
 
+// Links are followed: what a file is called in the image is not what it is called where it is read.
+TEST_F(CopyTest, TheRecipeKnowsWhichNameEachFileGets) {
+  const auto with = [&](const std::string& current, const std::string& previous, const std::string& third) {
+    context(
+        {file("v1", "1"), file("v2", "2"), link("current", current), link("previous", previous), link(third, "v1")});
+    return recipe_of(**prepare({"current", "previous", "third*"}, "/d/"));
+  };
+  const auto before = with("v1", "v2", "third");
+  EXPECT_EQ(with("v1", "v2", "third"), before);
+  EXPECT_NE(with("v2", "v1", "third"), before);
+  EXPECT_NE(with("v1", "v2", "third-a"), before);
+}
+
 TEST_F(CopyTest, TheRecipeNamesWhatChanged) {
   context({file("a", "1"), file("b", "2")});
   const auto before = recipe_of(**prepare({"."}, "/x"));
@@ -298,7 +311,7 @@ TEST_F(CopyTest, TheRecipeNamesWhatChanged) {
     const auto now = recipe_of(**prepare(sources, destination));
     std::vector<std::string> names;
     for (const auto& [name, value] : now)
-      if (!before.contains(name) || before.at(name) != value) names.push_back(name);
+      if (name != "placement" && (!before.contains(name) || before.at(name) != value)) names.push_back(name);
     for (const auto& [name, value] : before)
       if (!now.contains(name)) names.push_back("-" + name);
     return names;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/id.h"
 #include "build/copy.h"
@@ -77,8 +78,11 @@ class MountSet::Impl {
           break;
         case MountPlan::Type::tmpfs: recipe.set(key, fmt::format("tmpfs {}", plan.size)); break;
         // Neither the value nor whether there is one: a secret is no input that a result may depend on.
-        case MountPlan::Type::secret: recipe.set(key, fmt::format("secret {} {}", plan.id, plan.variable)); break;
-        case MountPlan::Type::ssh: recipe.set(key, "ssh " + plan.id); break;
+        // Who may read it is one.
+        case MountPlan::Type::secret:
+          recipe.set(key, fmt::format("secret {} {} {}", plan.id, plan.variable, access_of(plan)));
+          break;
+        case MountPlan::Type::ssh: recipe.set(key, fmt::format("ssh {} {}", plan.id, access_of(plan))); break;
       }
     }
     return {};
@@ -108,9 +112,15 @@ class MountSet::Impl {
     std::string from_name;                   // for messages
   };
 
+  static std::string access_of(const MountPlan& plan) {
+    const auto number = [](const auto& value) { return value ? fmt::format("{}", *value) : std::string("-"); };
+    return fmt::format("{} {} {}{}", number(plan.mode), number(plan.uid), number(plan.gid),
+                       plan.required ? " required" : "");
+  }
+
   static std::pair<bool, std::string> rank(const Mount& mount) {
     const bool cache = mount.plan.type == MountPlan::Type::cache;
-    return {!cache, cache ? mount.plan.id : std::string()};
+    return {!cache, cache ? cache_id(mount) : std::string()};
   }
 
   // Where `from` leads: layers, or a context.
@@ -192,6 +202,13 @@ class MountSet::Impl {
     return std::nullopt;
   }
 
+  Sharing strictest_sharing(const std::string& id) const {
+    Sharing out = Sharing::shared;
+    for (const Mount& mount : mounts_)
+      if (mount.plan.type == MountPlan::Type::cache && cache_id(mount) == id) out = std::max(out, mount.plan.sharing);
+    return out;
+  }
+
   Result<UniqueFd> cache_folder(Mount& mount, StepMounts& all) {
     const MountPlan& plan = mount.plan;
     const auto seed = [&](int folder) -> Result<> {
@@ -205,9 +222,17 @@ class MountSet::Impl {
         return sys_fail("set the owner");
       return {};
     };
-    CacheMount taken = TRY(job_.shared.parts.cache.mount(cache_id(mount), plan.sharing, seed, job_.stop));
-    all.holders.push_back(std::move(taken.holder));
-    return std::move(taken.directory);
+    const std::string id = cache_id(mount);
+    // Once for a step, or it would wait for itself.
+    auto known = folders_.find(id);
+    if (known == folders_.end()) {
+      CacheMount taken = TRY(job_.shared.parts.cache.mount(id, strictest_sharing(id), seed, job_.stop));
+      all.holders.push_back(std::move(taken.holder));
+      known = folders_.emplace(id, std::move(taken.directory)).first;
+    }
+    UniqueFd copy(::fcntl(known->second.get(), F_DUPFD_CLOEXEC, 3));
+    if (!copy) return sys_fail("open cache mount {} once more", id);
+    return copy;
   }
 
   Result<UniqueFd> bound(Mount& mount, StepMounts& all) {
@@ -288,6 +313,7 @@ class MountSet::Impl {
   Job& job_;
   const std::size_t stage_;
   std::vector<Mount> mounts_;
+  std::map<std::string, UniqueFd> folders_;  // cache mounts that this step has, by cache_id()
 };
 
 MountSet::MountSet(Job& job, std::size_t stage, std::vector<MountPlan> plans)

@@ -66,6 +66,15 @@ TEST_F(MountsTest, CacheFoldersStay) {
   EXPECT_TRUE(std::filesystem::is_empty(bench_->root + "/build/mounts"));
 }
 
+// A step does not wait for itself, and two steps do not for each other's.
+TEST_F(MountsTest, ALockedFolderMayBeMountedTwice) {
+  bench_->import("base");
+  image(
+      "FROM base\nRUN --mount=type=cache,id=x,target=/a,sharing=locked --mount=type=cache,id=x,target=/b "
+      "append /a/log one; cat /b/log\n");
+  EXPECT_EQ(said_, "one");
+}
+
 TEST_F(MountsTest, CacheFoldersAreSeeded) {
   bench_->import("base");
   image(
