@@ -104,8 +104,8 @@ TEST_F(CheckTest, ATruncatedBlobComesBackFromTheRegistry) {
 }
 
 TEST_F(CheckTest, AForeignLayerComesBackFromItsOwnPlace) {
-  remote::test::TestRegistry elsewhere("127.0.0.2");
   const std::string tar = store::TarMaker().file("a", "1").done();
+  remote::test::TestRegistry elsewhere("127.0.0.2");
   elsewhere.lie([&](auto&, auto& writer) { return bool(writer.write_all(200, tar)); });
   oci::ImageConfig config;
   config.platform = oci::host_platform();
