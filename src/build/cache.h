@@ -64,7 +64,7 @@ enum class Sharing : std::uint8_t { shared, private_copy, locked };
 
 // A part that only recipes have which are another, quicker way to a result that has a record already (a whole stage by
 // its name, before the files in it are looked at). Such records are not listed, and go with the other one.
-inline constexpr std::string_view alias_part = "source tree";
+inline constexpr std::string_view alias_part = "whole source";
 
 struct CacheSettings {
   // Layers that only the cache keeps, and cache mounts; trim() removes what was used longest ago. 0: a tenth of the

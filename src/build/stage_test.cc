@@ -50,6 +50,19 @@ TEST_F(StageTest, ArgsAreInheritedByStagesOnAStageOnly) {
   EXPECT_EQ(said_, "none\n");
 }
 
+TEST_F(StageTest, AllOfAStageIsCopied) {
+  bench_->import("base", "program");
+  for (const std::string source : {"/", ".", "/*", "./"}) {
+    const auto made = image("FROM base AS a\nRUN write etc/m 1\nFROM base\nCOPY --from=a " + source + " /taken/\n");
+    ASSERT_NE(made, nullptr);
+    // What a pattern finds are folders, and of those what is in them.
+    const std::string bin = source == "/*" ? "taken/sh" : "taken/bin/sh",
+                      etc = source == "/*" ? "taken/m" : "taken/etc/m";
+    EXPECT_EQ(file(*made, bin), "program") << source;
+    EXPECT_EQ(file(*made, etc), "1") << source;
+  }
+}
+
 TEST_F(StageTest, PlatformArgsAndProxies) {
   bench_->import("base");
   options_.args = {{"HTTP_PROXY", "http://proxy"}};

@@ -295,6 +295,8 @@ Result<Walked> walk_part(int directory, const std::string& what, std::string_vie
                          const std::stop_token& stop) {
   UniqueFd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return sys_fail("open {}", what);
+  // Of the top all is below.
+  if (path.find_first_not_of('/') == std::string_view::npos) return Walk(what, options, stop).all(std::move(fd));
   return Walk(what, options, stop).part(std::move(fd), path);
 }
 
