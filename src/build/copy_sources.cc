@@ -83,12 +83,12 @@ class Follower {
 
   Result<Place> run(std::string_view path) {
     CHECK(load(path));
-    std::vector<std::string> todo = components_backwards(path);
+    std::vector<std::string> ahead = components_backwards(path);
     std::string at;
     bool links = false, gone = false;
-    for (unsigned count = 0; !todo.empty();) {
-      const std::string part = std::move(todo.back());
-      todo.pop_back();
+    for (unsigned count = 0; !ahead.empty();) {
+      const std::string part = std::move(ahead.back());
+      ahead.pop_back();
       if (part.empty() || part == ".") continue;
       if (part == "..") {
         at = std::string(parent_of(at));
@@ -99,11 +99,11 @@ class Follower {
       const Entry* entry = gone ? nullptr : TRY(find(next));
       gone = entry == nullptr;
       if (entry != nullptr && entry->kind == Kind::symlink) {
-        if (++count > max_links || todo.size() > max_components)
+        if (++count > max_links || ahead.size() > max_components)
           return fail(ErrorKind::invalid, "/{} of {}: too many links", next, tree_.name());
         links = true;
         if (entry->link.starts_with('/')) at.clear();
-        for (auto& piece : components_backwards(entry->link)) todo.push_back(std::move(piece));
+        for (auto& piece : components_backwards(entry->link)) ahead.push_back(std::move(piece));
         continue;
       }
       at = std::move(next);

@@ -16,11 +16,11 @@ namespace {
 constexpr unsigned max_links = 255;
 constexpr std::size_t max_components = 4096;
 
-void push_components(std::vector<std::string>& todo, std::string_view path) {
+void push_components(std::vector<std::string>& ahead, std::string_view path) {
   while (!path.empty()) {
     const std::size_t slash = path.rfind('/');
     const std::string_view last = slash == std::string_view::npos ? path : path.substr(slash + 1);
-    if (!last.empty() && last != ".") todo.emplace_back(last);
+    if (!last.empty() && last != ".") ahead.emplace_back(last);
     path = slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
   }
 }
@@ -125,11 +125,11 @@ Result<std::optional<Target::Seen>> Target::look(std::string_view path) {
 
 Result<std::string> Target::resolve(std::string_view path, std::string_view base, bool follow_last) {
   std::string at(base);
-  std::vector<std::string> todo;  // the last is the next
-  push_components(todo, path);
-  for (unsigned links = 0; !todo.empty();) {
-    const std::string part = std::move(todo.back());
-    todo.pop_back();
+  std::vector<std::string> ahead;  // the last is the next
+  push_components(ahead, path);
+  for (unsigned links = 0; !ahead.empty();) {
+    const std::string part = std::move(ahead.back());
+    ahead.pop_back();
     if (part == "..") {
       if (at.size() > base.size()) at = std::string(parent_of(at));
       continue;
@@ -137,14 +137,14 @@ Result<std::string> Target::resolve(std::string_view path, std::string_view base
     std::string next = join(at, part);
     if (next.size() > context::max_path) return fail(ErrorKind::invalid, "a path of {} bytes is too long", next.size());
     const auto seen = TRY(look(next));
-    if (seen && seen->kind == context::Kind::symlink && (follow_last || !todo.empty())) {
-      if (++links > max_links || todo.size() > max_components)
+    if (seen && seen->kind == context::Kind::symlink && (follow_last || !ahead.empty())) {
+      if (++links > max_links || ahead.size() > max_components)
         return fail(ErrorKind::invalid, "/{}: too many links", next);
       if (seen->link.starts_with('/')) at = std::string(base);
-      push_components(todo, seen->link);
+      push_components(ahead, seen->link);
       continue;
     }
-    if (seen && !seen->directory() && !todo.empty()) return fail(ErrorKind::invalid, "/{}: not a directory", next);
+    if (seen && !seen->directory() && !ahead.empty()) return fail(ErrorKind::invalid, "/{}: not a directory", next);
     at = std::move(next);
   }
   return at;

@@ -85,16 +85,16 @@ class Lister {
       std::string path;
       std::size_t depth;
     };
-    std::vector<Level> todo{{.tree = TRY(enter(folder)), .path = "", .depth = 0}};
-    while (!todo.empty()) {
-      const Level level = std::move(todo.back());
-      todo.pop_back();
+    std::vector<Level> ahead{{.tree = TRY(enter(folder)), .path = "", .depth = 0}};
+    while (!ahead.empty()) {
+      const Level level = std::move(ahead.back());
+      ahead.pop_back();
       if (level.depth > max_depth) return broken("folders are too deep");
       if (stop_.stop_requested()) return fail(ErrorKind::cancelled, "context canceled");
       for (const auto& entry : TRY(read_tree(objects_, level.tree))) {
         std::string path = join(level.path, entry.name);
         if (path.size() > context::max_path) return broken("a path is too long");
-        if (entry.is_folder()) todo.push_back({.tree = entry.id, .path = path, .depth = level.depth + 1});
+        if (entry.is_folder()) ahead.push_back({.tree = entry.id, .path = path, .depth = level.depth + 1});
         if (entry.is_module()) files_.links.push_back({.path = join(folder, path), .commit = entry.id});
         CHECK(add(entry, std::move(path)));
       }
