@@ -41,7 +41,8 @@ std::int64_t nanoseconds(const timespec& time) {
 // The tree that unpacking would make, in memory.
 class Files {
  public:
-  explicit Files(const store::ExtractLimits& limits) : limits_(limits) {}
+  Files(const store::ExtractLimits& limits, std::uint64_t description_bytes)
+      : limits_(limits), description_left_(description_bytes) {}
 
   // Where a name of the archive leads: its parents made or followed, links inside the tree. "" is the top.
   Result<std::string> place(std::string_view name, bool make, std::int64_t mtime_ns) {
@@ -60,11 +61,13 @@ class Files {
     return at == entries_.end() ? nullptr : &at->second;
   }
 
-  void put(Entry entry) {
+  Result<> put(Entry entry) {
+    CHECK(count(entry));
     Entry* old = find(entry.path);
     if (old != nullptr && old->kind == Kind::directory && entry.kind != Kind::directory) remove_below(entry.path);
     std::string path = entry.path;
     entries_.insert_or_assign(std::move(path), std::move(entry));
+    return {};
   }
 
   std::size_t size() const { return entries_.size(); }
@@ -109,11 +112,23 @@ class Files {
       if (entry == nullptr && !make) return fail(ErrorKind::invalid, "{:?} is not there", next);
       if (entry == nullptr) {
         if (next.size() > max_path) return fail(ErrorKind::invalid, "links make it too long a path");
-        entries_[next] = {.path = next, .kind = Kind::directory, .mode = 0755, .mtime_ns = mtime_ns};
+        Entry made{.path = next, .kind = Kind::directory, .mode = 0755, .mtime_ns = mtime_ns};
+        CHECK(count(made));
+        entries_[next] = std::move(made);
       }
       at = next;
     }
     return at;
+  }
+
+  // A few bytes of an archive can name a lot: parents by one long name, attributes by each hard link to their file.
+  Result<> count(const Entry& entry) {
+    std::uint64_t bytes = 2 * entry.path.size() + entry.link.size();
+    for (const auto& [name, value] : entry.xattrs) bytes += name.size() + value.size();
+    if (bytes > description_left_)
+      return fail(ErrorKind::invalid, "the archive's names, links and extended attributes take too much memory");
+    description_left_ -= bytes;
+    return {};
   }
 
   void remove_below(const std::string& directory) {
@@ -125,13 +140,14 @@ class Files {
   }
 
   const store::ExtractLimits& limits_;
+  std::uint64_t description_left_;
   std::map<std::string, Entry, Before> entries_;
 };
 
 class Intake {
  public:
   Intake(Pool& pool, Hold& hold, const TarIntakeOptions& options, const std::stop_token& stop)
-      : pool_(pool), hold_(hold), options_(options), stop_(stop), files_(options.limits) {}
+      : pool_(pool), hold_(hold), options_(options), stop_(stop), files_(options.limits, options.description_bytes) {}
 
   Result<Listing> run(store::ByteSource& source) {
     store::TarReader reader(source, options_.need_end_marker);
@@ -182,8 +198,7 @@ class Intake {
       case TarType::directory:
       case TarType::fifo: break;
     }
-    files_.put(std::move(entry));
-    return {};
+    return files_.put(std::move(entry));
   }
 
   Result<> hard_link(const std::string& path, const std::string& target) {
@@ -194,8 +209,7 @@ class Intake {
     if (from == path) return {};
     Entry copy = *old;
     copy.path = path;
-    files_.put(std::move(copy));
-    return {};
+    return files_.put(std::move(copy));
   }
 
   Result<> content(store::TarReader& reader, const TarEntry& tar, Entry& entry) {

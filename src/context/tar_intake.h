@@ -15,6 +15,9 @@ namespace corten::context {
 
 struct TarIntakeOptions {
   store::ExtractLimits limits = {};
+  // Of names, link targets and extended attributes together, those of hard links and of parents that are not listed
+  // included.
+  std::uint64_t description_bytes = 256ULL << 20;
   // The end marker must be there. Off for archives whose digest has been checked.
   bool need_end_marker = true;
   // Gzip, zstd, xz and bzip2 are undone first.

@@ -163,6 +163,20 @@ TEST_F(TarIntakeTest, KeepsToItsLimits) {
   EXPECT_NE(refusal(doubling.file("l29/f", "").done()).find("symbolic links"), std::string::npos);
 }
 
+TEST_F(TarIntakeTest, FewBytesDoNotNameALot) {
+  TarEntry rich{.type = TarType::file, .name = "rich", .mode = 0644};
+  rich.xattrs = {{"user.a", std::string(60'000, 'x')}};
+  TarMaker links;
+  links.add(rich, "");
+  for (int i = 0; i < 100; ++i) links.hard_link(fmt::format("link{}", i), "rich");
+  EXPECT_NE(refusal(links.done(), {.description_bytes = 1U << 20}).find("take too much memory"), std::string::npos);
+  std::string deep;
+  for (int i = 0; i < 200; ++i) deep += "directory/";
+  EXPECT_NE(refusal(TarMaker().file(deep + "f", "").done(), {.description_bytes = 100'000}).find("too much memory"),
+            std::string::npos);
+  EXPECT_EQ(good(TarMaker().file(deep + "f", "").done()).entries.size(), 201U);
+}
+
 TEST_F(TarIntakeTest, SparseFilesAreWhole) {
   // As GNU tar writes them in the pax format, version 0.1.
   std::string records;
