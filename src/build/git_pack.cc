@@ -232,9 +232,15 @@ class PackReader {
     }
     delta_at_.push_back(start);
     deltas_.push_back(delta);
-    at_ =
-        delta.place.at + TRY(inflate_object(packed(delta.place.at), size, [](std::string_view) { return Result<>(); }));
-    return count_bytes(size);
+    // Before it is unpacked: only its end tells where the next object is.
+    if (size > limits_.object_bytes) return fail(ErrorKind::invalid, "a delta of {} bytes is too large", size);
+    CHECK(count_bytes(size));
+    const auto go_on = [&](std::string_view) -> Result<> {
+      if (stop_.stop_requested()) return fail(ErrorKind::cancelled, "context canceled");
+      return {};
+    };
+    at_ = delta.place.at + TRY(inflate_object(packed(delta.place.at), size, go_on));
+    return {};
   }
 
   std::optional<std::size_t> read_offset(std::size_t start, std::string_view& rest) const {

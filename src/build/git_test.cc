@@ -344,6 +344,11 @@ TEST_F(PackTest, Bounds) {
   const std::string zeros(1 << 20, '\0');
   EXPECT_THAT(add(pack_of({object(1, zeros, zeros.size())}), {.object_bytes = 1000}), HasSubstr("too large"));
   EXPECT_THAT(add(pack_of({object(3, zeros, zeros.size())}), {.total_bytes = 1000}), HasSubstr("more than 1000 bytes"));
+  // By what they say, before they are unpacked.
+  const std::string blob = object(3, "hello", 5), back(1, static_cast<char>(blob.size()));
+  EXPECT_THAT(add(pack_of({blob, object(6, "x", 1ULL << 40, back)})), HasSubstr("a delta of 1099511627776 bytes"));
+  EXPECT_THAT(add(pack_of({blob, object(6, "x", 2000, back)}), {.total_bytes = 1000}),
+              HasSubstr("more than 1000 bytes"));
   const std::string larger(3 << 20, '\0');
   EXPECT_THAT(add(pack_of({object(3, larger, larger.size())}), {.file_bytes = 1000}), HasSubstr("too large"));
   EXPECT_EQ(add(pack_of({object(3, larger, larger.size())})), "1 objects");
