@@ -209,21 +209,21 @@ Result<> corten_build(Call& call) {
 Result<> begin_context(Call& call) {
   if (!call.services.build) return no_builder();
   BodySource body(call.request);
-  const std::string answer = TRY(call.services.build->sessions.begin(body, {}));
+  const std::string answer = TRY(call.services.build->sessions.begin(body, call.request.stop_token()));
   return call.response.write_all(200, answer, "application/octet-stream");
 }
 
 Result<> take_contents(Call& call) {
   if (!call.services.build) return no_builder();
   BodySource body(call.request);
-  CHECK(call.services.build->sessions.contents(call.path("session"), body, {}));
+  CHECK(call.services.build->sessions.contents(call.path("session"), body, call.request.stop_token()));
   return call.answer_empty();
 }
 
 Result<> take_tar_context(Call& call) {
   if (!call.services.build) return no_builder();
   BodySource body(call.request);
-  BuildInput input = TRY(take_input(body, call.services.build->pool, {}));
+  BuildInput input = TRY(take_input(body, call.services.build->pool, call.request.stop_token()));
   if (input.tree == nullptr) return fail(ErrorKind::invalid, "the build context is not a tar archive");
   spec::BuildContextAnswer answer;
   answer.session = TRY(call.services.build->state.keep_context(std::move(input.tree)));
