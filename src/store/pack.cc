@@ -52,6 +52,10 @@ Result<bool> TreePacker::add_one(int fd, const std::string& path) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) return sys_fail("stat {:?}", path);
   if (S_ISSOCK(status.st_mode)) return false;
+  // In a layer's tar it would take away what is below, where here it hides nothing.
+  if (options_.overlay && std::string_view(path).substr(path.rfind('/') + 1).starts_with(".wh."))
+    return fail(ErrorKind::invalid, "{:?} cannot be kept in a layer: a name with .wh. before it stands for a removal",
+                path);
   if (S_ISDIR(status.st_mode)) {
     CHECK(add_directory(fd, status, path + "/"));
     return !on_other_mount(fd);

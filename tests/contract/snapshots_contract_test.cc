@@ -174,6 +174,21 @@ TEST_P(SnapshotsContract, WhiteoutAndNewEntryInOneLayer) {
   EXPECT_EQ(slurp(mounted("c").get(), "bin/sh"), "new");
 }
 
+// It would be another file system wherever the layer is unpacked.
+TEST_P(SnapshotsContract, NamesOfWhiteoutsAreNoFilesOfALayer) {
+  const std::string base = layer("", base_tar());
+  for (const std::string name : {".wh.data", ".wh..wh..opq", "etc/.wh.passwd"}) {
+    ASSERT_TRUE(snapshots_->prepare("c", base));
+    ASSERT_TRUE(spill(mounted("c").get(), name, ""));
+    StringSink tar;
+    const auto written = snapshots_->write_diff("c", tar);
+    ASSERT_FALSE(written) << name;
+    EXPECT_EQ(written.error().kind(), ErrorKind::invalid);
+    EXPECT_THAT(written.error().text(), testing::HasSubstr("cannot be kept in a layer"));
+    ASSERT_TRUE(snapshots_->remove("c"));
+  }
+}
+
 TEST_P(SnapshotsContract, ChangesAreDockers) {
   ASSERT_TRUE(snapshots_->prepare("c", layer("", base_tar())));
   {
