@@ -15,7 +15,7 @@ namespace corten::cli {
 Result<> validate::tag(std::string_view value) {
   const oci::Reference reference = TRY(oci::parse_reference(value));
   if (!reference.digest.empty()) return fail(ErrorKind::invalid, "refusing to create a tag with a digest reference");
-  return {};
+  return reference.may_be_given();
 }
 
 namespace {

@@ -134,6 +134,7 @@ Result<> Images::Impl::tag(std::string_view source, std::string_view target) {
   const ImagePtr image = TRY(resolve(source));
   oci::Reference name = TRY(oci::parse_reference(target));
   if (!name.digest.empty()) return fail(ErrorKind::invalid, "refusing to create a tag with a digest reference");
+  CHECK(name.may_be_given());
   const std::string full = name.with_default_tag().full();
   const MutexLock lock(write_mutex_);
   auto next = std::make_shared<Catalog>(*catalog());

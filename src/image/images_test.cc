@@ -138,6 +138,9 @@ TEST_F(ImagesTest, TagsMove) {
   EXPECT_EQ(images_->tag("a", "x@sha256:" + std::string(64, 'a')).error().text(),
             "refusing to create a tag with a digest reference");
   EXPECT_EQ(images_->tag("a", "X").error().kind(), ErrorKind::invalid);
+  EXPECT_EQ(images_->tag("a", "sha256:abc").error().text(),
+            "refusing to create an ambiguous tag using digest algorithm as name");
+  EXPECT_TRUE(images_->tag("a", "example.com/sha256:abc"));
   open();
   EXPECT_EQ((*images_->resolve("name:x"))->id, b);
 }

@@ -59,6 +59,7 @@ Result<std::vector<std::string>> names_of_option(const std::string& reference) {
   if (reference.empty()) return std::vector<std::string>{};
   const oci::Reference parsed = TRY(oci::parse_reference(reference));
   if (!parsed.digest.empty()) return fail(ErrorKind::invalid, "cannot import digest reference");
+  CHECK(parsed.may_be_given());
   return std::vector<std::string>{parsed.with_default_tag().full()};
 }
 

@@ -126,6 +126,12 @@ Split split_domain(std::string_view text) {
 
 std::string Reference::name() const { return domain + "/" + path; }
 
+Result<> Reference::may_be_given() const {
+  if (familiar_name() == "sha256")
+    return fail(ErrorKind::invalid, "refusing to create an ambiguous tag using digest algorithm as name");
+  return {};
+}
+
 std::string Reference::familiar_name() const {
   if (domain != default_domain) return name();
   const bool official =

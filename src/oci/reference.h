@@ -31,6 +31,8 @@ struct Reference {
   std::string familiar() const;
   // Has neither tag nor digest.
   bool name_only() const { return tag.empty() && digest.empty(); }
+  // Whether an image may get it as a name: invalid for "sha256", which could not be told from a digest.
+  Result<> may_be_given() const;
   // With "latest" if name_only.
   Reference with_default_tag() const;
   bool operator==(const Reference&) const = default;

@@ -79,10 +79,12 @@ Result<> refuse_buildkit(const Call& call) {
   if (!version.empty() && version != "1") return fail(ErrorKind::invalid, "invalid version: {:?}", version);
   if (const std::string outputs = call.query("outputs"); !outputs.empty() && outputs != "null" && outputs != "[]")
     return fail(ErrorKind::invalid, "the classic builder has no outputs: use `corten build --output`");
-  spec::Strings security;
-  CHECK(read_json(call, "securityopt", "error reading security options", security));
-  if (!security.empty())
+  // The API asks for JSON, Docker's client sends them plain.
+  if (const std::string security = call.query("securityopt");
+      !security.empty() && security != "null" && security != "[]")
     return fail(ErrorKind::invalid, "The daemon on this platform does not support setting security options on build");
+  if (const std::string isolation = call.query("isolation"); !isolation.empty() && isolation != "default")
+    return fail(ErrorKind::invalid, "Unsupported isolation: {:?}", isolation);
   return {};
 }
 
@@ -117,6 +119,7 @@ Result<std::vector<std::string>> tag_names(const spec::Strings& tags) {
   for (const std::string& tag : tags) {
     const oci::Reference reference = TRY(oci::parse_reference(tag));
     if (!reference.digest.empty()) return fail(ErrorKind::invalid, "build tag cannot contain a digest");
+    CHECK(reference.may_be_given());
     std::string name = reference.with_default_tag().full();
     if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
   }
