@@ -348,38 +348,42 @@ TEST_F(ImageLayers, CrashesLeaveAllOrNothing) {
 }
 
 LayerImages* being_mounted = nullptr;
+std::uint64_t forgotten_number = 0;
 
-TEST_F(ImageLayers, ThatGoWhileTheyAreMountedAreNotKept) {
-  const UniqueFd base = root_.open("snapshots");
-  const LayerSupport support = find_layer_support(root_.path() + "/snapshots", base.get(), {}, std::nullopt);
-  LayerImages images(base.get(), support.image_way, false);
-  StringSource tar(TarMaker().file("f", "x").done());
-  ASSERT_TRUE(images.write(50, tar, {}));
-  being_mounted = &images;
-  failpoint_hook = [](const char* name) {
-    if (std::string_view(name) == "image-mounted") being_mounted->forget(50);
-  };
-  const auto forgotten = images.root(50);
+// Layer 50 alone; when an image has been mounted, `number` is forgotten before anybody else hears of it.
+class WhileMounting : public ImageLayers {
+ protected:
+  void forget_meanwhile(std::uint64_t number) {
+    base_ = root_.open("snapshots");
+    const LayerSupport support = find_layer_support(root_.path() + "/snapshots", base_.get(), {}, std::nullopt);
+    images_.emplace(base_.get(), support.image_way, false);
+    StringSource tar(TarMaker().file("f", "x").done());
+    ASSERT_TRUE(images_->write(50, tar, {}));
+    being_mounted = &*images_;
+    forgotten_number = number;
+    failpoint_hook = [](const char* name) {
+      if (std::string_view(name) == "image-mounted") being_mounted->forget(forgotten_number);
+    };
+  }
+  void TearDown() override { failpoint_hook = nullptr; }
+  UniqueFd base_;
+  std::optional<LayerImages> images_;
+};
+
+TEST_F(WhileMounting, ALayerThatGoesIsNotKept) {
+  forget_meanwhile(50);
+  const auto forgotten = images_->root(50);
   failpoint_hook = nullptr;
   ASSERT_TRUE(forgotten && *forgotten);
-  const auto kept = images.root(50), again = images.root(50);
+  const auto kept = images_->root(50), again = images_->root(50);
   ASSERT_TRUE(kept && again);
   EXPECT_NE(*kept, *forgotten);
   EXPECT_EQ(*kept, *again);
 }
 
-TEST_F(ImageLayers, StayMountedWhateverElseGoesMeanwhile) {
-  const UniqueFd base = root_.open("snapshots");
-  const LayerSupport support = find_layer_support(root_.path() + "/snapshots", base.get(), {}, std::nullopt);
-  LayerImages images(base.get(), support.image_way, false);
-  StringSource tar(TarMaker().file("f", "x").done());
-  ASSERT_TRUE(images.write(50, tar, {}));
-  being_mounted = &images;
-  failpoint_hook = [](const char* name) {
-    if (std::string_view(name) == "image-mounted") being_mounted->forget(51);
-  };
-  const auto first = images.root(50), again = images.root(50);
-  failpoint_hook = nullptr;
+TEST_F(WhileMounting, AnotherOnesEndChangesNothing) {
+  forget_meanwhile(51);
+  const auto first = images_->root(50), again = images_->root(50);
   ASSERT_TRUE(first && again && *first);
   EXPECT_EQ(*first, *again);
 }
